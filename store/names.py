@@ -1,0 +1,46 @@
+"""Names that can be trusted: signatures of settings, and choices that explain themselves."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+SIGNATURE_DIGITS = 12
+
+
+def canonical_json(value: Any) -> str:
+    """One text per value: sorted keys, no spaces, no NaN; equal values give equal texts."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """First 12 hex digits of the sha256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:SIGNATURE_DIGITS]
+
+
+def signature(name: str, settings: Mapping[str, Any]) -> str:
+    """`name-0123456789ab`: changes whenever any setting does."""
+    return f"{name}-{digest(settings)}"
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """One line per field that differs: "weights: 'random:0' here, 'random:1' there"."""
+    fields = sorted(set(ours) | set(theirs))
+    return [
+        f"{field}: {ours.get(field)!r} here, {theirs.get(field)!r} there"
+        for field in fields
+        if ours.get(field) != theirs.get(field)
+    ]
+
+
+def choose(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return `name` if it is known; otherwise a ValueError that lists the known and the nearest."""
+    names = sorted(known)
+    if name in names:
+        return name
+    nearest = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(names)}.{hint}")

@@ -1,0 +1,135 @@
+"""The nouns that both stages share, and the few constants of the whole project.
+
+Everything here is a frozen value without behaviour beyond naming itself.  No torch, no files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from store.names import signature
+
+AXES = ("CE", "CU", "PC", "PQ")
+"""The order of the four axes in every array of the project."""
+
+AXIS_TITLES = {
+    "CE": "Content Enjoyment",
+    "CU": "Content Usefulness",
+    "PC": "Production Complexity",
+    "PQ": "Production Quality",
+}
+COMPOSITE = "composite"
+"""The mean of the rated axes of one clip, reported beside them (paper IV)."""
+
+SPLITS = ("train", "dev", "pam", "test", "none")
+"""`dev` holds real recordings, `pam` mostly synthetic ones; the paper scores them apart."""
+
+CROP_SECONDS = 10.0
+"""Every encoder sees exactly this much audio at a time (paper III-A)."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The range that ratings live on, kept with the data so that predictions come back on it."""
+
+    low: float = 0.0
+    high: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"a scale runs from low to high, not from {self.low} to {self.high}")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One rated (or unrated) piece of audio.
+
+    scores:  one value per axis in AXES order, None where the axis was not rated.
+    ratings: the single ratings behind each score, in AXES order; empty where unknown.
+    audio:   content hash of the file (xxh3-128, hex), "" until the audio has been surveyed.
+    duration_s: length without trailing digital silence, 0.0 until surveyed.
+    """
+
+    id: str
+    path: str
+    domain: str = ""
+    source: str = ""
+    system: str = ""
+    group: str = ""
+    split: str = "none"
+    scores: tuple[float | None, ...] = (None,) * len(AXES)
+    ratings: tuple[tuple[float, ...], ...] = ((),) * len(AXES)
+    audio: str = ""
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Ten seconds of one audio file; `valid_s` of them are audio, the rest is padding.
+
+    The audio is named by its content, not by its path or clip, so experiments with other clip
+    tables over the same audio share their features.
+    """
+
+    audio: str
+    index: int
+    start_s: float
+    valid_s: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.valid_s <= CROP_SECONDS:
+            raise ValueError(f"crop {self.id}: valid_s {self.valid_s} is outside (0, {CROP_SECONDS}]")
+
+    @property
+    def id(self) -> str:
+        return f"{self.audio}-{self.index:05d}"
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """All that stored features depend on, and nothing else; `id` names their folder.
+
+    checkpoint:     hub id, file name or "random"; "none" for an encoder without weights.
+    weights:        sha256 of the weight file, "random:SEED" or "none".
+    size:           "full" or "tiny" (the same architecture in small, never pretrained).
+    layer:          the rule for the stored frames: "mean", "last", "all" or a layer's number.
+    sample_rate_hz: rate of the waveform that the encoder is given.
+    frame_rate_hz:  stored frames per second; frames x dim is one crop's [T, D].
+    layers:         number L of hidden states whose time means are stored, each [dim].
+    precision:      arithmetic of the forward pass, "fp32" or "bf16".
+    recipe:         number raised whenever the encoder's own code changes its output.
+    audio:          the decoding, resampling and crop rule, spelled out.
+    """
+
+    name: str
+    checkpoint: str
+    weights: str
+    size: str
+    layer: str
+    sample_rate_hz: int
+    frame_rate_hz: float
+    frames: int
+    dim: int
+    layers: int
+    precision: str
+    recipe: int
+    audio: str
+
+    @property
+    def id(self) -> str:
+        """Name and 12 hex digits of the signature, e.g. "wavlm-0a1b2c3d4e5f"."""
+        return signature(self.name, asdict(self))
+
+    @property
+    def is_random(self) -> bool:
+        """True for untrained weights: results from such features must say so."""
+        return self.weights.startswith("random")
+
+    @property
+    def frame_dim(self) -> int:
+        """Width of one stored frame: the "all" rule lays the layers side by side."""
+        return self.dim * self.layers if self.layer == "all" else self.dim
+
+    def valid_frames(self, valid_s: float) -> int:
+        """How many leading frames lie wholly inside `valid_s` seconds of audio; at least one."""
+        return min(self.frames, max(1, int(valid_s * self.frame_rate_hz + 1e-6)))
