@@ -1,0 +1,33 @@
+# One virtual environment, four verbs: demo, test, lint, types.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint types install clean
+
+# The lock goes in without dependency resolution: what some packages declare (torchaudio,
+# torchvision) breaks transformers beside a CPU build of torch.  torch itself goes in first,
+# with its dependencies, because a CUDA build brings libraries that the lock does not list.
+$(VENV)/.installed: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check "$$(grep '^torch==' requirements.lock)" -c requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements.lock
+	touch $@
+
+install: $(VENV)/.installed
+
+demo: install
+	$(BIN)/python pipeline.py demo
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) work demo
