@@ -1,0 +1,162 @@
+"""Every metric against a plain double-loop reference, and its behaviour at the edges."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heads.metrics import METRICS, composite, lcc, mse, srcc, system_means, why_undefined
+
+
+def reference_mse(p, t):
+    return sum((a - b) ** 2 for a, b in zip(p, t, strict=True)) / len(p)
+
+
+def reference_lcc(p, t):
+    mean_p, mean_t = sum(p) / len(p), sum(t) / len(t)
+    top = sum((a - mean_p) * (b - mean_t) for a, b in zip(p, t, strict=True))
+    return top / math.sqrt(sum((a - mean_p) ** 2 for a in p) * sum((b - mean_t) ** 2 for b in t))
+
+
+def reference_ranks(values):
+    return [sum(v < x for v in values) + (1 + sum(v == x for v in values)) / 2 for x in values]
+
+
+def reference_srcc(p, t):
+    return reference_lcc(reference_ranks(p), reference_ranks(t))
+
+
+def reference_ktau(p, t):
+    sign = lambda x: (x > 0) - (x < 0)  # noqa: E731
+    pairs = [(i, j) for i in range(len(p)) for j in range(i)]
+    top = sum(sign(p[i] - p[j]) * sign(t[i] - t[j]) for i, j in pairs)
+    untied_p = sum(p[i] != p[j] for i, j in pairs)
+    untied_t = sum(t[i] != t[j] for i, j in pairs)
+    return top / math.sqrt(untied_p * untied_t)
+
+
+REFERENCES = {"mse": reference_mse, "lcc": reference_lcc, "srcc": reference_srcc, "ktau": reference_ktau}
+
+
+def test_every_metric_has_a_reference():
+    assert set(REFERENCES) == set(METRICS)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("shift", [0.0, 1000.0])
+def test_matches_the_double_loop(name, ties, shift, rng):
+    for n in (2, 3, 17, 60):
+        p, t = rng.normal(5, 2, n), rng.normal(5, 2, n)
+        if ties:
+            p, t = np.round(p), np.round(t)
+            p[0], t[0] = 11.0, 12.0
+        got = METRICS[name](p + shift, t + shift)
+        assert got == pytest.approx(REFERENCES[name]((p + shift).tolist(), (t + shift).tolist()), abs=1e-12)
+
+
+def test_hand_worked_values():
+    p, t = [1.0, 2.0, 3.0, 4.0], [1.0, 3.0, 2.0, 4.0]
+    assert mse(p, t) == pytest.approx(0.5)
+    assert lcc(p, t) == pytest.approx(0.8)
+    assert srcc(p, t) == pytest.approx(0.8)
+    assert METRICS["ktau"](p, t) == pytest.approx(4 / 6)
+    assert METRICS["ktau"]([1, 1, 2], [1, 2, 3]) == pytest.approx(2 / math.sqrt(2 * 3))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_perfection_and_its_opposite(name):
+    t = np.array([1.0, 4.0, 2.5, 9.0])
+    assert METRICS[name](t, t) == (0.0 if name == "mse" else pytest.approx(1.0, abs=1e-15))
+    if name != "mse":
+        assert METRICS[name](-t, t) == pytest.approx(-1.0, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if name != "mse"])
+def test_undefined_is_none_with_a_reason(name):
+    varied, flat = [1.0, 2.0, 3.0], [2.0, 2.0, 2.0]
+    rounding = [0.3, 0.1 + 0.2, 0.3]
+    for p, t, reason in [
+        (flat, varied, "all predictions are equal"),
+        (varied, flat, "all ratings are equal"),
+        (rounding, varied, "all predictions are equal"),
+        ([1.0], [1.0], "a correlation needs two items, there are 1"),
+        ([], [], "no rated clips"),
+    ]:
+        assert METRICS[name](p, t) is None
+        assert why_undefined(name, p, t) == reason
+    assert why_undefined(name, varied, varied) == ""
+
+
+def test_mse_of_nothing_is_undefined_and_of_constants_is_not():
+    assert mse([], []) is None
+    assert why_undefined("mse", [], []) == "no rated clips"
+    assert mse([2.0, 2.0], [1.0, 1.0]) == 1.0
+    assert why_undefined("mse", [2.0, 2.0], [1.0, 1.0]) == ""
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_non_finite_and_unequal_input_is_refused(name, bad):
+    with pytest.raises(ValueError, match="not finite"):
+        METRICS[name]([1.0, bad, 2.0], [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="not finite"):
+        METRICS[name]([1.0, 3.0, 2.0], [1.0, 2.0, bad])
+    with pytest.raises(ValueError, match="equally long"):
+        METRICS[name]([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+ratings = st.lists(st.integers(0, 10).map(float), min_size=2, max_size=25)
+
+
+@given(ratings, st.randoms(use_true_random=False))
+def test_order_of_clips_and_of_sides_do_not_matter(truth, random):
+    pred = [value + random.choice([-1.0, 0.0, 2.0]) for value in truth]
+    order = random.sample(range(len(truth)), len(truth))
+    for name, metric in METRICS.items():
+        value = metric(pred, truth)
+        shuffled = metric([pred[i] for i in order], [truth[i] for i in order])
+        swapped = metric(truth, pred)
+        if value is None:
+            assert shuffled is None
+            assert swapped is None
+            assert why_undefined(name, pred, truth)
+        else:
+            assert math.isfinite(value)
+            assert shuffled == pytest.approx(value, abs=1e-12)
+            assert swapped == pytest.approx(value, abs=1e-12)
+
+
+@given(ratings)
+def test_ranks_ignore_monotone_changes_and_lcc_positive_affine_ones(truth):
+    pred = [value * value for value in reversed(truth)]
+    for name, change in [("srcc", math.exp), ("ktau", math.exp), ("lcc", lambda x: 0.01 * x - 7)]:
+        before, after = METRICS[name](pred, truth), METRICS[name](pred, [change(x) for x in truth])
+        assert after == (None if before is None else pytest.approx(before, abs=1e-9))
+
+
+def test_composite_is_the_mean_of_the_axes_present_on_both_sides():
+    pred = np.array([[1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0], [5.0, 5.0, 5.0, 5.0]])
+    truth = np.array([[2.0, 2.0, 2.0, 6.0], [np.nan, 5.0, np.nan, 7.0], [np.nan] * 4])
+    p, t = composite(pred, truth)
+    np.testing.assert_allclose(p, [2.5, 3.0, np.nan])
+    np.testing.assert_allclose(t, [3.0, 6.0, np.nan])
+
+
+def test_system_means_are_in_alphabetical_order():
+    names, means = system_means([[1.0, 10.0], [2.0, 20.0], [4.0, 40.0]], ["b", "a", "b"])
+    assert names == ("a", "b")
+    np.testing.assert_allclose(means, [[2.0, 20.0], [2.5, 25.0]])
+    with pytest.raises(ValueError, match="2 values for 1"):
+        system_means([1.0, 2.0], ["a"])
+
+
+def test_metrics_load_no_torch():
+    code = "import heads.metrics, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
