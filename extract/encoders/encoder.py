@@ -1,0 +1,84 @@
+"""The one contract behind which all encoders stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from store.schema import CROP_SECONDS, EncoderSpec
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What an encoder's `load` hands back.
+
+    network:    waves [B, samples] float32 -> list of L hidden states [B, T, D].
+    checkpoint: hub id or file name, "random", or "none" for an encoder without weights.
+    weights:    sha256 of the weight file, "random:SEED" or "none".
+    """
+
+    network: nn.Module
+    checkpoint: str
+    weights: str
+    dim: int
+    layers: int
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How an encoder is to be built; the same choices for all of them.
+
+    weights:     folder or file with pretrained weights; None looks in the hub (or its cache).
+    random_seed: build the architecture untrained instead, of `size` "full" or "tiny".
+    stock:       the published implementation throughout, without our faster arithmetic.
+    precision:   "fp32" or "bf16".
+    """
+
+    weights: Path | None = None
+    random_seed: int | None = None
+    size: str = "full"
+    stock: bool = False
+    precision: str = "fp32"
+
+
+class EncoderModule(Protocol):
+    """What a file of this folder offers to be named in ENCODERS.
+
+    RECIPE is raised whenever the file's own code changes its output.
+    """
+
+    SAMPLE_RATE_HZ: int
+    FRAME_RATE_HZ: float
+    FRAMES: int
+    RECIPE: int
+
+    @staticmethod
+    def load(options: LoadOptions) -> Loaded: ...
+
+
+class Encoder:
+    """A frozen network on a device, and the spec that names its features."""
+
+    def __init__(self, spec: EncoderSpec, network: nn.Module, device: torch.device) -> None:
+        self.spec = spec
+        self.device = device
+        self.network = network.eval().requires_grad_(False).to(device)
+        self.samples = int(CROP_SECONDS * spec.sample_rate_hz)
+
+    @torch.inference_mode()
+    def hidden_states(self, waves: Tensor) -> list[Tensor]:
+        """Waveforms [B, 10 s of samples] float32 to L hidden states [B, T, D] on this device.
+
+        The same crop gives the same states alone, in any batch and in any order (to 1e-5 of the
+        largest value).  Raises ValueError on another shape.
+        """
+        if waves.ndim != 2 or waves.shape[1] != self.samples:
+            raise ValueError(
+                f"{self.spec.name} takes waves [B, {self.samples}] "
+                f"({CROP_SECONDS:g} s at {self.spec.sample_rate_hz} Hz), not {list(waves.shape)}"
+            )
+        return self.network(waves.to(self.device, torch.float32, non_blocking=True))

@@ -1,0 +1,54 @@
+"""Log-mel statistics: an encoder without weights, deterministic and always at hand.
+
+Per 40 ms frame the mean of four log-mel spectra and their mean absolute change, so that level,
+band limits, noise floors and drop-outs are in plain view.  A baseline that every learned encoder
+has to beat.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from extract.encoders.encoder import Loaded, LoadOptions
+from extract.encoders.mel import MelPower, filterbank
+
+SAMPLE_RATE_HZ = 24000
+FRAME_RATE_HZ = 25.0
+FRAMES = 250
+RECIPE = 1
+
+BANDS = 80
+N_FFT = 1024
+HOP_SAMPLES = 240
+SPECTRA_PER_FRAME = 4
+FLOOR = 1e-12
+"""-120 dB below a full-scale sine: under the noise of 16-bit audio in any one band."""
+
+
+def load(options: LoadOptions) -> Loaded:
+    """Nothing is read: seeds, sizes and weight folders make no difference here."""
+    return Loaded(LogMel(), checkpoint="none", weights="none", dim=2 * BANDS, layers=1)
+
+
+class LogMel(nn.Module):
+    """Waves [B, 240000] in -1..1 to one state [B, 250, 160]: 80 levels, then 80 changes.
+
+    Both in units of 20 dB, levels counted from -60 dB below a full-scale sine: silence is -3, the
+    loudest 3, which half precision stores well.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        bank = filterbank(SAMPLE_RATE_HZ, N_FFT, BANDS, 0.0, SAMPLE_RATE_HZ / 2, scale="slaney")
+        self.mel = MelPower(bank, N_FFT, HOP_SAMPLES)
+        self.full_scale = (N_FFT / 4) ** 2  # a sine of amplitude 1 under a Hann window, at its bin
+
+    def forward(self, waves: Tensor) -> list[Tensor]:
+        power = self.mel(waves)[..., :-1] / self.full_scale
+        level = (torch.log10(power.clamp(min=FLOOR)) + 6.0) / 2.0
+        # Backwards, so that no frame looks beyond itself; the first has nothing to differ from.
+        change = torch.diff(level, dim=2, prepend=level[..., :1]).abs()
+        both = torch.cat([level, change], dim=1)
+        frames = both.unflatten(2, (-1, SPECTRA_PER_FRAME)).mean(dim=3)
+        return [frames.transpose(1, 2)]

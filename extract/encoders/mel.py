@@ -1,0 +1,93 @@
+"""Mel spectrograms by the conventions of the encoders' own front ends.
+
+Two scales are in use: HTK (torchaudio's default, MuQ) and Slaney's Auditory Toolbox (librosa's
+default, M2D).  Banks are computed in float64 and rounded once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+SLANEY_BREAK_HZ = 1000.0
+SLANEY_HZ_PER_MEL = 200.0 / 3.0
+SLANEY_LOG_STEP = math.log(6.4) / 27.0
+"""Slaney's scale is linear below 1 kHz and logarithmic above: 27 mels from 1 kHz to 6.4 kHz."""
+
+
+def hz_to_mel(hz: np.ndarray, scale: str) -> np.ndarray:
+    """Hz to mel on the "htk" or the "slaney" scale, element by element."""
+    if scale == "htk":
+        return 2595.0 * np.log10(1.0 + hz / 700.0)
+    above = np.log(np.maximum(hz, SLANEY_BREAK_HZ) / SLANEY_BREAK_HZ) / SLANEY_LOG_STEP
+    return np.minimum(hz, SLANEY_BREAK_HZ) / SLANEY_HZ_PER_MEL + above
+
+
+def mel_to_hz(mel: np.ndarray, scale: str) -> np.ndarray:
+    """The inverse of hz_to_mel."""
+    if scale == "htk":
+        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    break_mel = SLANEY_BREAK_HZ / SLANEY_HZ_PER_MEL
+    return (
+        np.minimum(mel, break_mel)
+        * SLANEY_HZ_PER_MEL
+        * np.exp(SLANEY_LOG_STEP * np.maximum(mel - break_mel, 0.0))
+    )
+
+
+def filterbank(
+    sample_rate_hz: int,
+    n_fft: int,
+    bands: int,
+    low_hz: float,
+    high_hz: float,
+    *,
+    scale: str,
+    unit_area: bool = False,
+) -> Tensor:
+    """Triangular filters over the FFT's bins, [bands, n_fft // 2 + 1] float32.
+
+    Corners lie at equal distances on the mel scale, `low_hz` and `high_hz` included; each triangle
+    is linear in Hz.  unit_area: divide each by half its width in Hz (librosa's norm="slaney").
+    """
+    bins_hz = np.linspace(0.0, sample_rate_hz / 2, n_fft // 2 + 1)
+    ends = hz_to_mel(np.array([low_hz, high_hz], dtype=np.float64), scale)
+    corners_hz = mel_to_hz(np.linspace(ends[0], ends[1], bands + 2), scale)
+    left, centre, right = (corners_hz[i : i + bands, None] for i in range(3))
+    rising = (bins_hz - left) / (centre - left)
+    falling = (right - bins_hz) / (right - centre)
+    bank = np.maximum(0.0, np.minimum(rising, falling))
+    if unit_area:
+        bank *= 2.0 / (right - left)
+    return torch.from_numpy(bank.astype(np.float32))
+
+
+class MelPower(nn.Module):
+    """Waveforms [B, samples] to mel power [B, bands, 1 + samples // hop].
+
+    Periodic Hann window of n_fft samples, centred frames with reflected ends, power 2.
+    """
+
+    def __init__(self, bank: Tensor, n_fft: int, hop_samples: int) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        self.hop_samples = hop_samples
+        # Not persistent: both follow from the constants, and no checkpoint carries them.
+        self.register_buffer("bank", bank, persistent=False)
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        spectrum = torch.stft(
+            waves.float(),
+            self.n_fft,
+            self.hop_samples,
+            window=self.window,
+            center=True,
+            pad_mode="reflect",
+            return_complex=True,
+        )
+        power = spectrum.real.square() + spectrum.imag.square()
+        return torch.matmul(self.bank, power)
