@@ -1,0 +1,257 @@
+"""Which runs form an ensemble, decided from stored predictions alone (paper V-D, Table IV).
+
+A rule is a name and its arguments, "name:argument:argument"; the SELECTORS at the foot of this file
+are the names.  A selector looks at dev, PAM or out-of-fold predictions and never at the test split.
+
+Ranks and ties.  Runs are ranked by their utterance-level composite SRCC, the best first; equal scores
+are ordered by run id, so the same runs always give the same ensemble.  A run whose score is undefined
+(constant predictions, a failed training) has no rank and is never chosen.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TypeVar
+
+import numpy as np
+from scipy.optimize import nnls
+
+from heads.metrics import Array, composite, srcc
+from store.names import choose
+
+SELECTION_SPLITS = ("dev", "pam", "oof")
+"""What may be looked at to choose; "oof" are out-of-fold predictions of the training clips."""
+
+GFLOP_A_CROP = {"wavlm": 148.0, "muq": 426.0, "muq16k": 284.0, "m2d": 57.0, "logmel": 0.1}
+"""Arithmetic of the full-size encoders on one 10 s crop: what a user pays to score new audio."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What a selector may look at.
+
+    scores:      split -> run -> composite SRCC at utterance level, None where undefined.
+    predictions: split -> run -> [N, A] on the scale of the ratings; needed by greedy, stack and cost.
+    truth:       split -> [N, A] in the same order, NaN where not rated.
+    encoders:    run -> names of the encoders that it needs; needed by cost.
+    """
+
+    scores: Mapping[str, Mapping[str, float | None]]
+    predictions: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    truth: Mapping[str, Array] = field(default_factory=dict)
+    encoders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def ranked(self, split: str) -> list[str]:
+        """Runs with a defined score on `split`, the best first."""
+        scores = _of_split(self.scores, split)
+        defined = [(score, run) for run, score in scores.items() if score is not None]
+        if not defined:
+            raise ValueError(f"no run has a defined composite SRCC on {split!r}, so none can be chosen by it")
+        return [run for _, run in sorted(defined, key=lambda pair: (-pair[0], pair[1]))]
+
+    def usable(self, splits: Sequence[str]) -> list[str]:
+        """Runs with predictions and a defined score on every one of `splits`, in order of run id."""
+        ranked = [set(self.ranked(split)) & set(_of_split(self.predictions, split)) for split in splits]
+        return sorted(set.intersection(*ranked))
+
+    def score(self, members: Sequence[str], splits: Sequence[str]) -> float:
+        """Mean over `splits` of the composite SRCC of the plain average of `members` (repeats count)."""
+        values = []
+        for split in splits:
+            mean = np.mean([self.predictions[split][run] for run in members], axis=0)
+            value = srcc(*composite_of_rated(mean, self.truth[split]))
+            values.append(-1.0 if value is None else value)
+        return float(np.mean(values))
+
+
+T = TypeVar("T")
+Weights = dict[str, float]
+Selector = Callable[..., Weights]
+
+
+def select(rule: str, pool: Pool) -> Weights:
+    """Run id -> weight, summing to 1, the heaviest first; ValueError for a rule that cannot be followed."""
+    name, *arguments = rule.split(":")
+    selector = SELECTORS[choose("selection rule", name, SELECTORS)]
+    try:
+        inspect.signature(selector).bind(pool, *arguments)
+    except TypeError as error:
+        raise ValueError(f"rule {rule!r} has too many or too few parts; {usage(name)}") from error
+    weights = selector(pool, *arguments)
+    if not weights:
+        raise ValueError(f"rule {rule!r} chooses no run at all; widen it")
+    total = sum(weights.values())
+    return {run: w / total for run, w in sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))}
+
+
+def usage(name: str) -> str:
+    """How a rule is written: the first line of its docstring."""
+    return (SELECTORS[name].__doc__ or "").strip().splitlines()[0]
+
+
+def everything(pool: Pool) -> Weights:
+    """`all`: every run that has a defined score on some selection split."""
+    tables = [_of_split(pool.scores, split) for split in pool.scores]
+    return {run: 1.0 for table in tables for run, score in table.items() if score is not None}
+
+
+def top(pool: Pool, split: str, count: str) -> Weights:
+    """`top:SPLIT:K`: the K best runs on that split, e.g. top:pam:4 or top:dev:8."""
+    return dict.fromkeys(pool.ranked(split)[: whole(count)], 1.0)
+
+
+def best(pool: Pool, split: str) -> Weights:
+    """`best:SPLIT`: the single best run on that split, e.g. best:pam."""
+    return top(pool, split, "1")
+
+
+def intersect(pool: Pool, counts: str = "12,12") -> Weights:
+    """`intersect:D,P`: the runs among both the D best on dev and the P best on PAM (the submitted system)."""
+    parts = counts.split(",")
+    if len(parts) != 2:
+        raise ValueError(f"intersect takes two counts, dev and PAM, as in intersect:12,12, not {counts!r}")
+    dev, pam = (whole(part) for part in parts)
+    both = set(pool.ranked("dev")[:dev]) & set(pool.ranked("pam")[:pam])
+    return dict.fromkeys(both, 1.0)
+
+
+def greedy(pool: Pool, splits: str = "oof", rounds: str = "20") -> Weights:
+    """`greedy:SPLITS:ROUNDS`: forward selection with replacement, e.g. greedy:oof:20 or greedy:dev+pam.
+
+    Each round adds the run that makes the average best, an already chosen one included; the best of all
+    rounds is kept (Caruana et al., ICML 2004).  On dev or PAM the chosen score is optimistic.
+    """
+    names = split_names(splits)
+    runs = usable_runs(pool, names)
+    chosen: list[str] = []
+    history: list[float] = []
+    for _ in range(whole(rounds)):
+        scored = [(pool.score([*chosen, run], names), run) for run in runs]
+        score, run = min(scored, key=lambda pair: (-pair[0], pair[1]))
+        chosen.append(run)
+        history.append(score)
+    kept = chosen[: int(np.argmax(history)) + 1]
+    return {run: float(kept.count(run)) for run in set(kept)}
+
+
+def stack(pool: Pool, splits: str = "oof", ridge: str = "0.1") -> Weights:
+    """`stack:SPLITS:RIDGE`: non-negative ridge stacking, e.g. stack:oof:0.1.
+
+    Least squares of the ratings of all axes, each over its own deviation, on the runs' predictions with
+    weights >= 0 that sum to 1, drawn towards the plain average by RIDGE times the mean prediction power
+    (Breiman 1996).  One weight a run, the same for every axis, so that the result stays on the scale.
+    """
+    names, strength = split_names(splits), number(ridge)
+    runs = usable_runs(pool, names)
+    truth = np.concatenate([pool.truth[name] for name in names])
+    stored = [np.concatenate([pool.predictions[name][run] for name in names]) for run in runs]
+    pred = np.stack(stored, axis=-1)
+    rated = np.isfinite(truth)
+    level, spread = np.nanmean(truth, axis=0), np.maximum(np.nanstd(truth, axis=0), 1e-9)
+    target = ((truth - level) / spread)[rated]
+    design = ((pred - level[:, None]) / spread[:, None])[rated]
+    pull = np.sqrt(strength * float(np.mean(design**2)) * len(target))
+    # The sum is held to 1 by one row that outweighs all others together; the division after it is exact.
+    hold = 1e3 * np.sqrt(len(target))
+    rows = np.concatenate([design, pull * np.eye(len(runs)), np.full((1, len(runs)), hold)])
+    right = np.concatenate([target, np.full(len(runs), pull / len(runs)), [hold]])
+    weights, _ = nnls(rows, right)
+    return {run: float(weight) for run, weight in zip(runs, weights, strict=True) if weight > 1e-4}
+
+
+def cost(pool: Pool, splits: str = "pam", tolerance: str = "0.005", count: str = "8") -> Weights:
+    """`cost:SPLITS:TOLERANCE:K`: the cheapest encoders within TOLERANCE of the best, e.g. cost:pam:0.005:8.
+
+    For every set of encoders the average of the K best runs that need no other encoder is scored; of those
+    within TOLERANCE of the best set, the one whose encoders cost least (GFLOP_A_CROP) is taken.
+    """
+    names, slack, most = split_names(splits), number(tolerance), whole(count)
+    runs = usable_runs(pool, names)
+    missing = [run for run in runs if run not in pool.encoders]
+    if missing:
+        raise ValueError(f"the encoders of {missing[0]} are unknown, so its cost is")
+    order = sorted(runs, key=lambda run: (-pool.score([run], names), run))
+    encoders = sorted({name for run in runs for name in pool.encoders[run]})
+    options = []
+    for size in range(1, len(encoders) + 1):
+        for allowed in combinations(encoders, size):
+            members = [run for run in order if set(pool.encoders[run]) <= set(allowed)][:most]
+            # A set of which no member uses some encoder is one of the smaller sets over again.
+            if members and set().union(*(pool.encoders[run] for run in members)) == set(allowed):
+                options.append((pool.score(members, names), encoder_cost(allowed), members))
+    limit = max(score for score, _, _ in options) - slack
+    _, _, members = min((o for o in options if o[0] >= limit), key=lambda o: (o[1], -o[0], o[2]))
+    return dict.fromkeys(members, 1.0)
+
+
+def encoder_cost(names: Sequence[str]) -> float:
+    """GFLOP a crop of running each named encoder once; an unlisted one counts as the dearest known."""
+    return sum(GFLOP_A_CROP.get(name, max(GFLOP_A_CROP.values())) for name in set(names))
+
+
+def composite_of_rated(pred: Array, truth: Array) -> tuple[Array, Array]:
+    """Composite rows [N] of the clips that have any rating."""
+    p, t = composite(pred, truth)
+    rated = np.isfinite(t)
+    return p[rated], t[rated]
+
+
+def split_names(text: str) -> list[str]:
+    """ "dev+pam" -> ["dev", "pam"]; a split that may not be used to choose is refused."""
+    return [_checked_split(name) for name in text.split("+")]
+
+
+def usable_runs(pool: Pool, splits: Sequence[str]) -> list[str]:
+    """Pool.usable, with an error that says what is missing."""
+    runs = pool.usable(splits)
+    if not runs:
+        raise ValueError(f"no run has stored predictions on {' and '.join(splits)} together")
+    return runs
+
+
+def whole(text: str) -> int:
+    """A count of at least one."""
+    if not text.strip().isdigit() or int(text) < 1:
+        raise ValueError(f"expected a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def number(text: str) -> float:
+    """A number of at least zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < float("inf"):
+        raise ValueError(f"expected a number of at least 0, not {text!r}")
+    return value
+
+
+def _checked_split(name: str) -> str:
+    if name in {"test", "train"}:
+        why = "it would no longer measure anything" if name == "test" else "the runs were trained on it"
+        known = ", ".join(SELECTION_SPLITS)
+        raise ValueError(f"an ensemble is never chosen on the {name} split: {why}; use {known}")
+    return choose("split to choose by", name, SELECTION_SPLITS)
+
+
+def _of_split(table: Mapping[str, Mapping[str, T]], split: str) -> Mapping[str, T]:
+    name = _checked_split(split)
+    if name not in table:
+        hint = "; train with folds to have them" if name == "oof" else ""
+        raise ValueError(f"there are no stored predictions on {name!r}{hint}")
+    return table[name]
+
+
+SELECTORS: dict[str, Selector] = {
+    "all": everything,
+    "top": top,
+    "best": best,
+    "intersect": intersect,
+    "greedy": greedy,
+    "stack": stack,
+    "cost": cost,
+}
