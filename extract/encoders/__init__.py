@@ -10,15 +10,20 @@ from pathlib import Path
 
 import torch
 
-from extract.encoders import logmel
-from extract.encoders.encoder import Encoder, EncoderModule, Loaded, LoadOptions
+from extract.encoders import logmel, m2d, muq, muq16k, wavlm
+from extract.encoders.encoder import Encoder, EncoderModule, LoadOptions
 from extract.encoders.layers import check_rule, summarise
+from extract.encoders.weights import WeightsMismatch, WeightsMissing
 from store.names import choose
 from store.schema import EncoderSpec
 
-__all__ = ["ENCODERS", "Encoder", "LoadOptions", "load_encoder", "summarise"]
+__all__ = ["ENCODERS", "Encoder", "WeightsMismatch", "WeightsMissing", "load_encoder", "summarise"]
 
 ENCODERS: dict[str, EncoderModule] = {
+    "wavlm": wavlm,
+    "muq": muq,
+    "muq16k": muq16k,
+    "m2d": m2d,
     "logmel": logmel,
 }
 
@@ -50,10 +55,10 @@ def load_encoder(
     choose("size", size, SIZES)
     choose("precision", precision, PRECISIONS)
     options = LoadOptions(weights, random_seed, size, stock, precision)
+    if size == "tiny" and random_seed is None and module.PUBLISHED is not None:
+        raise ValueError(f"{name}: no pretrained weights exist in size tiny; give a seed for random ones")
     loaded = module.load(options)
     weightless = loaded.weights == "none"
-    if size == "tiny" and random_seed is None and not weightless:
-        raise ValueError(f"{name}: no pretrained weights exist in size tiny; give a seed for random ones")
     spec = EncoderSpec(
         name=name,
         checkpoint=loaded.checkpoint,

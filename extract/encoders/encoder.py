@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from extract.encoders.weights import Published
 from store.schema import CROP_SECONDS, EncoderSpec
 
 
@@ -48,7 +49,8 @@ class LoadOptions:
 class EncoderModule(Protocol):
     """What a file of this folder offers to be named in ENCODERS.
 
-    RECIPE is raised whenever the file's own code changes its output.
+    RECIPE is raised whenever the file's own code changes its output; PUBLISHED says where the
+    pretrained weights lie, None for an encoder without any.
     """
 
     SAMPLE_RATE_HZ: int
@@ -56,8 +58,10 @@ class EncoderModule(Protocol):
     FRAMES: int
     RECIPE: int
 
-    @staticmethod
-    def load(options: LoadOptions) -> Loaded: ...
+    @property
+    def PUBLISHED(self) -> Published | None: ...  # noqa: N802
+
+    def load(self, options: LoadOptions) -> Loaded: ...
 
 
 class Encoder:
@@ -81,4 +85,6 @@ class Encoder:
                 f"{self.spec.name} takes waves [B, {self.samples}] "
                 f"({CROP_SECONDS:g} s at {self.spec.sample_rate_hz} Hz), not {list(waves.shape)}"
             )
-        return self.network(waves.to(self.device, torch.float32, non_blocking=True))
+        waves = waves.to(self.device, torch.float32, non_blocking=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.precision == "bf16"):
+            return self.network(waves)

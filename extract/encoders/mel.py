@@ -71,6 +71,9 @@ class MelPower(nn.Module):
     Periodic Hann window of n_fft samples, centred frames with reflected ends, power 2.
     """
 
+    bank: Tensor
+    window: Tensor
+
     def __init__(self, bank: Tensor, n_fft: int, hop_samples: int) -> None:
         super().__init__()
         self.n_fft = n_fft
@@ -79,6 +82,9 @@ class MelPower(nn.Module):
         self.register_buffer("bank", bank, persistent=False)
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
 
+    # Powers span ten decades: under autocast the bank's product would keep three digits of them.
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)
     def forward(self, waves: Tensor) -> Tensor:
         spectrum = torch.stft(
             waves.float(),

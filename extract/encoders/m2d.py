@@ -1,0 +1,176 @@
+"""M2D-CLAP: a ViT-Base over log-mel patches (Niizumi et al. 2024, arXiv 2406.02032).
+
+`transformers`' ViTModel with a rectangular image is that network; the published keys are mapped
+onto it (a fused qkv splits in three).  Hidden states are the outputs of the blocks, the last one
+after the final norm, each with the five frequency patches of a time step side by side.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import ViTConfig, ViTModel
+
+from extract.encoders.encoder import Loaded, LoadOptions
+from extract.encoders.mel import MelPower, filterbank
+from extract.encoders.weights import (
+    Published,
+    WeightsMismatch,
+    file_sha256,
+    fill,
+    find,
+    read_state,
+    rename,
+    seeded,
+)
+
+SAMPLE_RATE_HZ = 16000
+FRAME_RATE_HZ = 6.25
+FRAMES = 62
+RECIPE = 1
+
+PUBLISHED = Published(
+    name="m2d_clap_vit_base-80x1001p16x16-240128_AS-FT_enconly",
+    folder="m2d",
+    files=("*.pth", "m2d_*/*.pth"),
+    hub=False,
+    source="https://github.com/nttcslab/m2d/releases",
+    # Heads of fine-tuning, of CLAP and of pre-training: none of them is part of the encoder.
+    unused=("head", "module.head", "audio_proj.", "text_proj.", "logit_scale", "mask_token", "decoder_"),
+)
+
+BANDS = 80
+PATCH = 16
+"""A patch is 16 bands by 16 spectra: 5 x 62 of them, the last 9 of 1001 spectra fall away."""
+MEL_LOW_HZ = 50.0
+N_FFT = 400
+HOP_SAMPLES = 160
+NORM_STATS = (-7.1, 4.2)
+"""Mean and deviation of the log-mel values, for a checkpoint that does not bring its own."""
+
+FULL_WIDTH, FULL_DEPTH = 768, 12
+TINY_WIDTH, TINY_DEPTH = 48, 2
+
+TO_VIT = (
+    ("module.ar.runtime.backbone.", ""),  # prefix of fine-tuned checkpoints
+    ("backbone.", ""),
+    ("cls_token", "embeddings.cls_token"),
+    ("pos_embed", "embeddings.position_embeddings"),
+    ("patch_embed.proj.", "embeddings.patch_embeddings.projection."),
+    ("blocks.", "layers."),
+    (".norm1.", ".layernorm_before."),
+    (".norm2.", ".layernorm_after."),
+    (".attn.proj.", ".attention.o_proj."),
+    (".attn.", ".attention."),
+)
+
+
+def load(options: LoadOptions) -> Loaded:
+    """M2D-CLAP with published or random weights: 12 hidden states [B, 62, 3840]."""
+    seed = options.random_seed
+    if seed is not None:
+        width, depth = (FULL_WIDTH, FULL_DEPTH) if options.size == "full" else (TINY_WIDTH, TINY_DEPTH)
+        with seeded(seed):
+            model = build(width, depth)
+        mean, std = NORM_STATS
+        checkpoint, weights = "random", f"random:{seed}"
+    else:
+        path = find(PUBLISHED, options.weights)
+        check_folder_name(path)
+        state = translate(read_state(path))
+        mean, std = map(float, state.pop("norm_stats", torch.tensor(NORM_STATS)))
+        width = state["embeddings.cls_token"].shape[-1] if "embeddings.cls_token" in state else FULL_WIDTH
+        depth = 1 + max((int(key.split(".")[1]) for key in state if key.startswith("layers.")), default=-1)
+        model = build(width, depth or FULL_DEPTH)
+        fill(model, state, PUBLISHED, path)
+        checkpoint, weights = PUBLISHED.name, file_sha256(path)
+    network = StockM2D(LogMelImage(mean, std), model)
+    return Loaded(network, checkpoint, weights, dim=BANDS // PATCH * width, layers=depth)
+
+
+def build(width: int, depth: int) -> ViTModel:
+    """The untrained transformer; heads are 64 wide in the published sizes, 16 in the tiny one."""
+    config = ViTConfig(
+        hidden_size=width,
+        num_hidden_layers=depth,
+        num_attention_heads=width // (64 if width % 64 == 0 else 16),
+        intermediate_size=4 * width,
+        image_size=(BANDS, FRAMES * PATCH),
+        patch_size=PATCH,
+        num_channels=1,
+        layer_norm_eps=1e-6,
+    )
+    return ViTModel(config, add_pooling_layer=False)
+
+
+def check_folder_name(path: Path) -> None:
+    """Refuse the sibling checkpoints whose names say another input size, patch size or rate.
+
+    Published folders are called <model>-<bands>x<spectra>p<patch bands>x<patch spectra>[p<kHz>k]-...
+    """
+    sizes = re.search(r"-(\d+)x(\d+)p(\d+)x(\d+)(?:p(\d+)k)?", path.parent.name)
+    if sizes is None:
+        return
+    bands, spectra, patch_bands, patch_spectra, khz = (int(size or 16) for size in sizes.groups())
+    if (bands, spectra, patch_bands, patch_spectra, khz) != (BANDS, 1001, PATCH, PATCH, 16):
+        raise WeightsMismatch(
+            f"{path.parent.name} takes {bands} bands x {spectra} spectra in patches of "
+            f"{patch_bands} x {patch_spectra} at {khz} kHz; this encoder is {PUBLISHED.name}"
+        )
+
+
+def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Published keys to those of ViTModel; a fused qkv becomes q, k and v."""
+    translated: dict[str, Tensor] = {}
+    for key, tensor in rename(state, TO_VIT).items():
+        if key.startswith("norm."):  # the final norm; the blocks' own are layernorm_before and _after
+            key = f"layer{key}"
+        if ".qkv." not in key:
+            translated[key] = tensor
+            continue
+        for name, part in zip("qkv", tensor.chunk(3), strict=True):
+            translated[key.replace(".qkv.", f".{name}_proj.")] = part
+    return translated
+
+
+class LogMelImage(nn.Module):
+    """Waves [B, 160000] to normalised log-mel images [B, 1, 80, 992]."""
+
+    def __init__(self, mean: float, std: float) -> None:
+        super().__init__()
+        bank = filterbank(
+            SAMPLE_RATE_HZ, N_FFT, BANDS, MEL_LOW_HZ, SAMPLE_RATE_HZ / 2, scale="slaney", unit_area=True
+        )
+        self.mel = MelPower(bank, N_FFT, HOP_SAMPLES)
+        self.mean, self.std = mean, std
+
+    def log_mel(self, waves: Tensor) -> Tensor:
+        """Before normalisation: [B, 80, 1001]."""
+        return torch.log(self.mel(waves) + torch.finfo(torch.float32).eps)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        image = (self.log_mel(waves) - self.mean) / self.std
+        return image[:, None, :, : FRAMES * PATCH]
+
+
+def patches_to_frames(state: Tensor) -> Tensor:
+    """Class token and frequency-major patches [B, 1 + 5 * 62, W] to frames [B, 62, 5 * W]."""
+    patches = state[:, 1:].unflatten(1, (BANDS // PATCH, FRAMES))
+    return patches.transpose(1, 2).flatten(2)
+
+
+class StockM2D(nn.Module):
+    """`transformers`' own forward pass behind our log-mel front end."""
+
+    def __init__(self, image: LogMelImage, model: ViTModel) -> None:
+        super().__init__()
+        self.image = image
+        self.model = model
+
+    def forward(self, waves: Tensor) -> list[Tensor]:
+        output = self.model(self.image(waves), output_hidden_states=True)
+        blocks = [*output.hidden_states[1:-1], output.last_hidden_state]
+        return [patches_to_frames(state) for state in blocks]

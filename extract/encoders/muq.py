@@ -1,0 +1,205 @@
+"""MuQ-large-msd-iter: a music conformer over log-mel spectra (Zhu et al. 2025, arXiv 2501.01108).
+
+The network is the `muq` package's own MuQ class.  It is meant for 24 kHz audio; see muq16k.py for
+what the paper's released code did.
+
+Three workarounds, each with what ends it:
+- `muq/__init__.py` imports its text models, whose packages do not load beside a CPU build of torch
+  (muq 0.1.0).  `muq.muq` is imported without running it; ends when the import is made lazy.
+- `muq.muq.modules.features` imports torchaudio for one mel spectrogram (muq 0.1.0).  Our front end
+  stands in for that module; ends with torchaudio wheels for the CPU build, or its removal there.
+- From transformers 5.16 the conformer wants an attention implementation in its configuration and
+  no longer returns hidden states when called by itself.  Both are added; ends with a muq release
+  for transformers 5.16.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+import warnings
+from copy import deepcopy
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from extract.encoders.encoder import Loaded, LoadOptions
+from extract.encoders.mel import MelPower, filterbank
+from extract.encoders.weights import Published, file_sha256, fill, find, read_state, seeded
+
+SAMPLE_RATE_HZ = 24000
+FRAME_RATE_HZ = 25.0
+FRAMES = 250
+RECIPE = 1
+
+PUBLISHED = Published(
+    name="OpenMuQ/MuQ-large-msd-iter",
+    folder="muq",
+    files=("model.safetensors", "pytorch_model.bin"),
+    hub=True,
+    source="https://huggingface.co/OpenMuQ/MuQ-large-msd-iter",
+    # Targets and head of pre-training, and parts the rotary conformer carries but never calls.
+    unused=(
+        "model.rvq.",
+        "model.quantizer_",
+        "model.linear.",
+        "model.cls_token",
+        "model.conformer.pos_conv_embed.",
+        "model.conformer.embed_positions.",
+    ),
+)
+
+BANDS = 128
+N_FFT = 2048
+HOP_SAMPLES = 240
+POWER_FLOOR = 1e-10
+
+CONFORMER: dict[str, Any] = {
+    "activation_dropout": 0.1,
+    "attention_dropout": 0.1,
+    "conformer_conv_dropout": 0.1,
+    "conv_depthwise_kernel_size": 31,
+    "feat_extract_activation": "gelu",
+    "hidden_act": "swish",
+    "hidden_dropout": 0.1,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "layer_norm_eps": 1e-5,
+    "layerdrop": 0.0,
+    "max_source_positions": 5000,
+    "num_attention_heads": 16,
+    "num_conv_pos_embedding_groups": 16,
+    "num_conv_pos_embeddings": 128,
+    "num_hidden_layers": 12,
+    "position_embeddings_type": "rotary",
+    "rotary_embedding_base": 10000,
+}
+FULL: dict[str, Any] = {
+    "label_rate": 25,
+    "codebook_size": 8192,
+    "use_rvq_target": True,
+    "conv_dim": 512,
+    "encoder_dim": 1024,
+    "encoder_depth": 12,
+    "stat": {"melspec_2048_mean": 6.768444971712967, "melspec_2048_std": 18.417922652295623},
+    "w2v2_config": CONFORMER,
+}
+"""The published config.json; one that lies beside a weight file takes its place."""
+TINY: dict[str, Any] = FULL | {
+    "codebook_size": 8,
+    "rvq_n_codebooks": 1,
+    "conv_dim": 16,
+    "encoder_dim": 32,
+    "encoder_depth": 2,
+    "w2v2_config": CONFORMER
+    | {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2},
+}
+
+
+def load(options: LoadOptions) -> Loaded:
+    """MuQ with published or random weights: 13 hidden states [B, 250, 1024]."""
+    seed = options.random_seed
+    config = FULL if options.size == "full" else TINY
+    if seed is not None:
+        model = build(config, seed)
+        checkpoint, weights = "random", f"random:{seed}"
+    else:
+        path = find(PUBLISHED, options.weights)
+        config = read_config(path)
+        model = build(config, seed=0)
+        fill(model, read_state(path), PUBLISHED, path)
+        checkpoint, weights = PUBLISHED.name, file_sha256(path)
+    dim, layers = config["encoder_dim"], config["encoder_depth"] + 1
+    return Loaded(StockMuQ(model), checkpoint, weights, dim, layers)
+
+
+def read_config(weight_file: Path) -> dict[str, Any]:
+    """The config.json beside a weight file, else the published one's values."""
+    beside = weight_file.with_name("config.json")
+    return FULL | json.loads(beside.read_text()) if beside.is_file() else FULL
+
+
+def build(config: dict[str, Any], seed: int) -> nn.Module:
+    """The package's MuQ, untrained, on every supported version of transformers."""
+    config = deepcopy(config)
+    config["w2v2_config"]["_attn_implementation"] = "sdpa"
+    published_code = import_muq()
+    with seeded(seed), warnings.catch_warnings():
+        # The package uses a weight norm that torch deprecates, in a part that is never called.
+        warnings.simplefilter("ignore", FutureWarning)
+        model = published_code.MuQ(published_code.MuQConfig(**config))
+    collect_hidden_states(model.model.conformer)
+    return model
+
+
+def import_muq() -> ModuleType:
+    """`muq.muq` without the package's own __init__ and without torchaudio (see the file's head)."""
+    if "muq.muq" in sys.modules:
+        return sys.modules["muq.muq"]
+    found = importlib.util.find_spec("muq")
+    if found is None or found.submodule_search_locations is None:
+        raise ModuleNotFoundError("the muq package is not installed: pip install --no-deps muq")
+    package = ModuleType("muq")
+    package.__path__ = list(found.submodule_search_locations)
+    features = ModuleType("muq.muq.modules.features")
+    features.MelSTFT = LogMel  # type: ignore[attr-defined]
+    stand_ins = {"muq": package, features.__name__: features}
+    sys.modules.update(stand_ins)
+    try:
+        return importlib.import_module("muq.muq")
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
+
+
+def collect_hidden_states(conformer: nn.Module) -> None:
+    """Give the conformer's output its hidden states: the input, each block's output, the last one normed."""
+    states: list[Tensor] = []
+
+    def start(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        states[:] = [args[0]]
+
+    def add(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        states.append(output[0] if isinstance(output, tuple) else output)
+
+    def finish(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        output["hidden_states"] = (*states[:-1], output["last_hidden_state"])
+        states.clear()
+        return output
+
+    conformer.register_forward_pre_hook(start, with_kwargs=True)
+    for block in conformer.layers:  # type: ignore[union-attr]
+        block.register_forward_hook(add)
+    conformer.register_forward_hook(finish)
+
+
+class LogMel(nn.Module):
+    """Waves [B, samples] to log-mel power in dB [B, 128, 1 + samples // 240], floor -100 dB.
+
+    Takes the arguments of the package's MelSTFT, in whose place it stands.
+    """
+
+    def __init__(self, n_fft: int = N_FFT, hop_length: int = HOP_SAMPLES, is_db: bool = True) -> None:
+        super().__init__()
+        # The bank always spans 0-12 kHz, also where muq16k feeds it another rate.
+        bank = filterbank(24000, n_fft, BANDS, 0.0, 12000.0, scale="htk")
+        self.mel = MelPower(bank, n_fft, hop_length)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        return 10.0 * torch.log10(self.mel(waves).clamp(min=POWER_FLOOR))
+
+
+class StockMuQ(nn.Module):
+    """The package's own forward pass, its unused codebook head included."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, waves: Tensor) -> list[Tensor]:
+        return list(self.model(waves).hidden_states)
