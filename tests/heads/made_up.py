@@ -1,0 +1,83 @@
+"""A made-up experiment for tests: rated clips with known truth, and runs that are truth plus noise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from heads.config import HeadConfig
+from store.clips import ClipTable, save_table
+from store.predictions import Predictions
+from store.schema import AXES, Clip
+
+SPLITS = {"train": 120, "dev": 48, "pam": 48, "test": 96}
+DOMAINS = ("music", "sound", "speech")
+CAVEAT = "made-up ratings"
+
+
+def made_up_table(
+    seed: int = 0, raters: int = 10, systems: int = 8, axes: tuple[str, ...] = AXES
+) -> ClipTable:
+    """312 clips of 3 domains and 8 systems in four splits; only `axes` are rated."""
+    rng = np.random.default_rng(seed)
+    offsets = rng.normal(0, 1.0, (systems, 4))
+    levels = rng.normal(0, 0.7, (3, 4))
+    clips = []
+    for split, count in SPLITS.items():
+        for i in range(count):
+            system, domain = i % systems, i % 3
+            quality = 5 + offsets[system] + levels[domain] + rng.normal(0, 0.6, 4)
+            panel = np.clip(np.round(quality[:, None] + rng.normal(0, 1.2, (4, raters))), 0, 10)
+            single = tuple(
+                tuple(row) if axis in axes else () for axis, row in zip(AXES, panel.tolist(), strict=True)
+            )
+            scores = tuple(float(np.mean(row)) if row else None for row in single)
+            name = f"{split}-{i:03d}"
+            where = (f"sys{system}", f"group{i % 20}", split)
+            seen = (f"{i:032x}", 4.0 + i % 15)
+            clips.append(Clip(name, f"{name}.wav", DOMAINS[domain], "made up", *where, scores, single, *seen))
+    return ClipTable(tuple(clips), caveats=(CAVEAT,))
+
+
+def made_up_run(
+    table: ClipTable, split: str, noise: float, run: str = "run", seed: int = 0, axes: tuple[str, ...] = AXES
+) -> Predictions:
+    """Predictions that miss the ratings by `noise` (standard deviation, on the scale)."""
+    clips = table.of(split)
+    columns = [AXES.index(axis) for axis in axes]
+    truth = table.scores(clips)[:, columns]
+    # The run's name seeds its errors, so different runs err differently.
+    rng = np.random.default_rng([seed, *run.encode(), *split.encode()])
+    values = truth + rng.normal(0, noise, truth.shape)
+    return Predictions(run, split, tuple(clip.id for clip in clips), values, axes, table.caveats)
+
+
+def made_up_work(work: Path, table: ClipTable | None = None) -> Path:
+    """A work folder with the paper's sixteen configurations, stored as training would store them."""
+    table = table or made_up_table()
+    save_table(table, work / "clips.json")
+    axes = tuple(
+        axis for axis, column in zip(AXES, table.scores().T, strict=True) if np.isfinite(column).any()
+    )
+    sets = {"bi": ("wavlm-000000000000", "m2d-000000000000")}
+    sets["tri"] = ("wavlm-000000000000", "muq-000000000000", "m2d-000000000000")
+    cells = [("bi", "mlp"), ("tri", "mlp"), ("tri", "blstm_t"), ("tri", "blstm_h")]
+    for place, (encoders, aggregator) in enumerate(cells):
+        for also, loss in enumerate(("ccc", "con", "dcq", "ut")):
+            config = HeadConfig(table.id, sets[encoders], aggregator, loss)
+            folder = work / "runs" / config.id
+            folder.mkdir(parents=True)
+            (folder / "config.json").write_text(json.dumps(asdict(config)))
+            curve = [
+                {"epoch": e + 1, "train_loss": 1 / (e + 1), "dev_loss": 0.2 + 1 / (e + 1)} for e in range(6)
+            ]
+            record = {"run": config.id, "curve": curve, "best_epoch": 6, "seconds": 1.0}
+            (folder / "record.json").write_text(json.dumps(record))
+            for split in ("dev", "pam", "test"):
+                made_up_run(table, split, 0.4 + 0.1 * place + 0.05 * also, config.id, axes=axes).save(
+                    folder / f"predictions-{split}.parquet"
+                )
+    return work
