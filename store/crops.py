@@ -1,0 +1,65 @@
+"""The ten-second grid over a clip, and where its audio may lie."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from store.schema import CROP_SECONDS, Clip, Crop
+
+MIN_TAIL_S = 1.0
+"""A last piece shorter than this is dropped, unless it is all there is: a fraction of a second of a
+longer clip says little, and its features would be mostly padding."""
+
+
+def crop_grid(audio: str, duration_s: float) -> tuple[Crop, ...]:
+    """The crops of an audio file: every 10 s from the start, the last one as long as the audio lasts.
+
+    ValueError for a duration that is not positive: such a file is to be rejected when it is surveyed.
+    """
+    if not 0.0 < duration_s < float("inf"):
+        raise ValueError(f"audio {audio}: a duration of {duration_s} s has no crops")
+    crops: list[Crop] = []
+    while (left_s := duration_s - len(crops) * CROP_SECONDS) >= MIN_TAIL_S or (left_s > 0 and not crops):
+        crops.append(Crop(audio, len(crops), len(crops) * CROP_SECONDS, min(left_s, CROP_SECONDS)))
+    return tuple(crops)
+
+
+def crops_of(clip: Clip) -> tuple[Crop, ...]:
+    """The crops of a surveyed clip; ValueError for one whose audio has not been looked at."""
+    if not clip.audio:
+        raise ValueError(f"clip {clip.id} has not been surveyed: its audio's hash and duration are unknown")
+    return crop_grid(clip.audio, clip.duration_s)
+
+
+def contain(root: Path, path: str) -> Path:
+    """`path` below `root`, links followed; ValueError where it leads out, whether it exists or not."""
+    if not path or "\0" in path:
+        raise ValueError("the path is empty" if not path else "the path holds a NUL byte")
+    base = Path(root).resolve()
+    try:
+        full = (base / path).resolve()
+    except (OSError, RuntimeError) as reason:  # RuntimeError: links in a circle
+        raise ValueError(f"{path}: {reason}") from None
+    if not full.is_relative_to(base):
+        raise ValueError(f"{path} leads out of the audio root {base}")
+    return full
+
+
+def resolve_audio(root: Path, path: str) -> Path:
+    """The regular file that `path` names below `root`.
+
+    ValueError with the reason: it leads out of the root (also by a link), is missing, or is a folder,
+    pipe or device.
+    """
+    full = contain(root, path)
+    try:
+        mode = full.stat().st_mode
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file below {Path(root).resolve()}") from None
+    except OSError as reason:
+        raise ValueError(f"{path}: {reason.strerror or reason}") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise ValueError(f"{path} is {kind}")
+    return full

@@ -1,0 +1,218 @@
+"""Every effect on disk, and the one place a test can make fail.
+
+A file under its final name is whole and never opened for writing: contents go to a temporary name
+that nobody else has (exclusive create), are synced, and are renamed; then the folder is synced.  A
+temporary is locked while it is being written, and the lock dies with its process, so what a crash
+left behind can be told from what is in use.
+"""
+
+# Plain os calls, so that a test can count and fail each one.
+# ruff: noqa: PTH102, PTH104, PTH108, PTH116
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+Buffer = bytes | bytearray | memoryview
+TEMPORARY = "tmp-"
+"""How every temporary file's name begins."""
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents, each synced into the one above it."""
+    path = Path(path)
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return
+    _sync_folder(path.parent)
+
+
+def write_atomic(path: Path, *parts: Buffer) -> None:
+    """Replace `path` by the parts one after the other, or leave it as it was."""
+    make_folder(Path(path).parent)
+    commit(write_temporary(Path(path).parent, parts), Path(path))
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_atomic` of UTF-8 text."""
+    write_atomic(path, text.encode())
+
+
+class Temporary:
+    """A written, synced file that has no name yet; held under a lock until committed or discarded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}"
+        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+        except OSError as refused:
+            # WHY not fatal: some network file systems have no locks; there gc goes by age alone.
+            if refused.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                self.discard()
+                raise
+
+    def discard(self) -> None:
+        """Remove it; harmless when it is already gone."""
+        self.close()
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            return
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+
+def write_temporary(folder: Path, parts: Iterable[Buffer]) -> Temporary:
+    """Write the parts to a new temporary file in `folder` and sync it; nothing is left on failure."""
+    temporary = Temporary(folder)
+    try:
+        for part in parts:
+            _write_all(temporary.fd, part)
+        os.fsync(temporary.fd)
+    except BaseException:
+        temporary.discard()
+        raise
+    return temporary
+
+
+def commit(temporary: Temporary, path: Path) -> None:
+    """Give a temporary its final name; after this call it survives a power cut."""
+    try:
+        os.rename(temporary.path, path)
+    except BaseException:
+        temporary.discard()
+        raise
+    temporary.close()
+    _sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    os.unlink(path)
+    _sync_folder(Path(path).parent)
+
+
+def read_bytes(path: Path, limit_bytes: int = 1 << 30) -> bytes:
+    """The whole of a regular file; OSError if there is none, ValueError if it is over the limit."""
+    fd = open_regular(path)
+    try:
+        size = size_of(fd)
+        if size > limit_bytes:
+            raise ValueError(f"{path} has {size} bytes; at most {limit_bytes} are read")
+        data = bytearray(size)
+        read_into(fd, data, 0)
+    finally:
+        os.close(fd)
+    return bytes(data)
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor for reading; ValueError for links, folders, pipes and devices."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as refused:
+        if refused.errno == errno.ELOOP:
+            raise ValueError(f"{path} is a symbolic link, not a regular file") from None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise ValueError(f"{path} is not a regular file")
+    return fd
+
+
+def close(fd: int) -> None:
+    os.close(fd)
+
+
+def size_of(fd: int) -> int:
+    return os.fstat(fd).st_size
+
+
+def read_into(fd: int, buffer: Buffer, offset: int) -> None:
+    """Fill the buffer from `offset` of the file; EOFError where the file ends before it is full."""
+    view = memoryview(buffer).cast("B")
+    while view.nbytes:
+        count = os.preadv(fd, [view], offset)
+        if count == 0:
+            raise EOFError(f"the file ends at byte {offset}, {view.nbytes} bytes too early")
+        view, offset = view[count:], offset + count
+
+
+def listing(folder: Path) -> dict[str, int]:
+    """Names and sizes in bytes of what lies in a folder, {} if there is none."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries}
+    except FileNotFoundError:
+        return {}
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold a file's lock; waits for whoever has it, and a dead process has none."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def left_over(folder: Path, min_age_s: float) -> list[tuple[Path, int]]:
+    """Temporaries (path, bytes) that nobody is writing: old enough, and no process holds their lock."""
+    found = []
+    for name, size in sorted(listing(folder).items()):
+        path = Path(folder) / name
+        if name.startswith(TEMPORARY) and _age_s(path) >= min_age_s and not _locked(path):
+            found.append((path, size))
+    return found
+
+
+def _write_all(fd: int, part: Buffer) -> None:
+    view = memoryview(part).cast("B")
+    while view.nbytes:
+        view = view[os.write(fd, view) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - os.stat(path, follow_symlinks=False).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _locked(path: Path) -> bool:
+    try:
+        fd = open_regular(path)
+    except (OSError, ValueError):
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -1,0 +1,141 @@
+"""Predictions: what one run says about the clips of one split, kept as Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from store import files
+from store.schema import AXES
+
+FORMAT = "mmmos-predictions-1"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """values [N, A] float64 on the labels' own scale, finite; columns as in `axes`, rows as in `clip_ids`.
+
+    An axis that nobody rated in training is absent from `axes`.
+    """
+
+    run: str
+    split: str
+    clip_ids: tuple[str, ...]
+    values: np.ndarray
+    axes: tuple[str, ...] = AXES
+    caveats: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(self.clip_ids), len(self.axes)):
+            raise ValueError(
+                f"{self.run}: values of shape {self.values.shape} for {len(self.clip_ids)} clips "
+                f"and {len(self.axes)} axes"
+            )
+        if not self.axes or [axis for axis in AXES if axis in self.axes] != list(self.axes):
+            raise ValueError(f"{self.run}: axes {self.axes} are not some of {AXES} in that order")
+        if len(set(self.clip_ids)) != len(self.clip_ids):
+            raise ValueError(f"{self.run}: a clip was predicted twice")
+        if self.values.dtype != np.float64:
+            raise ValueError(f"{self.run}: values are {self.values.dtype}, not float64")
+        bad = np.flatnonzero(~np.isfinite(self.values).all(axis=1))
+        if bad.size:
+            raise ValueError(
+                f"{self.run}: predictions of {bad.size} clips are not finite, first {self.clip_ids[bad[0]]}"
+            )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Predictions):
+            return NotImplemented
+        mine = (self.run, self.split, self.clip_ids, self.axes, self.caveats)
+        theirs = (other.run, other.split, other.clip_ids, other.axes, other.caveats)
+        return mine == theirs and np.array_equal(self.values, other.values)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def save(self, path: Path) -> None:
+        """Write Parquet, atomically: a clip_id column, one column an axis, the rest as metadata."""
+        meta = {"format": FORMAT, "run": self.run, "split": self.split, "caveats": self.caveats}
+        columns = {"clip_id": pa.array(self.clip_ids, pa.string())}
+        columns |= {axis: pa.array(self.values[:, i]) for i, axis in enumerate(self.axes)}
+        table = pa.table(columns).replace_schema_metadata({"mmmos": json.dumps(meta, ensure_ascii=False)})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        files.write_atomic(Path(path), memoryview(sink.getvalue()))
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """Read what `save` wrote; ValueError names the file and what is wrong with it."""
+        data = files.read_bytes(Path(path))
+        try:
+            table = pq.read_table(pa.BufferReader(data))
+            meta = json.loads((table.schema.metadata or {})[b"mmmos"])
+            if meta["format"] != FORMAT:
+                raise ValueError(f"format {meta['format']!r}, where {FORMAT!r} is known")
+            axes = tuple(table.column_names[1:])
+            columns = [table.column(axis).to_numpy() for axis in axes]
+            return cls(
+                run=meta["run"],
+                split=meta["split"],
+                clip_ids=tuple(table.column("clip_id").to_pylist()),
+                values=np.array(columns, dtype=np.float64).reshape(len(axes), table.num_rows).T.copy(),
+                axes=axes,
+                caveats=tuple(meta["caveats"]),
+            )
+        except (pa.ArrowException, ValueError, KeyError, TypeError) as reason:
+            raise ValueError(f"{path} does not hold predictions: {reason!r}") from None
+
+    def to_csv(self, path: Path) -> None:
+        """Write `id`, one column an axis, and, where there are any, the caveats in every row."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        notes = ["; ".join(self.caveats)] if self.caveats else []
+        writer.writerow(["id", *self.axes, *(["caveats"] if notes else [])])
+        for clip_id, row in zip(self.clip_ids, self.values.tolist(), strict=True):
+            writer.writerow([clip_id, *row, *notes])
+        files.write_text(Path(path), text.getvalue())
+
+
+def average(
+    predictions: Sequence[Predictions], weights: Sequence[float] | None = None, run: str = "ensemble"
+) -> Predictions:
+    """The weighted mean of several runs over the same clips, in the first one's order.
+
+    ValueError where clips, splits or axes differ, or weights are negative or all zero.
+    """
+    if not predictions:
+        raise ValueError("there are no predictions to average")
+    first = predictions[0]
+    for other in predictions[1:]:
+        for what, ours, theirs in (
+            ("clips", set(first.clip_ids), set(other.clip_ids)),
+            ("splits", first.split, other.split),
+            ("axes", first.axes, other.axes),
+        ):
+            if ours != theirs:
+                raise ValueError(f"{first.run} and {other.run} predict different {what}: not averaged")
+    share = np.ones(len(predictions)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if (
+        share.shape != (len(predictions),)
+        or not np.isfinite(share).all()
+        or (share < 0).any()
+        or not share.any()
+    ):
+        raise ValueError(f"{len(predictions)} runs cannot be averaged with weights {weights}")
+    rows = [{clip_id: row for row, clip_id in enumerate(p.clip_ids)} for p in predictions]
+    aligned = np.stack(
+        [
+            p.values[[at[clip_id] for clip_id in first.clip_ids]]
+            for p, at in zip(predictions, rows, strict=True)
+        ]
+    )
+    values = np.tensordot(share / share.sum(), aligned, axes=1)
+    caveats = tuple(dict.fromkeys(caveat for p in predictions for caveat in p.caveats))
+    return Predictions(run, first.split, first.clip_ids, values, first.axes, caveats)

@@ -1,0 +1,165 @@
+"""Rows of a clip table: from CSV or JSON lines to clips, with a reason for everything refused."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from store.schema import AXES, SPLITS, Clip, Scale
+
+TEXTS = ("id", "path", "domain", "source", "system", "group", "split")
+RATINGS = tuple(f"{axis}_ratings" for axis in AXES)
+COLUMNS = (*TEXTS, *AXES, *RATINGS)
+REQUIRED = ("id", "path")
+REMARK = "_"
+"""Columns whose name begins so are the owner's own remarks and are not read."""
+
+
+class RowError(ValueError):
+    """One reason why a table cannot be used; several may be joined in one message."""
+
+
+def csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(row number, cells) of a CSV text; the header is row 1, as a spreadsheet counts."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        check_columns(header)
+        for number, cells in enumerate(reader, start=2):
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(header):
+                yield number, {"": f"{len(cells)} cells under {len(header)} columns"}
+            else:
+                yield number, dict(zip(header, cells, strict=True))
+    except csv.Error as reason:
+        raise RowError(f"row {reader.line_num}: {reason}") from None
+
+
+def json_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, values) of JSON lines with the CSV's keys; ratings may be lists or JSON texts."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError) as reason:
+            yield number, {"": f"not JSON: {reason}"}
+            continue
+        if not isinstance(values, dict):
+            yield number, {"": "not a JSON object"}
+            continue
+        try:
+            check_columns(list(values))
+        except RowError as reason:
+            yield number, {"": str(reason)}
+            continue
+        yield number, values
+
+
+def check_columns(names: list[str]) -> None:
+    """RowError unless the columns are known, single, and enough; with the nearest name for a slip."""
+    reasons = []
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+        raise RowError("the columns are not separated by commas")
+    for name in names:
+        if name in COLUMNS or name.startswith(REMARK):
+            continue
+        lower = {known.lower(): known for known in COLUMNS}
+        nearest = difflib.get_close_matches(name.lower(), list(lower), n=1)
+        hint = f" (did you mean {lower[nearest[0]]!r}?)" if nearest else ""
+        reasons.append(f"unknown column {name!r}{hint}")
+    reasons += [f"column {name!r} occurs twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    reasons += [f"column {name!r} is missing" for name in REQUIRED if name not in names]
+    if reasons:
+        known = f"known columns: {', '.join(COLUMNS)}; begin a remark's name with {REMARK!r}"
+        raise RowError(f"{'; '.join(reasons)}. {known}")
+
+
+def to_clip(values: Mapping[str, Any], scale: Scale) -> Clip:
+    """One row as a clip; RowError with every reason, joined by "; "."""
+    if "" in values:
+        raise RowError(values[""])
+    reasons: list[str] = []
+    texts = {name: _text(name, values.get(name), reasons) for name in TEXTS}
+    texts["split"] = texts["split"] or "none"
+    reasons += [f"{name} is empty" for name in REQUIRED if not texts[name]]
+    if texts["split"] not in SPLITS:
+        reasons.append(f"unknown split {texts['split']!r} (known: {', '.join(SPLITS)})")
+    scores: list[float | None] = []
+    ratings: list[tuple[float, ...]] = []
+    for axis in AXES:
+        single = _ratings(f"{axis}_ratings", values.get(f"{axis}_ratings"), scale, reasons)
+        score = _number(axis, values.get(axis), scale, reasons)
+        if score is None and single:
+            score = math.fsum(single) / len(single)
+        ratings.append(single)
+        scores.append(score)
+    if reasons:
+        raise RowError("; ".join(reasons))
+    return Clip(
+        id=texts["id"],
+        path=texts["path"],
+        domain=texts["domain"],
+        source=texts["source"],
+        system=texts["system"],
+        group=texts["group"],
+        split=texts["split"],
+        scores=tuple(scores),
+        ratings=tuple(ratings),
+    )
+
+
+def _text(name: str, value: Any, reasons: list[str]) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # JSON ids are often numbers
+    if not isinstance(value, str):
+        reasons.append(f"{name} {value!r} is not text")
+        return ""
+    value = value.strip()
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        reasons.append(f"{name} {value!r} holds control characters")
+    return value
+
+
+def _number(name: str, value: Any, scale: Scale, reasons: list[str]) -> float | None:
+    """A score on the scale; None for an empty cell."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError
+        number = float(value)
+    except (ValueError, OverflowError):
+        hint = " (decimal comma?)" if isinstance(value, str) and "," in value else ""
+        reasons.append(f"{name} {value!r} is not a number{hint}")
+        return None
+    if not scale.low <= number <= scale.high:
+        reasons.append(f"{name} {number:g} is outside the scale {scale.low:g} to {scale.high:g}")
+        return None
+    return number
+
+
+def _ratings(name: str, value: Any, scale: Scale, reasons: list[str]) -> tuple[float, ...]:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return ()
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            reasons.append(f"{name} {value[:40]!r} is not a JSON list of numbers")
+            return ()
+    if not isinstance(value, list) or any(
+        isinstance(v, bool) or not isinstance(v, int | float) for v in value
+    ):
+        reasons.append(f"{name} is not a JSON list of numbers")
+        return ()
+    numbers = [_number(name, v, scale, reasons) for v in value]
+    return tuple(number for number in numbers if number is not None)
