@@ -1,0 +1,142 @@
+"""What the audio of a clip table really holds, before anything is encoded.
+
+Every file is decoded whole once; a small cache remembers the outcome as long as the file's size and time
+of change stay.  A file that cannot be used becomes a Reject with its reason: the run goes on without the
+clip, and nothing is put in its place.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from extract.audio import AUDIO_RECIPE, AudioError, AudioInfo, survey_file
+from extract.progress import Progress
+from store.clips import ClipTable, resolve_audio
+from store.files import write_atomic
+from store.schema import Clip
+
+MIN_COVERAGE = 0.95
+"""Training on less of a table than this would be training on another data set."""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A clip that is left out, and why."""
+
+    id: str
+    path: str
+    reason: str
+
+
+class CoverageError(RuntimeError):
+    """Too few of a table's clips could be read to go on."""
+
+
+def survey(
+    table: ClipTable,
+    audio_root: Path,
+    cache_path: Path | None = None,
+    workers: int | None = None,
+    *,
+    quiet: bool = False,
+) -> tuple[ClipTable, list[Reject]]:
+    """The table's readable clips with their audio hash and duration, and the others with their reasons.
+
+    cache_path: a JSON file to remember outcomes in; workers: decoding threads (default: one per CPU).
+    """
+    cache = _Cache(cache_path)
+    clips: list[Clip] = []
+    rejects: list[Reject] = []
+
+    def look(clip: Clip) -> AudioInfo | str:
+        try:
+            return cache.info(resolve_audio(audio_root, clip.path))
+        except (AudioError, ValueError, OSError) as error:
+            return str(error)
+
+    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+    try:
+        with Progress("survey", "files", {clip.id: 1 for clip in table.clips}, quiet=quiet) as progress:
+            for clip, found in zip(table.clips, pool.map(look, table.clips), strict=True):
+                if isinstance(found, str):
+                    rejects.append(Reject(clip.id, clip.path, found))
+                    progress.advance(clip.id, 0.0)
+                else:
+                    clips.append(replace(clip, audio=found.audio, duration_s=found.duration_s))
+                    progress.advance(clip.id, found.duration_s)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        cache.save()
+    return replace(table, clips=tuple(clips)), rejects
+
+
+def check_coverage(clips: int, rejects: Sequence[Reject], minimum: float = MIN_COVERAGE) -> float:
+    """The readable fraction of `clips` clips; CoverageError where it is under `minimum`."""
+    coverage = 1.0 - len(rejects) / clips if clips else 0.0
+    if coverage < minimum:
+        first = f"; first: {rejects[0].path}: {rejects[0].reason}" if rejects else ""
+        raise CoverageError(
+            f"only {clips - len(rejects)} of {clips} clips can be read ({coverage:.1%}), "
+            f"{minimum:.0%} are needed{first}. Mend the files, or lower the minimum coverage"
+        )
+    return coverage
+
+
+def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
+    """id,path,reason as CSV; the header alone where every clip can be read."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "path", "reason"])
+    writer.writerows([reject.id, reject.path, reject.reason] for reject in rejects)
+    write_atomic(path, text.getvalue().encode())
+
+
+def shared_audio(clips: Iterable[Clip]) -> list[str]:
+    """One warning for each piece of audio that stands in more than one split."""
+    places: defaultdict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        if clip.audio:
+            places[clip.audio].append(clip)
+    return [
+        "the same audio in several splits: " + ", ".join(f"{clip.id} ({clip.split})" for clip in same)
+        for same in places.values()
+        if len({clip.split for clip in same}) > 1
+    ]
+
+
+class _Cache:
+    """Outcomes of survey_file by path, valid while size, time of change and the recipe stay the same."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.entries: dict[str, Any] = {}
+        if path is not None and path.exists():
+            try:
+                stored = json.loads(path.read_text())
+                if stored["recipe"] == AUDIO_RECIPE:
+                    self.entries = dict(stored["files"])
+            except (ValueError, KeyError, TypeError):
+                pass  # a cache that cannot be read is only a slower survey
+
+    def info(self, path: Path) -> AudioInfo:
+        status = path.stat()
+        state = [status.st_size, status.st_mtime_ns]
+        entry = self.entries.get(str(path))
+        if entry and entry["state"] == state:
+            return AudioInfo(**entry["info"])
+        info = survey_file(path)
+        self.entries[str(path)] = {"state": state, "info": asdict(info)}
+        return info
+
+    def save(self) -> None:
+        if self.path is not None:
+            write_atomic(self.path, json.dumps({"recipe": AUDIO_RECIPE, "files": self.entries}).encode())
