@@ -1,0 +1,245 @@
+"""What one head is made of, and the grids of heads that experiments are made of.  No torch.
+
+The sixteen configurations are paper V-A to V-C (Table III), the seven encoder subsets Table II.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from store.names import choose, signature
+from store.schema import EncoderSpec
+
+ENCODER_ORDER = ("wavlm", "muq", "m2d")
+"""The paper's encoders in the order in which their features are laid side by side."""
+
+BI_ENC = ("wavlm", "m2d")
+TRI_ENC = ("wavlm", "muq", "m2d")
+PAPER_AGGREGATORS = ("mlp", "blstm_h", "blstm_t")
+PAPER_LOSSES = ("ccc", "con", "dcq", "ut")
+
+FRAME_RATES_HZ = (6.25, 12.5, 25.0)
+"""Common frame rates that every encoder's own rate is a whole multiple or divisor of."""
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Everything that a trained head depends on; equal configs are the same run.
+
+    data:          id of the clip table, which names clips, audio, splits and labels.
+    encoders:      spec ids of the features, in the order in which they are laid side by side.
+    hidden:        width of each axis' hidden layer.
+    width:         units per direction of a BLSTM; 0 for aggregators without one.
+    frame_rate_hz: common rate of the frames; 0.0 for aggregators that read no frames.
+    batch:         clips per step; one stored crop of each is drawn.
+    patience:      epochs without a better dev loss before training stops.
+    precision:     arithmetic of the widest projection, "fp32" or "bf16".
+    recipe:        number raised whenever the training code changes its result.
+    """
+
+    data: str
+    encoders: tuple[str, ...]
+    aggregator: str = "mlp"
+    loss: str = "ut"
+    hidden: int = 64
+    width: int = 0
+    frame_rate_hz: float = 0.0
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    dropout: float = 0.0
+    batch: int = 32
+    epochs: int = 10
+    patience: int = 3
+    precision: str = "fp32"
+    seed: int = 0
+    recipe: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.encoders or len(set(self.encoders)) != len(self.encoders):
+            raise ValueError(f"a head needs one or more different encoders, not {list(self.encoders)}")
+        for name in ("hidden", "batch", "epochs", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not (0.0 < self.learning_rate < math.inf and 0.0 <= self.weight_decay < math.inf):
+            raise ValueError("learning_rate must be above 0 and weight_decay not below 0, both finite")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout is {self.dropout}; it must be in [0, 1)")
+        choose("precision", self.precision, ("fp32", "bf16"))
+
+    @property
+    def id(self) -> str:
+        """The run: "mlp-ut-" and 12 hex digits over every field."""
+        return signature(f"{self.aggregator}-{self.loss}", asdict(self))
+
+    @property
+    def title(self) -> str:
+        """What a table row is called: "wavlm+muq+m2d mlp ut"."""
+        return f"{'+'.join(map(encoder_name, self.encoders))} {self.aggregator} {self.loss}"
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> HeadConfig:
+        """The config that `asdict` was taken of; ValueError names unknown or missing fields."""
+        known = {field.name for field in fields(HeadConfig)}
+        if odd := sorted(set(values) ^ known):
+            raise ValueError(f"not a head's config: fields missing or unknown: {', '.join(odd)}")
+        return HeadConfig(**{**values, "encoders": tuple(values["encoders"])})
+
+
+def encoder_name(spec_id: str) -> str:
+    """ "wavlm" of "wavlm-0a1b2c3d4e5f"."""
+    return spec_id.rpartition("-")[0] or spec_id
+
+
+def configure(
+    data: str, encoders: Iterable[str], aggregator: str = "mlp", loss: str = "ut", **overrides: Any
+) -> HeadConfig:
+    """A config with the paper's values, `overrides` put over them where they are not None.
+
+    Fields that the aggregator does not use are 0, so that no two ids name one result.
+    ValueError for names that are unknown and for overrides without a field.
+    """
+    from heads.aggregators import AGGREGATORS  # torch stays out of `--help` and of the evaluation
+    from heads.losses import LOSSES
+
+    choose("loss", loss, LOSSES)
+    uses = AGGREGATORS[choose("aggregator", aggregator, AGGREGATORS)].uses
+    known = {field.name for field in fields(HeadConfig)}
+    given = {choose("field", name, known): value for name, value in overrides.items() if value is not None}
+    paper: dict[str, Any] = {
+        "batch": 16 if aggregator.startswith("blstm") else 32,
+        "width": 128,
+        "frame_rate_hz": DEFAULT_FRAME_RATE_HZ,
+    }
+    values = {**paper, **given}
+    values["width"] = values["width"] if "width" in uses else 0
+    values["frame_rate_hz"] = float(values["frame_rate_hz"]) if "frame_rate_hz" in uses else 0.0
+    if "frame_rate_hz" in uses and values["frame_rate_hz"] not in FRAME_RATES_HZ:
+        raise ValueError(f"frame_rate_hz is {values['frame_rate_hz']}; known: {FRAME_RATES_HZ}")
+    return HeadConfig(data=data, encoders=tuple(encoders), aggregator=aggregator, loss=loss, **values)
+
+
+DEFAULT_FRAME_RATE_HZ = 6.25
+
+Cell = tuple[tuple[str, ...], str, str]
+"""Encoder names, aggregator, loss: one place of a grid."""
+
+
+def _with_further(names: Sequence[str], present: Sequence[str]) -> tuple[str, ...]:
+    """Those of `names` that are present, and every present encoder that the paper does not know."""
+    return tuple(name for name in present if name in names or name not in ENCODER_ORDER)
+
+
+def _paper_cells(present: Sequence[str]) -> list[Cell]:
+    sets = [(BI_ENC, ("mlp",)), (TRI_ENC, PAPER_AGGREGATORS)]
+    return [
+        (_with_further(names, present), aggregator, loss)
+        for names, aggregators in sets
+        for aggregator in aggregators
+        for loss in PAPER_LOSSES
+    ]
+
+
+def _subsets(present: Sequence[str]) -> list[tuple[str, ...]]:
+    """Every subset of the paper's encoders, and each further encoder alone."""
+    paper = [name for name in present if name in ENCODER_ORDER]
+    sizes = range(1, len(paper) + 1)
+    subsets = [subset for size in sizes for subset in itertools.combinations(paper, size)]
+    return subsets + [(name,) for name in present if name not in ENCODER_ORDER]
+
+
+def _encoder_cells(present: Sequence[str]) -> list[Cell]:
+    return [(names, "mlp", "ut") for names in _subsets(present)]
+
+
+def _full_cells(present: Sequence[str]) -> list[Cell]:
+    return list(itertools.product(_subsets(present), PAPER_AGGREGATORS, PAPER_LOSSES))
+
+
+def _beyond_cells(present: Sequence[str]) -> list[Cell]:
+    from heads.aggregators import AGGREGATORS
+    from heads.losses import LOSSES
+
+    names = _with_further(TRI_ENC, present)
+    return list(itertools.product([names], AGGREGATORS, LOSSES))
+
+
+GRIDS = {
+    "paper": _paper_cells,  # Table III: sixteen
+    "encoders": _encoder_cells,  # Table II: seven subsets, ut, mlp
+    "full": _full_cells,  # seven subsets x three aggregators x four losses
+    "beyond": _beyond_cells,  # all encoders x every aggregator x every loss
+}
+
+
+def grid(
+    name: str,
+    specs: Iterable[EncoderSpec],
+    data: str,
+    *,
+    encoders: Sequence[str] = (),
+    aggregators: Sequence[str] = (),
+    losses: Sequence[str] = (),
+    seeds: int = 1,
+    **overrides: Any,
+) -> tuple[HeadConfig, ...]:
+    """The configs of a named grid over the encoders that are there; equal ones are kept once.
+
+    encoders:  only these encoder names (or spec ids) of `specs`; empty: all.
+    aggregators, losses: keep only these of the grid; empty: all of it.
+    seeds:     trains each with seeds 0 .. seeds - 1 (or seed .. where `seed` is overridden).
+    overrides: fields of HeadConfig put over the paper's values; None leaves the paper's.
+    ValueError where nothing is left, or one encoder name stands for several specs.
+    """
+    by_name = named_specs(specs, encoders)
+    present = sorted(by_name, key=lambda n: (ENCODER_ORDER.index(n) if n in ENCODER_ORDER else 99, n))
+    every = GRIDS[choose("grid", name, GRIDS)](present)
+    cells = [
+        cell
+        for cell in every
+        if cell[0] and (not aggregators or cell[1] in aggregators) and (not losses or cell[2] in losses)
+    ]
+    if not cells:
+        raise ValueError(
+            f"nothing of grid {name!r} is left; it has encoders {', '.join(present) or '(none)'}, "
+            f"aggregators {', '.join(sorted({c[1] for c in every}))}, "
+            f"losses {', '.join(sorted({c[2] for c in every}))}. Grid 'beyond' has every aggregator and loss."
+        )
+    first = overrides.pop("seed", None) or 0
+    configs = [
+        configure(data, (by_name[n].id for n in names), aggregator, loss, seed=seed, **overrides)
+        for names, aggregator, loss in cells
+        for seed in range(first, first + max(1, seeds))
+    ]
+    return tuple(dict.fromkeys(configs))
+
+
+def paper_grid(specs: Iterable[EncoderSpec], data: str, **overrides: Any) -> tuple[HeadConfig, ...]:
+    """The sixteen configurations of Table III over the encoders that are there."""
+    return grid("paper", specs, data, **overrides)
+
+
+def named_specs(specs: Iterable[EncoderSpec], only: Sequence[str] = ()) -> dict[str, EncoderSpec]:
+    """Specs by encoder name, restricted to `only` names or spec ids.
+
+    ValueError for a name that is not there, and where one name has several specs.
+    """
+    found = list(specs)
+    for name in only:
+        choose("encoder", name, [s.name for s in found] + [s.id for s in found])
+    kept = [spec for spec in found if not only or spec.name in only or spec.id in only]
+    by_name = {spec.name: spec for spec in kept}
+    if len(by_name) != len(kept):
+        ids = sorted(spec.id for spec in kept)
+        raise ValueError(
+            f"several features of one encoder are stored: {', '.join(ids)}; choose one by its full name"
+        )
+    return by_name
+
+
+def with_seed(config: HeadConfig, seed: int) -> HeadConfig:
+    """The same config under another seed."""
+    return replace(config, seed=seed)

@@ -1,0 +1,174 @@
+"""Losses between predicted and rated scores, per axis, then averaged over the axes (paper III-C).
+
+Conventions
+    pred   [B, A] z-scored predictions; [B, A, LEVELS] logits for the distribution loss.
+    truth  [B, A] z-scored scores, NaN where an axis was not rated; such places carry neither loss
+           nor gradient, and an axis without any (pairs: two) rated clip is left out of the average.
+           [B, A, LEVELS] level probabilities for the distribution loss, NaN where not rated.
+    Pairs are the ordered ones with i != j; a clip's pair with itself is not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MARGIN = 0.1
+"""Differences of differences up to this are free in `con` (UTMOS22, section 3.2)."""
+
+TAU = 0.5
+"""Errors up to this are free in `ut`, in z-scored units: the value of the MMMOS code; UTMOS22 has 0.25."""
+
+HUBER_DELTA = 1.0
+"""Errors beyond one standard deviation of the scores count linearly."""
+
+LEVELS = 10
+"""Ordinal levels of the listener distribution: the ratings 1-10."""
+
+SOFTNESS_LEVELS = 0.5
+"""Deviation of the Gaussian that spreads one rating over neighbouring levels."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss and what a head trained with it needs.
+
+    function:      (pred, truth) -> scalar, see the module's conventions.
+    calibrate:     True where the loss does not pin level and spread to those of the scores; heads
+                   trained with it get a per-axis affine calibration fitted on train predictions.
+    distribution:  True where pred and truth are distributions over LEVELS.
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    calibrate: bool = False
+    distribution: bool = False
+
+
+def _split(pred: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(error-free pred, truth, rated) [B, A]: both are 0 where not rated."""
+    rated = ~torch.isnan(truth)
+    return torch.where(rated, pred, 0.0), torch.where(rated, truth, 0.0), rated
+
+
+def _axis_mean(per_axis: Tensor, present: Tensor) -> Tensor:
+    """Mean over the axes that are present; 0 (with a zero gradient) where none is."""
+    return torch.where(present, per_axis, 0.0).sum() / present.sum().clamp(min=1)
+
+
+def _pointwise(values: Tensor, rated: Tensor) -> Tensor:
+    counts = rated.sum(0)
+    return _axis_mean((values * rated).sum(0) / counts.clamp(min=1), counts > 0)
+
+
+def _pairwise(values: Tensor, rated: Tensor) -> Tensor:
+    """values [B, B, A] averaged over pairs of two different rated clips."""
+    pairs = rated[:, None] & rated[None, :]
+    pairs = pairs & ~torch.eye(len(rated), dtype=torch.bool, device=rated.device)[:, :, None]
+    counts = pairs.sum((0, 1))
+    return _axis_mean((values * pairs).sum((0, 1)) / counts.clamp(min=1), counts > 0)
+
+
+def _gaps(x: Tensor) -> Tensor:
+    return x[:, None] - x[None, :]
+
+
+def contrastive(pred: Tensor, truth: Tensor) -> Tensor:
+    """`con`: mean over pairs of relu(|gap predicted - gap rated| - 0.1).
+
+    UTMOS22's formula (Saeki et al. 2022, section 3.2); its code divides by twice as much, because
+    it sums the unordered pairs and averages over all of them.  Blind to a common shift.
+    """
+    p, t, rated = _split(pred, truth)
+    return _pairwise(torch.relu((_gaps(p) - _gaps(t)).abs() - MARGIN), rated)
+
+
+def utmos(pred: Tensor, truth: Tensor) -> Tensor:
+    """`ut`: mean of (p - t)^2 where |p - t| > 0.5, plus half of `con` (UTMOS22; tau of the MMMOS code)."""
+    p, t, rated = _split(pred, truth)
+    error = p - t
+    clipped = torch.where(error.abs() > TAU, error.square(), 0.0)
+    return _pointwise(clipped, rated) + 0.5 * contrastive(pred, truth)
+
+
+def quality_comparison(pred: Tensor, truth: Tensor) -> Tensor:
+    """`dcq`: mean over pairs of (gap predicted - gap rated)^2 - gap predicted * sign(gap rated).
+
+    As the MMMOS paper and code have it; the DCQ paper adds an MSE.  The linear term pushes each
+    pair 0.5 beyond its true gap.  Blind to a common shift.
+    """
+    p, t, rated = _split(pred, truth)
+    gap_p, gap_t = _gaps(p), _gaps(t)
+    return _pairwise((gap_p - gap_t).square() - gap_p * gap_t.sign(), rated)
+
+
+def concordance(pred: Tensor, truth: Tensor) -> Tensor:
+    """`ccc`: 1 - 2 cov / (var_p + var_t + (mean_p - mean_t)^2), population moments (Lin 1989).
+
+    In [0, 2]; 0 only at perfection.  The MMMOS code mixes the unbiased variance with the biased
+    covariance, which costs 1/B at perfection.  Two clips at least must be rated on an axis.
+    """
+    p, t, rated = _split(pred, truth)
+    counts = rated.sum(0)
+    n = counts.clamp(min=1)
+    mean_p, mean_t = p.sum(0) / n, t.sum(0) / n
+    dev_p, dev_t = (p - mean_p) * rated, (t - mean_t) * rated
+    covariance = (dev_p * dev_t).sum(0) / n
+    spread = dev_p.square().sum(0) / n + dev_t.square().sum(0) / n + (mean_p - mean_t).square()
+    safe = torch.where(spread > 0, spread, 1.0)
+    return _axis_mean(1 - 2 * covariance / safe, counts > 1)
+
+
+def mean_squared(pred: Tensor, truth: Tensor) -> Tensor:
+    """`mse`: mean of (p - t)^2."""
+    p, t, rated = _split(pred, truth)
+    return _pointwise((p - t).square(), rated)
+
+
+def huber(pred: Tensor, truth: Tensor) -> Tensor:
+    """`huber`: (p - t)^2 / 2 up to one standard deviation of error, linear beyond (Huber 1964)."""
+    p, t, rated = _split(pred, truth)
+    return _pointwise(torch.nn.functional.huber_loss(p, t, reduction="none", delta=HUBER_DELTA), rated)
+
+
+def listeners(logits: Tensor, truth: Tensor) -> Tensor:
+    """`listeners`: divergence KL(truth || prediction) between distributions over ordinal levels, in nats.
+
+    truth comes from `soft_levels`; the cross entropy less the truth's own entropy, so that
+    perfection costs 0.
+    """
+    rated = ~torch.isnan(truth).any(-1)
+    q = torch.where(rated[..., None], truth, 1.0 / truth.shape[-1])
+    log_p = torch.log_softmax(logits, dim=-1)
+    return _pointwise((torch.xlogy(q, q) - q * log_p).sum(-1), rated)
+
+
+def soft_levels(truth: Tensor, ratings: Sequence[Sequence[Sequence[float]]], levels: Tensor) -> Tensor:
+    """[N, A, LEVELS] probabilities: each listener's rating spread over the levels by a Gaussian.
+
+    truth:   [N, A] mean scores on the labels' scale, NaN where not rated (NaN comes back).
+    ratings: per clip and axis the single ratings; where there are none the mean stands for them.
+    levels:  [LEVELS] their values in ascending order; a rating below the lowest counts to it.
+    """
+    step = (levels[1] - levels[0]) * SOFTNESS_LEVELS
+    target = torch.full((*truth.shape, len(levels)), torch.nan, dtype=torch.float64)
+    for clip, axis in torch.isfinite(truth).nonzero().tolist():
+        single = torch.tensor(ratings[clip][axis] or [truth[clip, axis].item()], dtype=torch.float64)
+        kernel = torch.softmax(
+            -((levels - single[:, None].clamp(levels[0], levels[-1])) / step).square() / 2, -1
+        )
+        target[clip, axis] = kernel.mean(0)
+    return target.float()
+
+
+LOSSES = {
+    "con": Loss(contrastive, calibrate=True),
+    "ut": Loss(utmos),
+    "dcq": Loss(quality_comparison, calibrate=True),
+    "ccc": Loss(concordance),
+    "mse": Loss(mean_squared),
+    "huber": Loss(huber),
+    "listeners": Loss(listeners, calibrate=True, distribution=True),
+}
