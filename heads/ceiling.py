@@ -77,17 +77,17 @@ def ceiling(
     )
 
 
-def composite_ratings(ratings: Sequence[Sequence[Sequence[float]]]) -> list[Array]:
+def composite_ratings(ratings: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
     """Composite of every single rater, [N][axis][rater] -> [N][rater].
 
     Taken per rater first, because one rater's errors on the axes of a clip go together.  Empty for clips
     whose rated axes do not have equally many ratings, where raters cannot be matched.
     """
-    result = []
+    result: list[list[float]] = []
     for item in ratings:
         axes = [np.asarray(axis, dtype=np.float64) for axis in item if len(axis)]
         matched = axes and len({len(axis) for axis in axes}) == 1
-        result.append(np.mean(axes, axis=0) if matched else np.empty(0))
+        result.append(np.mean(axes, axis=0).tolist() if matched else [])
     return result
 
 

@@ -66,7 +66,7 @@ def test_equal_runs_are_rarely_told_apart_and_a_detectable_difference_usually_is
     """Simulated studies of 30 systems: false alarms near 5 %, power near 80 % at the stated difference."""
     ids = tuple(f"c{i:03d}" for i in range(300))
     alarms = found = 0
-    trials = 100
+    trials = 60
     for trial in range(trials):
         truth = np.clip(rng.normal(5, 1, 300), 0, 10)
         clips = [
@@ -79,11 +79,11 @@ def test_equal_runs_are_rarely_told_apart_and_a_detectable_difference_usually_is
 
         common = rng.normal(0, 0.5, 300)
         one, two = (common + rng.normal(0, 0.2, 30).repeat(10) for _ in range(2))
-        row = compare(run("one", one), run("two", two), clips, 300, seed=trial)[0]
+        row = compare(run("one", one), run("two", two), clips, 200, seed=trial)[0]
         assert row.metric == "mse"
         alarms += row.p < 0.05
         # Make the second worse by the difference that the first study says it could show.
         spoilt = np.sign(two) * np.sqrt(two**2 + row.detectable)
-        found += compare(run("one", one), run("two", spoilt), clips, 300, seed=trial)[0].p < 0.05
+        found += compare(run("one", one), run("two", spoilt), clips, 200, seed=trial)[0].p < 0.05
     assert alarms / trials < 0.13
     assert 0.65 < found / trials < 0.95
