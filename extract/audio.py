@@ -8,6 +8,7 @@ AIFF), soxr resamples.  Nothing unreadable is ever replaced by silence: it is an
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -47,6 +48,8 @@ AUDIO_RECIPE = (
 MAX_BYTES = 16 * 2**30
 HEADER_TOLERANCE_S = 0.1
 """How much less than its header says a file may hold: MP3 encoders leave their delay in the count."""
+LONG_HEADER = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""libsndfile quietly believes the file's size instead; only its log of WAV, AIFF and AU headers tells."""
 WINDOW_SAMPLES = 2**20
 """Samples decoded at a time (4 MiB), whatever the length of the file."""
 OGG_RUNUP_FRAMES = 255 * 4096
@@ -58,14 +61,16 @@ def survey_file(path: Path) -> AudioInfo:
     """Decode the whole file by windows.  AudioError where it is missing, empty, unreadable, shorter than its
     header says, not finite, or beyond the caps above."""
     digest = _digest(path)
-    with _opened(path) as file:
+    with open_audio(path) as file:
+        if lie := LONG_HEADER.search(file.extra_info):
+            claimed, found = int(lie[1]), int(lie[2])
+            if claimed > found:
+                raise AudioError(f"cut short: the header says {claimed} bytes of samples, there are {found}")
         check_shape(file.frames, file.samplerate, file.channels)
-        info, frames = measure(digest, file.samplerate, _windows(file))
+        info, frames = measure(digest, file.samplerate, windows(file))
         if frames < file.frames - HEADER_TOLERANCE_S * file.samplerate:
-            raise AudioError(
-                f"cut short: the header says {file.frames / file.samplerate:.2f} s, "
-                f"only {frames / file.samplerate:.2f} s can be decoded"
-            )
+            claimed_s, found_s = file.frames / file.samplerate, frames / file.samplerate
+            raise AudioError(f"cut short: the header says {claimed_s:.2f} s, {found_s:.2f} s can be decoded")
     return info
 
 
@@ -83,21 +88,18 @@ def read_crop(path: Path, crop: Crop, sample_rates_hz: Iterable[int]) -> dict[in
 
     Seeks, and decodes the crop only.  AudioError where the file no longer holds it.
     """
-    with _opened(path) as file:
+    with open_audio(path) as file:
         rate = file.samplerate
         start, count = round(crop.start_s * rate), round(crop.valid_s * rate)
-        if start + count > file.frames:
-            raise AudioError(
-                f"ends before {crop.start_s + crop.valid_s:.2f} s: it changed since it was surveyed"
-            )
         try:
-            _seek(file, start)
-            block = file.read(count, dtype="float32", always_2d=True)
+            block = (
+                _read_at(file, start, count) if start + count <= file.frames else np.empty((0, 1), np.float32)
+            )
         except soundfile.SoundFileError as error:
             raise AudioError(f"cannot be decoded at {crop.start_s:.2f} s: {error}") from error
     if len(block) < count:
         raise AudioError(f"ends before {crop.start_s + crop.valid_s:.2f} s: it changed since it was surveyed")
-    return _at_rates(block, rate, sample_rates_hz)
+    return at_rates(block, rate, sample_rates_hz)
 
 
 def prepare_wave(
@@ -108,7 +110,7 @@ def prepare_wave(
     start, count = round(crop.start_s * sample_rate_hz), round(crop.valid_s * sample_rate_hz)
     if start + count > len(frames):
         raise AudioError(f"ends before {crop.start_s + crop.valid_s:.2f} s")
-    return _at_rates(frames[start : start + count], sample_rate_hz, sample_rates_hz)
+    return at_rates(frames[start : start + count], sample_rate_hz, sample_rates_hz)
 
 
 def write_audio(path: Path, frames: npt.ArrayLike, sample_rate_hz: int) -> None:
@@ -138,7 +140,8 @@ def mono(frames: Samples) -> Samples:
     return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
 
 
-def _at_rates(frames: Samples, rate_hz: int, sample_rates_hz: Iterable[int]) -> dict[int, Samples]:
+def at_rates(frames: Samples, rate_hz: int, sample_rates_hz: Iterable[int]) -> dict[int, Samples]:
+    """At most 10 s, [n, channels], as a crop at each rate: {rate: mono float32 [10 * rate]}."""
     wave = np.ascontiguousarray(mono(frames))
     crops = {}
     for target_hz in set(sample_rates_hz):
@@ -149,30 +152,33 @@ def _at_rates(frames: Samples, rate_hz: int, sample_rates_hz: Iterable[int]) -> 
     return crops
 
 
-def _opened(path: Path) -> soundfile.SoundFile:
+def open_audio(path: Path) -> soundfile.SoundFile:
+    """The file, open for decoding; AudioError where libsndfile makes nothing of it."""
     try:
         return soundfile.SoundFile(path)
     except soundfile.SoundFileError as error:
-        reason = (
-            str(error)
-            .removeprefix(f"Error opening {str(path)!r}: ")
-            .removeprefix(f"Error opening {path!r}: ")
-        )
+        reason = getattr(error, "error_string", error)
         raise AudioError(f"not audio that libsndfile can read: {reason}") from error
 
 
-def _seek(file: soundfile.SoundFile, start: int) -> None:
-    if file.format != "OGG":
-        file.seek(start)
-        return
-    position = max(0, start - OGG_RUNUP_FRAMES)
-    file.seek(position)
+def windows(file: soundfile.SoundFile) -> Iterator[Samples]:
+    """The rest of an open file, in pieces float32 [n, channels] of WINDOW_SAMPLES samples."""
     size = max(1, WINDOW_SAMPLES // file.channels)
-    while position < start:
-        skipped = len(file.read(min(size, start - position), dtype="float32"))
-        if not skipped:
-            raise AudioError(f"ends before {start / file.samplerate:.2f} s: it changed since it was surveyed")
-        position += skipped
+    try:
+        while len(block := file.read(size, dtype="float32", always_2d=True)):
+            yield block
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"cannot be decoded to its end: {error}") from error
+
+
+def _read_at(file: soundfile.SoundFile, start: int, count: int) -> Samples:
+    """`count` frames from `start`, or fewer where the file ends: float32 [n, channels]."""
+    runup = min(start, OGG_RUNUP_FRAMES) if file.format == "OGG" else 0
+    size = max(1, WINDOW_SAMPLES // file.channels)
+    file.seek(start - runup)
+    while runup:
+        runup -= len(file.read(min(size, runup), dtype="float32", always_2d=True)) or runup
+    return file.read(count, dtype="float32", always_2d=True)
 
 
 def _digest(path: Path) -> str:
@@ -193,12 +199,3 @@ def _digest(path: Path) -> str:
     except OSError as error:
         raise AudioError(f"cannot be read: {error.strerror}") from error
     return state.hexdigest()
-
-
-def _windows(file: soundfile.SoundFile) -> Iterator[Samples]:
-    size = max(1, WINDOW_SAMPLES // file.channels)
-    try:
-        while len(block := file.read(size, dtype="float32", always_2d=True)):
-            yield block
-    except soundfile.SoundFileError as error:
-        raise AudioError(f"cannot be decoded to its end: {error}") from error
