@@ -72,7 +72,7 @@ def made_up_work(work: Path, table: ClipTable | None = None) -> Path:
             folder.mkdir(parents=True)
             (folder / "config.json").write_text(json.dumps(asdict(config)))
             curve = [
-                {"epoch": e + 1, "train_loss": 1 / (e + 1), "dev_loss": 0.2 + 1 / (e + 1)} for e in range(6)
+                {"number": e + 1, "train_loss": 1 / (e + 1), "dev_loss": 0.2 + 1 / (e + 1)} for e in range(6)
             ]
             record = {"run": config.id, "curve": curve, "best_epoch": 6, "seconds": 1.0}
             (folder / "record.json").write_text(json.dumps(record))

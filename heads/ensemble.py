@@ -1,0 +1,155 @@
+"""A few runs averaged: chosen by a rule, kept as a short JSON, scored on test once (paper V-D).
+
+An ensemble is its members and weights.  Its prediction is the weighted mean of theirs, so it can be made
+again from stored predictions alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from heads.evaluation import RESAMPLES, Row, rows
+from heads.experiment import Experiment
+from heads.selectors import SELECTORS, Pool, select
+from store import files
+from store.names import signature
+from store.predictions import Predictions, average
+
+__all__ = ["DEFAULT_RULE", "SELECTORS", "TABLE4", "Ensemble", "Scored", "choose_ensemble", "score", "select"]
+
+DEFAULT_RULE = "intersect:12,12"
+
+TABLE4 = {
+    "all": "all configurations",
+    "top:pam:8": "PAM top 8",
+    "top:pam:4": "PAM top 4",
+    "top:dev:8": "dev top 8",
+    "best:pam": "best single on PAM",
+    "intersect:12,12": "submitted: dev top 12 and PAM top 12",
+}
+"""The paper's ensembles (Table IV)."""
+
+FURTHER = {
+    "greedy:oof": "greedy, out-of-fold",
+    "stack:oof": "stacked, out-of-fold",
+    "greedy:dev+pam": "greedy, dev and PAM",
+    "stack:dev+pam": "stacked, dev and PAM",
+    "cost:pam": "cheapest encoders",
+}
+"""Ours, compared beside them where the predictions for it are stored."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """members: run ids, the heaviest first; weights: positive, summing to 1; data: id of their clip table."""
+
+    rule: str
+    members: tuple[str, ...]
+    weights: tuple[float, ...]
+    data: str
+
+    def __post_init__(self) -> None:
+        if not self.members or len(self.members) != len(self.weights):
+            raise ValueError(f"{len(self.members)} members with {len(self.weights)} weights are no ensemble")
+        if len(set(self.members)) != len(self.members):
+            raise ValueError("a member stands twice in the ensemble; give it a larger weight instead")
+        if min(self.weights) <= 0 or abs(sum(self.weights) - 1) > 1e-9:
+            raise ValueError(f"weights must be positive and sum to 1, not {self.weights}")
+
+    @property
+    def id(self) -> str:
+        """Equal for equal members and weights on the same data, whatever rule chose them."""
+        return signature("ensemble", {"members": self.members, "weights": self.weights, "data": self.data})
+
+    def save(self, path: Path) -> None:
+        files.write_text(path, json.dumps({"id": self.id, **asdict(self)}, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Ensemble:
+        """Read what `save` wrote; ValueError where it is something else or was changed by hand."""
+        try:
+            content = json.loads(files.read_bytes(path))
+            ensemble = from_weights(
+                content["rule"],
+                dict(zip(content["members"], content["weights"], strict=True)),
+                content["data"],
+            )
+            if ensemble.id != content["id"]:
+                raise ValueError(f"it says {content['id']} but is {ensemble.id}")
+        except FileNotFoundError:
+            raise
+        except (KeyError, TypeError, ValueError) as reason:
+            raise ValueError(f"{path} does not hold an ensemble: {reason}") from None
+        return ensemble
+
+    def predict(self, experiment: Experiment, split: str) -> Predictions:
+        """The weighted mean of the members' stored predictions on `split`."""
+        by_id = {run.id: run for run in experiment.runs}
+        missing = [member for member in self.members if member not in by_id]
+        if missing:
+            raise ValueError(f"{self.id} needs run {missing[0]}, which is not in {experiment.work}")
+        return average([by_id[m].predictions(split) for m in self.members], self.weights, run=self.id)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows of an ensemble on one split, and when they were made."""
+
+    ensemble: Ensemble
+    split: str
+    rows: tuple[Row, ...]
+    scored_at: str
+
+
+def from_weights(rule: str, weights: Mapping[str, float], data: str) -> Ensemble:
+    """An ensemble of `select`'s answer."""
+    return Ensemble(rule, tuple(weights), tuple(weights.values()), data)
+
+
+def choose_ensemble(experiment: Experiment, rule: str = DEFAULT_RULE) -> Ensemble:
+    """Follow `rule` over the experiment's runs, looking at dev, PAM and out-of-fold predictions only."""
+    pool: Pool = experiment.pool
+    return from_weights(rule, select(rule, pool), experiment.table.id)
+
+
+def score(ensemble: Ensemble, experiment: Experiment, split: str, resamples: int = RESAMPLES) -> Scored:
+    """Rows of the ensemble on `split`.
+
+    The test split is scored once: the first call keeps the rows and the time in work/test-scores/, later
+    calls read them back, so every figure on test has one date and looking again changes nothing.
+    """
+    clips = experiment.table.of(split)
+    kept = experiment.work / "test-scores" / f"{ensemble.id}.json"
+    if split == "test" and kept.is_file():
+        content = json.loads(files.read_bytes(kept))
+        return Scored(ensemble, split, tuple(Row(**row) for row in content["rows"]), content["scored_at"])
+    found = rows(ensemble.predict(experiment, split), clips, resamples)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    if split == "test":
+        content = {"ensemble": asdict(ensemble), "scored_at": now, "resamples": resamples}
+        content["rows"] = [asdict(row) for row in found]
+        files.write_text(kept, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return Scored(ensemble, split, tuple(found), now)
+
+
+def times_test_was_scored(experiment: Experiment) -> int:
+    """How many different ensembles have been scored on the test split of this table so far."""
+    kept = (experiment.work / "test-scores").glob("ensemble-*.json")
+    return sum(json.loads(files.read_bytes(path))["ensemble"]["data"] == experiment.table.id for path in kept)
+
+
+def contenders(
+    experiment: Experiment, rules: Sequence[str] = (*TABLE4, *FURTHER)
+) -> dict[str, Ensemble | str]:
+    """Rule -> its ensemble, or the reason why it cannot be followed here."""
+    result: dict[str, Ensemble | str] = {}
+    for rule in rules:
+        try:
+            result[rule] = choose_ensemble(experiment, rule)
+        except ValueError as reason:
+            result[rule] = str(reason)
+    return result
