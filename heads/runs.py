@@ -120,7 +120,7 @@ def to_predictions(
 def caveats_of(features: Features, specs: Sequence[EncoderSpec]) -> tuple[str, ...]:
     """What must be said wherever these results appear: the table's caveats and untrained encoders."""
     untrained = [
-        f"features of {spec.name} come from untrained weights ({spec.weights}, size {spec.size})"
+        f"untrained {spec.name}"
         for spec in specs
         if spec.is_random
     ]

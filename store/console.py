@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -31,7 +32,9 @@ def say(message: str) -> None:
     err.print(message, markup=False, soft_wrap=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caveats: Iterable[str] = ()) -> None:
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caveats: Iterable[str] = ()
+) -> None:
     """Print a table; text columns left, numbers right with three decimals, None as a dash.
 
     The caveats ("random weights", "synthetic audio") stand in the title, so no table travels without them.
@@ -48,6 +51,29 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
         out.print(view)
     else:  # a pipe has no width: never fold a figure
         Console(file=sys.stdout, highlight=False, width=200).print(view)
+
+
+class Tabular(Protocol):
+    """A titled table with notes, wherever it was made."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def columns(self) -> Sequence[str]: ...
+    @property
+    def rows(self) -> Iterable[Sequence[object]]: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+
+def show(tables: Iterable[Tabular], caveats: Iterable[str] = ()) -> None:
+    """Print tables one after the other, each with the caveats in its title and its notes below it."""
+    marks = tuple(caveats)
+    for one in tables:
+        table(one.title, one.columns, one.rows, marks)
+        for note in one.notes:
+            out.print(f"  {note}", markup=False, soft_wrap=True)
+        out.print()
 
 
 def _cell(value: object) -> str:
