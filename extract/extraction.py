@@ -139,8 +139,9 @@ def extract(
                     some = block[start : start + step]
                     read = list(zip(some, itertools.islice(waves, len(some)), strict=True))
                     good = [(task.crop, wave) for task, wave in read if not isinstance(wave, AudioError)]
-                    for shard in shards:
-                        shard.add([crop for crop, _ in good], [wave for _, wave in good])
+                    if good:
+                        for shard in shards:
+                            shard.add([crop for crop, _ in good], [wave for _, wave in good])
                     for task, wave in read:
                         if isinstance(wave, AudioError):
                             rejects[task.clip.id] = Reject(task.clip.id, task.clip.path, str(wave))

@@ -174,9 +174,9 @@ def wav_header(frames: int, rate_hz: int = 24000, channels: int = 1, claimed: in
         data[0] = 2**14
     size = claimed if claimed is not None else data.nbytes
     block = 2 * channels
-    riff = b"RIFF" + struct.pack("<I", min(36 + size, 2**32 - 1)) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1,
-        channels, rate_hz, min(rate_hz * block, 2**32 - 1), block, 16)  # fmt: skip
-    return riff + b"data" + struct.pack("<I", min(size, 2**32 - 1)) + data.tobytes()
+    shape = struct.pack("<IHHIIHH", 16, 1, channels, rate_hz, rate_hz * block, block, 16)
+    riff = b"RIFF" + struct.pack("<I", min(36 + size, 2**32 - 1)) + b"WAVEfmt " + shape
+    return riff + b"data" + struct.pack("<I", size) + data.tobytes()
 
 
 def encoded(frames: np.ndarray, rate_hz: int, kind: str, subtype: str) -> bytes:
