@@ -20,7 +20,7 @@ import heads.commands
 from store.console import FAILED, REFUSED, say
 
 app = typer.Typer(
-    help="Predicts Production Quality, Production Complexity, Content Enjoyment and Content Usefulness of audio.",
+    help="Four scores for audio, as people hear it: train such predictors on ratings, and score files.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

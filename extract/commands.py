@@ -58,7 +58,7 @@ def extract(
     seed: Annotated[int, typer.Option(help="Seed of that split.")] = 0,
     min_coverage: Annotated[float, typer.Option(help="Stop if fewer of the clips can be read.")] = 0.95,
 ) -> None:
-    """Stage one: every 10 s crop of the clips through the encoders, once; what is stored is not encoded again.
+    """Stage one: every 10 s crop of the clips through the encoders; what is stored is not encoded again.
 
     Exit codes: 0 done; 2 refused; 3 done, but some files are in rejects.csv; 4 too few files could be read.
     """
@@ -184,7 +184,7 @@ def parse_scale(text: str) -> Any:
 
 
 def _remembered(request: dict[str, Any], chosen: set[str], work: Path) -> dict[str, Any]:
-    """The request; without a table of its own, the last one of this work folder with what was `chosen` put over it."""
+    """The request; without a table, the work folder's last one with what was `chosen` put over it."""
     from store.files import write_text
 
     path = work / "extract.json"

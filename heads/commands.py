@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,7 +39,7 @@ def heads(
     precision: Annotated[str | None, typer.Option(help="fp32, or bf16 for the widest projection.")] = None,
     jobs: Annotated[int, typer.Option(min=0, help="Processes, one thread each; 0: one per processor.")] = 0,
 ) -> None:
-    """Stage two: train every head of a grid from the stored features; what is trained is not trained again."""
+    """Stage two: train every head of a grid from the stored features; finished runs are kept."""
     raise typer.Exit(
         train(
             work,
@@ -60,7 +60,7 @@ def heads(
     )
 
 
-def train(work: Path, grid: str, *, jobs: int = 0, **choices: object) -> int:
+def train(work: Path, grid: str, *, jobs: int = 0, **choices: Any) -> int:
     """Train a grid and print each run's dev loss; the exit code."""
     from heads.config import grid as configs_of
     from heads.runs import load_record, run_folder
@@ -111,7 +111,7 @@ def ensemble(
         bool, typer.Option("--compare", help="Score every rule side by side (the paper's Table IV) instead.")
     ] = False,
 ) -> None:
-    """Choose an ensemble from the stored predictions alone, and keep it as ensemble.json in the work folder."""
+    """Choose an ensemble from stored predictions alone, and keep it as ensemble.json in the work folder."""
     from heads.assessment import compare_ensembles, members_table, select_ensemble
 
     if compare:
