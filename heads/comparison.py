@@ -49,9 +49,16 @@ class Comparison:
 
 
 def compare(
-    run: Predictions, other: Predictions, clips: Sequence[Clip], resamples: int = RESAMPLES, seed: int = 0
+    run: Predictions,
+    other: Predictions,
+    clips: Sequence[Clip],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    only: str = "",
 ) -> list[Comparison]:
     """Every figure of `run` against that of `other` on the clips of one split, paired by clip.
+
+    only: leave all axes but this one out ("composite" or an axis).
 
     ValueError where the runs predict different splits or axes, or leave a clip out.
     """
@@ -63,6 +70,8 @@ def compare(
     ours, theirs = predicted(run, clips), predicted(other, clips)
     result = []
     for part in parts(clips, run.axes):
+        if only and part.axis != only:
+            continue
         pair = part.items(ours[part.axis]), part.items(theirs[part.axis])
         counts = draw(int(part.clusters.max()) + 1, resamples, seed) if part.kind else None
         result += [_comparison(run, other, part, pair, counts, name) for name in METRICS]

@@ -45,13 +45,14 @@ def made_up_table(
 def made_up_run(
     table: ClipTable, split: str, noise: float, run: str = "run", seed: int = 0, axes: tuple[str, ...] = AXES
 ) -> Predictions:
-    """Predictions that miss the ratings by `noise` (standard deviation, on the scale)."""
+    """Predictions that miss the ratings by `noise` of their own and by 0.5 that all runs share."""
     clips = table.of(split)
     columns = [AXES.index(axis) for axis in axes]
     truth = table.scores(clips)[:, columns]
     # The run's name seeds its errors, so different runs err differently.
     rng = np.random.default_rng([seed, *run.encode(), *split.encode()])
-    values = truth + rng.normal(0, noise, truth.shape)
+    common = np.random.default_rng([seed, *split.encode()]).normal(0, 0.5, (len(clips), 4))[:, columns]
+    values = truth + common + rng.normal(0, noise, truth.shape)
     return Predictions(run, split, tuple(clip.id for clip in clips), values, axes, table.caveats)
 
 

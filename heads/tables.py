@@ -1,0 +1,196 @@
+"""The paper's tables and ours, from rows: one form for the terminal, the notebooks and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from heads.baselines import DOMAIN_ORACLE, TRAIN_MEAN
+from heads.comparison import Comparison
+from heads.ensemble import FURTHER, TABLE4, Ensemble
+from heads.evaluation import EVERYWHERE, Row
+from heads.experiment import Experiment
+from heads.metrics import LEVELS, METRICS
+from heads.selectors import encoder_cost
+from store.schema import AXES, COMPOSITE
+
+Cell = str | int | float | None
+
+TABLE3_LEVELS = {"dev": "utterance", "pam": "utterance", "test": "system"}
+"""The level at which the paper prints each split (Table III)."""
+
+
+FIGURE_NOTES = (
+    "Human ceiling: what the raters' own noise leaves to the best predictor (for MSE the least error).",
+    "Baseline: for MSE always answering the train mean; else knowing each clip's domain and no more.",
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table; None is "not defined".  `notes` belong under it, one sentence each."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def frame(self) -> pd.DataFrame:
+        """As a pandas frame, for notebooks."""
+        return pd.DataFrame(list(self.rows), columns=list(self.columns))
+
+
+Index = Mapping[tuple[str, str, str, str, str, str], Row]
+
+
+def index_rows(rows: Sequence[Row]) -> Index:
+    """Rows by (run, split, level, domain, axis, metric)."""
+    return {(r.run, r.split, r.level, r.domain, r.axis, r.metric): r for r in rows}
+
+
+def with_interval(row: Row | None, digits: int = 3) -> str | None:
+    """ "0.873 [0.812, 0.921]", the value alone where there is no interval, None where it is undefined."""
+    if row is None or row.value is None:
+        return None
+    value = f"{row.value:.{digits}f}"
+    return value if row.low is None else f"{value} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
+
+
+def axis_of_record(rows: Sequence[Row]) -> str:
+    """The composite, or the only axis where one axis alone is rated."""
+    axes = {row.axis for row in rows}
+    return COMPOSITE if COMPOSITE in axes else next((axis for axis in AXES if axis in axes), COMPOSITE)
+
+
+def configurations(experiment: Experiment, rows: Sequence[Row], title: str = "Configurations") -> Table:
+    """Table III: every run's composite MSE, LCC, SRCC, KTAU on dev and PAM (clips) and test (systems)."""
+    found, axis = index_rows(rows), axis_of_record(rows)
+    splits = experiment.splits
+    columns = [
+        "encoders",
+        "aggregator",
+        "loss",
+        *(f"{split} {m.upper()}" for split in splits for m in METRICS),
+    ]
+    body: list[tuple[Cell, ...]] = []
+    for run in experiment.runs:
+        figures = [
+            _value(found.get((run.id, split, TABLE3_LEVELS[split], EVERYWHERE, axis, metric)))
+            for split in splits
+            for metric in METRICS
+        ]
+        if any(figure is not None for figure in figures):
+            body.append(("+".join(run.encoders), run.config.aggregator, run.config.loss, *figures))
+    levels = ", ".join(
+        f"{split} over {'clips' if TABLE3_LEVELS[split] == 'utterance' else 'systems'}" for split in splits
+    )
+    return Table(title, tuple(columns), tuple(body), (f"{_axis_note(axis)}; {levels}.",))
+
+
+def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table]:
+    """Every axis of one run on one split, a table a level: the run, the human ceiling, the baseline."""
+    found = index_rows(rows)
+    axes = [axis for axis in (*AXES, COMPOSITE) if (run, split, LEVELS[0], EVERYWHERE, axis, "mse") in found]
+    result = []
+    for level in LEVELS:
+        body: list[tuple[Cell, ...]] = []
+        reasons: dict[str, list[str]] = {}
+        for axis in axes:
+            of_axis = {metric: found[(run, split, level, EVERYWHERE, axis, metric)] for metric in METRICS}
+            beside = [found.get((_baseline(m), split, level, EVERYWHERE, axis, m)) for m in METRICS]
+            body.append((axis, title, *(with_interval(row) for row in of_axis.values())))
+            body.append(("", "human ceiling", *(_rounded(row.ceiling) for row in of_axis.values())))
+            body.append(("", "baseline", *(_rounded(_value(row)) for row in beside)))
+            for metric, row in of_axis.items():
+                if row.reason:
+                    reasons.setdefault(row.reason, []).append(f"{axis} {metric.upper()}")
+        n = found[(run, split, level, EVERYWHERE, axes[0], "mse")].n if axes else 0
+        what = f"{n} clips" if level == LEVELS[0] else f"{n} systems"
+        columns = ("axis", "", *(f"{metric.upper()} [95 %]" for metric in METRICS))
+        why = [f"{reason}: {', '.join(where)}." for reason, where in reasons.items()]
+        result.append(Table(f"{split}, {level} level, {what}", columns, tuple(body), (*FIGURE_NOTES, *why)))
+    return result
+
+
+def domains(rows: Sequence[Row], run: str, split: str, metric: str = "srcc") -> Table | None:
+    """One metric of a run within each domain, utterance level; None where there is one domain only."""
+    found = index_rows(rows)
+    names = sorted({r.domain for r in rows if (r.run, r.split) == (run, split)} - {EVERYWHERE})
+    axes = [axis for axis in (*AXES, COMPOSITE) if (run, split, LEVELS[0], EVERYWHERE, axis, metric) in found]
+    if not names:
+        return None
+    body: list[tuple[Cell, ...]] = []
+    for axis in axes:
+        of_axis = [found.get((run, split, LEVELS[0], name, axis, metric)) for name in (EVERYWHERE, *names)]
+        body.append((axis, *(with_interval(row, 2) for row in of_axis)))
+    notes = ("Within one domain nothing can be won by telling speech, music and sound apart.",)
+    title = f"{metric.upper()} within domains, {split}, utterance level"
+    return Table(title, ("axis", EVERYWHERE, *names), tuple(body), notes)
+
+
+def ensembles(
+    experiment: Experiment,
+    found: Mapping[str, Ensemble | str],
+    rows: Sequence[Row],
+    comparisons: Mapping[str, Comparison],
+    against: str,
+) -> Table:
+    """Table IV: each rule's ensemble, what it costs, its composite SRCC, and test against one rule's."""
+    index, axis, splits = index_rows(rows), axis_of_record(rows), experiment.splits
+    encoders = {run.id: run.encoders for run in experiment.runs}
+    shown = [f"{split} {'SRCC [95 %]' if split == 'test' else 'SRCC'}" for split in splits]
+    columns = ("ensemble", "rule", "runs", "GFLOP/crop", *shown, "test MSE", "difference", "p")
+    body: list[tuple[Cell, ...]] = []
+    for rule, ensemble in found.items():
+        name = {**TABLE4, **FURTHER}.get(rule, rule)
+        if isinstance(ensemble, str):
+            body.append((name, rule, *[None] * (len(columns) - 2)))
+            continue
+        of = {s: index.get((ensemble.id, s, TABLE3_LEVELS[s], EVERYWHERE, axis, "srcc")) for s in splits}
+        error = _value(index.get((ensemble.id, "test", "system", EVERYWHERE, axis, "mse")))
+        gflop = round(encoder_cost([e for member in ensemble.members for e in encoders[member]]))
+        srccs = [with_interval(row) if s == "test" else _value(row) for s, row in of.items()]
+        paired = comparisons.get(rule)
+        pair = (paired.difference, paired.p) if paired else (None, None)
+        body.append((name, rule, len(ensemble.members), gflop, *srccs, error, *pair))
+    notes = [f"{_axis_note(axis)}; dev and PAM over clips, test over systems."]
+    detectable = [c.detectable for c in comparisons.values() if c.detectable]
+    if comparisons:
+        notes.append(f"Difference: test SRCC less that of {against}, paired over the same resampled systems.")
+    if detectable:
+        notes.append(
+            f"This test set shows differences from about {max(detectable):.3f} on, four times in five."
+        )
+    notes += [f"{rule}: {reason}." for rule, reason in found.items() if isinstance(reason, str)]
+    return Table("Ensembles", columns, tuple(body), tuple(notes))
+
+
+def differences(comparisons: Sequence[Comparison], title: str) -> Table:
+    """Paired comparison of two runs over all domains: difference, interval, p, smallest detectable."""
+    body: list[tuple[Cell, ...]] = []
+    for c in comparisons:
+        if c.domain == EVERYWHERE:
+            bounds = None if c.low is None else f"[{c.low:.3f}, {c.high:.3f}]"
+            where = (c.split, c.level, c.axis, c.metric.upper())
+            body.append((*where, c.difference, bounds, c.p, c.detectable, c.reason))
+    columns = ("split", "level", "axis", "metric", "difference", "95 %", "p", "detectable", "reason")
+    notes = ("Detectable: the smallest true difference that a set like this shows four times in five.",)
+    return Table(title, columns, tuple(body), notes)
+
+
+def _baseline(metric: str) -> str:
+    return TRAIN_MEAN if metric == "mse" else DOMAIN_ORACLE
+
+
+def _rounded(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"
+
+
+def _axis_note(axis: str) -> str:
+    return "Composite of the rated axes" if axis == COMPOSITE else f"{axis}, the only rated axis"
+
+
+def _value(row: Row | None) -> float | None:
+    return None if row is None else row.value
