@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.metrics import Array, srcc, system_means
+from heads.metrics import Array, pearson, rankdata, system_means
 
 HALVINGS = 20
 """How many random halvings of the raters are averaged."""
@@ -113,6 +113,7 @@ def _halves(items: Sequence[Array], seed: int) -> Array:
 
 
 def _split_half(halves: Array) -> float | None:
-    values = [srcc(one, other) for one, other in zip(halves[0::2], halves[1::2], strict=True)]
-    defined = [value for value in values if value is not None]
+    ranks = rankdata(halves, axis=1)
+    pairs = zip(ranks[0::2], ranks[1::2], strict=True)
+    defined = [pearson(one, other) for one, other in pairs if np.ptp(one) and np.ptp(other)]
     return float(np.mean(defined)) if defined else None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -84,13 +85,7 @@ def evaluate(
     predictions: Iterable[Predictions], clips: Sequence[Clip], resamples: int = RESAMPLES, seed: int = 0
 ) -> list[Row]:
     """Rows of several runs on the same clips, run after run; see `rows`."""
-    prepared: dict[tuple[str, ...], list[Part]] = {}
-    result = []
-    for one in predictions:
-        if one.axes not in prepared:
-            prepared[one.axes] = parts(clips, one.axes)
-        result += _rows(one, clips, prepared[one.axes], resamples, seed)
-    return result
+    return [row for one in predictions for row in rows(one, clips, resamples, seed)]
 
 
 def rows(
@@ -101,11 +96,22 @@ def rows(
     clips: those of the predicted split; each must have been predicted (ValueError otherwise), so that no
     run looks better by leaving clips out.  resamples = 0 leaves the intervals out.
     """
-    return _rows(predictions, clips, parts(clips, predictions.axes), resamples, seed)
+    by_axis = predicted(predictions, clips)
+    return [
+        row
+        for part in parts(clips, predictions.axes)
+        for row in _rows_of_part(predictions, part, by_axis[part.axis], resamples, seed)
+    ]
 
 
-def parts(clips: Sequence[Clip], axes: Sequence[str] = AXES) -> list[Part]:
+def parts(clips: Sequence[Clip], axes: Sequence[str] = AXES) -> tuple[Part, ...]:
     """What there is to compare on these clips: level by level, domain by domain, axis by axis."""
+    return _parts(tuple(clips), tuple(axes))
+
+
+# Ceilings take far longer than the figures of one run, and every run on the same clips has the same.
+@lru_cache(maxsize=16)
+def _parts(clips: tuple[Clip, ...], axes: tuple[str, ...]) -> tuple[Part, ...]:
     columns = [AXES.index(axis) for axis in axes]
     truth = score_array(clips)[:, columns]
     ratings = [[clip.ratings[column] for column in columns] for clip in clips]
@@ -119,12 +125,12 @@ def parts(clips: Sequence[Clip], axes: Sequence[str] = AXES) -> list[Part]:
     masks = {EVERYWHERE: np.ones(len(clips), dtype=bool)}
     if len(names) > 1:
         masks |= {name: domains == name for name in names}
-    return [
+    return tuple(
         _part(level, domain, axis, clips, np.flatnonzero(mask & np.isfinite(values)), values, single)
         for level in ("utterance", "system")
         for domain, mask in masks.items()
         for axis, (single, values) in named.items()
-    ]
+    )
 
 
 def predicted(predictions: Predictions, clips: Sequence[Clip]) -> dict[str, Array]:
@@ -154,17 +160,6 @@ def find(rows_of_run: Iterable[Row], **wanted: str) -> Row:
     if len(found) != 1:
         raise LookupError(f"{len(found)} rows with {wanted}")
     return found[0]
-
-
-def _rows(
-    predictions: Predictions, clips: Sequence[Clip], prepared: Sequence[Part], resamples: int, seed: int
-) -> list[Row]:
-    by_axis = predicted(predictions, clips)
-    return [
-        row
-        for part in prepared
-        for row in _rows_of_part(predictions, part, by_axis[part.axis], resamples, seed)
-    ]
 
 
 def _rows_of_part(predictions: Predictions, part: Part, pred: Array, resamples: int, seed: int) -> list[Row]:
