@@ -19,11 +19,14 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 Buffer = bytes | bytearray | memoryview
 TEMPORARY = "tmp-"
 """How every temporary file's name begins."""
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+"""How a file system says that it has no locks."""
 
 
 def make_folder(path: Path) -> None:
@@ -50,6 +53,20 @@ def write_text(path: Path, text: str) -> None:
     write_atomic(path, text.encode())
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[Temporary]:
+    """A temporary to `write` to piece by piece; it becomes `path` if the block ends well."""
+    make_folder(Path(path).parent)
+    temporary = Temporary(Path(path).parent)
+    try:
+        yield temporary
+        os.fsync(temporary.fd)
+    except BaseException:
+        temporary.discard()
+        raise
+    commit(temporary, Path(path))
+
+
 class Temporary:
     """A written, synced file that has no name yet; held under a lock until committed or discarded."""
 
@@ -57,12 +74,17 @@ class Temporary:
         self.path = folder / f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}"
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX)
-        except OSError as refused:
-            # WHY not fatal: some network file systems have no locks; there gc goes by age alone.
-            if refused.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                self.discard()
-                raise
+            _flock(self.fd)
+        except BaseException:
+            self.discard()
+            raise
+
+    def write(self, data: Buffer) -> int:
+        _write_all(self.fd, data)
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """Nothing is held back; file-like objects are asked for this."""
 
     def discard(self) -> None:
         """Remove it; harmless when it is already gone."""
@@ -83,7 +105,7 @@ def write_temporary(folder: Path, parts: Iterable[Buffer]) -> Temporary:
     temporary = Temporary(folder)
     try:
         for part in parts:
-            _write_all(temporary.fd, part)
+            temporary.write(part)
         os.fsync(temporary.fd)
     except BaseException:
         temporary.discard()
@@ -167,20 +189,44 @@ def lock(path: Path) -> Iterator[None]:
     """Hold a file's lock; waits for whoever has it, and a dead process has none."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        _flock(fd)
         yield
     finally:
         os.close(fd)
 
 
-def left_over(folder: Path, min_age_s: float) -> list[tuple[Path, int]]:
-    """Temporaries (path, bytes) that nobody is writing: old enough, and no process holds their lock."""
+@dataclass(frozen=True)
+class Leftover:
+    """A temporary file, how long ago it was last written, and whether a process still holds its lock."""
+
+    path: Path
+    bytes: int
+    age_s: float
+    in_use: bool
+
+
+def leftovers(folder: Path) -> list[Leftover]:
+    """The temporary files in a folder, by name."""
     found = []
     for name, size in sorted(listing(folder).items()):
-        path = Path(folder) / name
-        if name.startswith(TEMPORARY) and _age_s(path) >= min_age_s and not _locked(path):
-            found.append((path, size))
+        if name.startswith(TEMPORARY):
+            path = Path(folder) / name
+            try:
+                age_s = max(0.0, time.time() - os.stat(path, follow_symlinks=False).st_mtime)
+                found.append(Leftover(path, size, age_s, _locked(path)))
+            except FileNotFoundError:
+                continue
     return found
+
+
+def _flock(fd: int) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except OSError as refused:
+        # WHY not fatal: some network file systems have no locks.  There gc goes by age alone, and two
+        # writers may at worst store the same crop twice.
+        if refused.errno not in NO_LOCKS:
+            raise
 
 
 def _write_all(fd: int, part: Buffer) -> None:
@@ -197,22 +243,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _age_s(path: Path) -> float:
-    try:
-        return time.time() - os.stat(path, follow_symlinks=False).st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
 def _locked(path: Path) -> bool:
     try:
         fd = open_regular(path)
-    except (OSError, ValueError):
-        return True
+    except ValueError:
+        return True  # a link or the like: not ours to judge
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
+    except OSError as refused:
+        return refused.errno not in NO_LOCKS
     finally:
         os.close(fd)
     return False

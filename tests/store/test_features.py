@@ -11,8 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from store.features import FeatureStore, list_stores, read_spec
+from store.features import FeatureStore, list_stores
 from store.schema import Crop
+from store.specs import read_spec
 from tests.store.made import SPEC, crop, features, fill
 
 

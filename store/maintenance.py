@@ -1,0 +1,257 @@
+"""Looking after stores: what is there, is it intact, what may go, what can come from elsewhere.
+
+Each function is one command and returns what it found; nothing is printed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from store import files, shards
+from store.clips import ClipTable, crops_of
+from store.features import LOCK_FILE, FeatureStore
+from store.index import CACHE_FILE
+from store.schema import Crop, EncoderSpec
+from store.shard_check import read_row, read_shard
+from store.shards import NAME_PATTERN, DamagedError, Rows, Shard
+from store.specs import SPEC_FILE, near_misses, read_spec
+
+EXIT_CODES = {"clean": 0, "damaged": 4, "missing": 5}
+"""What `Verified.outcome` means to a shell; 1 and 2 are left to errors of the command itself."""
+
+OWN_FILES = (SPEC_FILE, LOCK_FILE, CACHE_FILE)
+Progress = Callable[[int, int], None]
+"""Called with (shards done, shards in all)."""
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """What lies in one store's folder.
+
+    bytes: of all shards; leftovers: temporaries of writers at work or dead; strangers: files that no
+    store has.  wanted, missing: crops of a clip table, and those not stored, None without a table.
+    """
+
+    folder: Path
+    spec: EncoderSpec
+    crops: int
+    shards: int
+    bytes: int
+    damaged: dict[str, str]
+    leftovers: tuple[files.Leftover, ...]
+    strangers: tuple[str, ...]
+    wanted: int | None = None
+    missing: int | None = None
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One thing that is not as it was written; `crop` is "" where the whole shard is meant."""
+
+    shard: str
+    crop: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `verify` looked at and what it found; `crops_read` counts crops whose data was read."""
+
+    folder: Path
+    shards: int
+    crops: int
+    crops_read: int
+    damaged: tuple[Damage, ...]
+    duplicates: int
+    missing: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """A key of EXIT_CODES: "damaged" before "missing" before "clean"."""
+        return "damaged" if self.damaged else "missing" if self.missing else "clean"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What `gc` removed, and what it left with the reason."""
+
+    removed: tuple[Path, ...]
+    bytes: int
+    kept: dict[Path, str]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Crops that `merge` added, crops that were there already, and what the source had damaged."""
+
+    spec: EncoderSpec
+    added: int
+    present: int
+    damaged: tuple[Damage, ...]
+
+
+def info(folder: Path, table: ClipTable | None = None) -> StoreInfo:
+    """Describe a store; with a surveyed clip table also which of its crops are not there."""
+    store = FeatureStore.open(folder)
+    listing = files.listing(folder)
+    names = [name for name in listing if NAME_PATTERN.fullmatch(name)]
+    left = tuple(files.leftovers(folder))
+    known = {*names, *OWN_FILES, *(one.path.name for one in left)}
+    wanted = crops_of_table(table) if table is not None else None
+    return StoreInfo(
+        folder=Path(folder),
+        spec=store.spec,
+        crops=len(store),
+        shards=len(names),
+        bytes=sum(listing[name] for name in names),
+        damaged=store.damaged,
+        leftovers=left,
+        strangers=tuple(sorted(listing.keys() - known)),
+        wanted=None if wanted is None else len(wanted),
+        missing=None if wanted is None else len(store.missing(wanted)),
+    )
+
+
+def crops_of_table(table: ClipTable) -> list[Crop]:
+    """The crops of a surveyed table, each once: clips over the same audio share theirs."""
+    return list({crop.id: crop for clip in table.clips for crop in crops_of(clip)}.values())
+
+
+def verify(
+    folder: Path,
+    *,
+    fraction: float = 0.0,
+    seed: int = 0,
+    table: ClipTable | None = None,
+    progress: Progress | None = None,
+) -> Verified:
+    """Check names, sizes, heads and structure of all shards, and the data of a `fraction` of the crops.
+
+    fraction: 0 reads no data, 1 all of it, between a random sample drawn with `seed`.
+    table: crops of it that are not stored count as missing.
+    """
+    folder = Path(folder)
+    try:
+        spec = read_spec(folder)
+    except (OSError, ValueError) as reason:
+        return Verified(folder, 0, 0, 0, (Damage(SPEC_FILE, "", str(reason)),), 0)
+    names = sorted(name for name in files.listing(folder) if NAME_PATTERN.fullmatch(name))
+    rng = np.random.default_rng(seed)
+    seen: Counter[str] = Counter()
+    damaged: list[Damage] = []
+    read = 0
+    for done, name in enumerate(names, start=1):
+        try:
+            shard = read_shard(folder, name, spec)
+        except (OSError, EOFError, ValueError) as reason:
+            damaged.append(Damage(name, "", str(reason)))
+            continue
+        seen.update(shard.crop_ids)
+        rows = np.flatnonzero(rng.random(len(shard.crop_ids)) < fraction)
+        read += len(rows)
+        damaged += [found for found in _read_rows(folder, shard, spec, rows) if isinstance(found, Damage)]
+        if progress:
+            progress(done, len(names))
+    wanted = crops_of_table(table) if table is not None else []
+    return Verified(
+        folder=folder,
+        shards=len(names),
+        crops=len(seen),
+        crops_read=read,
+        damaged=tuple(damaged),
+        duplicates=sum(count > 1 for count in seen.values()),
+        missing=tuple(crop.id for crop in wanted if crop.id not in seen),
+    )
+
+
+def gc(folder: Path, *, min_age_s: float = 3600.0, damaged: bool = False, dry_run: bool = False) -> Collected:
+    """Remove temporaries that no process holds and nobody has written to for `min_age_s` seconds.
+
+    damaged: also remove the shards that a full `verify` finds damaged, so that their crops are
+    extracted again.  dry_run: only say what would go.
+    """
+    folder = Path(folder)
+    going: list[tuple[Path, int]] = []
+    kept: dict[Path, str] = {}
+    for one in files.leftovers(folder):
+        if one.in_use:
+            kept[one.path] = "a process is writing it"
+        elif one.age_s < min_age_s:
+            kept[one.path] = f"written {one.age_s:.0f} s ago, younger than {min_age_s:.0f} s"
+        else:
+            going.append((one.path, one.bytes))
+    if damaged:
+        sizes = files.listing(folder)
+        bad = {found.shard for found in verify(folder, fraction=1.0).damaged} - {SPEC_FILE}
+        going += [(folder / name, sizes[name]) for name in sorted(bad)]
+    if not dry_run:
+        for path, _ in going:
+            files.remove(path)
+    return Collected(tuple(path for path, _ in going), sum(size for _, size in going), kept)
+
+
+def merge(source: Path, root: Path, *, progress: Progress | None = None) -> Merged:
+    """Take the crops of the store in `source` that the store of the same signature below `root` lacks.
+
+    Everything is checked on the way in; damaged crops stay behind and are reported.
+    ValueError where `root` has this encoder under another signature only, saying which fields differ.
+    """
+    source = Path(source)
+    spec = read_spec(source)
+    differing = near_misses(root, spec)
+    if differing:
+        raise ValueError(
+            "\n  ".join([f"{spec.id} cannot be merged: {root} has features made differently.", *differing])
+        )
+    store = FeatureStore(root, spec)
+    if store.folder.resolve() == source.resolve():
+        raise ValueError(f"{source} cannot be merged into itself")
+    names = sorted(name for name in files.listing(source) if NAME_PATTERN.fullmatch(name))
+    damaged: list[Damage] = []
+    added = present = 0
+    for done, name in enumerate(names, start=1):
+        try:
+            shard = read_shard(source, name, spec)
+        except (OSError, EOFError, ValueError) as reason:
+            damaged.append(Damage(name, "", str(reason)))
+            continue
+        new = np.array([row for row, crop_id in enumerate(shard.crop_ids) if crop_id not in store], dtype=int)
+        found = list(_read_rows(source, shard, spec, new))
+        damaged += [one for one in found if isinstance(one, Damage)]
+        good = [one for one in found if not isinstance(one, Damage)]
+        present += len(shard.crop_ids) - len(new)
+        added += len(good)
+        if good:
+            rows, frames, means = zip(*good, strict=True)
+            chosen = [shard.crop_ids[row] for row in rows]
+            store.append_rows(Rows(chosen, shard.valid_frames[list(rows)], np.stack(frames), np.stack(means)))
+        if progress:
+            progress(done, len(names))
+    return Merged(spec, added, present, tuple(damaged))
+
+
+def _read_rows(
+    folder: Path, shard: Shard, spec: EncoderSpec, rows: np.ndarray
+) -> Iterator[Damage | tuple[int, np.ndarray, np.ndarray]]:
+    """(row, frames, means) of each row asked for, or what is wrong with it."""
+    if not len(rows):
+        return
+    fd = files.open_regular(folder / shard.name)
+    try:
+        for row in rows.tolist():
+            frames = np.empty(shards.frame_shape(spec), dtype=shards.FRAMES)
+            means = np.empty(shards.mean_shape(spec), dtype=shards.MEANS)
+            try:
+                read_row(fd, shard, row, 0, frames)
+                read_row(fd, shard, row, 1, means)
+            except (OSError, DamagedError) as reason:
+                yield Damage(shard.name, shard.crop_ids[row], str(reason))
+            else:
+                yield row, frames, means
+    finally:
+        files.close(fd)

@@ -1,0 +1,70 @@
+"""The spec file that makes a store's folder explain itself, and words for why two stores differ."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from store import files, shards
+from store.names import differences
+from store.schema import EncoderSpec
+
+SPEC_FILE = "spec.json"
+MAX_ROW_BYTES = 1 << 30
+
+
+def write_spec(folder: Path, spec: EncoderSpec) -> None:
+    """Say in the folder what its features depend on."""
+    files.write_text(folder / SPEC_FILE, json.dumps(asdict(spec), indent=1) + "\n")
+
+
+def read_spec(folder: Path) -> EncoderSpec:
+    """The spec in a store's folder, checked: ValueError unless it is complete and names this folder."""
+    path = Path(folder) / SPEC_FILE
+    try:
+        values: Any = json.loads(files.read_bytes(path, 1 << 16))
+    except ValueError as reason:
+        raise ValueError(f"{path}: {reason}") from None
+    kinds: dict[str, Any] = {"str": str, "int": int, "float": (int, float)}
+    expected = {field.name: kinds[str(field.type)] for field in fields(EncoderSpec)}
+    if not isinstance(values, dict) or set(values) != set(expected):
+        raise ValueError(f"{path}: not an encoder spec: its fields are not {', '.join(expected)}")
+    for name, kind in expected.items():
+        if not isinstance(values[name], kind) or isinstance(values[name], bool):
+            raise ValueError(f"{path}: {name} is {values[name]!r}")
+        if kind is not str and not 0 <= values[name] <= 1e9:
+            raise ValueError(f"{path}: {name} is {values[name]!r}")
+    spec = EncoderSpec(**values)
+    if spec.id != Path(folder).resolve().name:
+        raise ValueError(
+            f"{path} spells out {spec.id}, but its folder is named {Path(folder).resolve().name}"
+        )
+    if (
+        shards.frame_bytes(spec) + shards.mean_bytes(spec) > 1 << 30
+        or min(spec.frames, spec.dim, spec.layers) < 1
+    ):
+        raise ValueError(
+            f"{path}: frames {spec.frames}, dim {spec.dim}, layers {spec.layers} are not plausible"
+        )
+    return spec
+
+
+def stored_specs(root: Path) -> list[EncoderSpec]:
+    """The specs of all stores below `root`, by folder name."""
+    names = sorted(name for name in files.listing(root) if (Path(root) / name / SPEC_FILE).is_file())
+    return [read_spec(Path(root) / name) for name in names]
+
+
+def near_misses(root: Path, spec: EncoderSpec) -> list[str]:
+    """Why features that look alike are not reused: a line per field, for each other store of this encoder.
+
+    Empty where `root` holds the spec itself, or nothing of this encoder.
+    """
+    others = [other for other in stored_specs(root) if other.name == spec.name]
+    if spec in others:
+        return []
+    return [
+        f"not {other.id}: {line}" for other in others for line in differences(asdict(spec), asdict(other))
+    ]
