@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from click.core import ParameterSource
 
 from store.console import COVERAGE, REJECTS, say, table
 
+if TYPE_CHECKING:
+    from extract.encoders import Encoder
+    from store.schema import Scale
+
+LAST = "extract.json"
 PAPER_ENCODERS = "wavlm,muq,m2d"
 
 Work = Annotated[Path, typer.Option(help="Folder of this experiment: table, features, runs, ensemble.")]
@@ -62,11 +67,11 @@ def extract(
 
     Exit codes: 0 done; 2 refused; 3 done, but some files are in rejects.csv; 4 too few files could be read.
     """
-    request = {
-        "clips": clips and str(clips.resolve()),
-        "audio_root": audio_root and str(audio_root.resolve()),
+    chosen: dict[str, Any] = {
+        "clips": clips,
+        "audio_root": audio_root,
         "encoders": encoders,
-        "weights": weights and str(weights.resolve()),
+        "weights": weights,
         "random_weights": random_weights,
         "size": size,
         "layers": layers,
@@ -76,93 +81,131 @@ def extract(
         "seed": seed,
         "min_coverage": min_coverage,
     }
-    chosen = {name for name in request if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
-    request = _remembered(request, chosen, work)
+    if clips is None:
+        given = {n for n in chosen if context.get_parameter_source(n) is not ParameterSource.DEFAULT}
+        request = Request.last(work, {name: chosen[name] for name in given})
+    else:
+        request = Request(**{**chosen, "audio_root": audio_root or clips.parent})
     raise typer.Exit(run(request, work, device=device, batch=batch, workers=workers, stock=stock))
 
 
+@dataclass(frozen=True)
+class Request:
+    """What is to be extracted: all that decides which features and which table come out.
+
+    random_weights: seed of untrained encoders, None for pretrained ones.
+    caveats: what every result on this table has to say, e.g. "synthetic audio".
+    """
+
+    clips: Path
+    audio_root: Path
+    encoders: str = PAPER_ENCODERS
+    weights: Path | None = None
+    random_weights: int | None = None
+    size: str = "full"
+    layers: str = "mean"
+    precision: str = "fp32"
+    scale: str = "0,10"
+    split: float | None = None
+    seed: int = 0
+    min_coverage: float = 0.95
+    caveats: tuple[str, ...] = ()
+
+    @staticmethod
+    def last(work: Path, changes: dict[str, Any]) -> Request:
+        """The last request of a work folder with `changes` put over it; ValueError where there is none."""
+        path = work / LAST
+        if not path.exists():
+            raise ValueError(f"no --clips given, and {work} has no earlier extraction to go on with")
+        say(f"going on with the table and settings of {path}")
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        for name in ("clips", "audio_root", "weights"):
+            kept[name] = kept[name] and Path(kept[name])
+        return Request(**{**kept, "caveats": tuple(kept["caveats"]), **changes})
+
+    def remember(self, work: Path) -> None:
+        """Keep the request for a later `extract` without a table."""
+        from store.files import write_text
+
+        paths = {name: str(value.resolve()) for name, value in vars(self).items() if isinstance(value, Path)}
+        write_text(work / LAST, json.dumps({**vars(self), **paths}, indent=1) + "\n")
+
+
 def run(
-    request: dict[str, Any],
+    request: Request,
     work: Path,
     *,
     device: str = "auto",
     batch: int | None = None,
     workers: int | None = None,
     stock: bool = False,
-    caveats: tuple[str, ...] = (),
 ) -> int:
-    """Survey the audio, encode what is missing, keep the table of what could be read; the exit code.
-
-    caveats: what every result on this table has to say, e.g. "synthetic audio".
-    """
+    """Survey the audio, encode what is missing, keep the table of what could be read; the exit code."""
     from extract.extraction import CoverageError, check_coverage, shared_audio, survey, write_rejects
     from extract.extraction import extract as encode_missing
     from store.clips import ClipTable, read_clips, save_table
 
-    clips, root = Path(request["clips"]), Path(request["audio_root"])
     written = read_clips(
-        clips,
-        audio_root=root,
-        scale=parse_scale(request["scale"]),
-        train_fraction=request["split"],
-        seed=request["seed"],
+        request.clips,
+        audio_root=request.audio_root,
+        scale=parse_scale(request.scale),
+        train_fraction=request.split,
+        seed=request.seed,
     )
     networks = load_encoders(request, device=device, stock=stock)
-    surveyed, rejects = survey(replace(written, caveats=caveats), root, work / "survey.json", workers)
+    request.remember(work)
+    written = replace(written, caveats=request.caveats)
+    surveyed, rejects = survey(written, request.audio_root, work / "survey.json", workers)
     for warning in shared_audio(surveyed.clips):
         say(f"warning: {warning}")
     try:
-        check_coverage(len(written), rejects, request["min_coverage"])
-        done = encode_missing(surveyed, root, networks, work / "features", batch=batch, workers=workers)
+        check_coverage(len(written), rejects, request.min_coverage)
+        done = encode_missing(
+            surveyed, request.audio_root, networks, work / "features", batch=batch, workers=workers
+        )
         rejects = [*rejects, *done.rejects]
-        check_coverage(len(written), rejects, request["min_coverage"])
+        check_coverage(len(written), rejects, request.min_coverage)
     except CoverageError as error:
-        write_rejects(work / "rejects.csv", rejects)
         say(f"stopped: {error}. All reasons: {work / 'rejects.csv'}")
         return COVERAGE
-    write_rejects(work / "rejects.csv", rejects)
+    finally:
+        write_rejects(work / "rejects.csv", rejects)
     lost = {reject.id for reject in rejects}
     kept = ClipTable(tuple(c for c in surveyed if c.id not in lost), surveyed.scale, surveyed.caveats)
     save_table(kept, work / "clips.json")
+    specs = [network.spec for network in networks]
     table(
         f"Features of {len(kept)} clips, {done.crops} crops, in {work / 'features'}",
         ("encoder", "signature", "newly encoded", "frames", "layers", "weights"),
         (
-            (
-                e.spec.name,
-                e.spec.id,
-                done.encoded[e.spec.name],
-                f"{e.spec.frames} x {e.spec.frame_dim}",
-                e.spec.layers,
-                e.spec.weights[:20],
-            )
-            for e in networks
+            (s.name, s.id, done.encoded[s.name], f"{s.frames} x {s.frame_dim}", s.layers, s.weights[:20])
+            for s in specs
         ),
-        kept.caveats,
+        (*kept.caveats, *(f"untrained {spec.name}" for spec in specs if spec.is_random)),
     )
     if rejects:
         say(f"{len(rejects)} of {len(written)} clips could not be read; reasons in {work / 'rejects.csv'}")
     return REJECTS if rejects else 0
 
 
-def load_encoders(request: dict[str, Any], *, device: str = "auto", stock: bool = False) -> list[Any]:
+def load_encoders(request: Request, *, device: str = "auto", stock: bool = False) -> list[Encoder]:
     """The encoders of a request, in its order, on the device."""
     from extract.audio import AUDIO_RECIPE
     from extract.encoders import load_encoder
     from extract.extraction import choose_device
 
-    names = [name.strip() for name in request["encoders"].split(",") if name.strip()]
+    names = [name.strip() for name in request.encoders.split(",") if name.strip()]
     if not names or len(set(names)) != len(names):
-        raise ValueError(f"--encoders takes different names separated by commas, not {request['encoders']!r}")
+        raise ValueError(f"--encoders takes different names separated by commas, not {request.encoders!r}")
     return [
         load_encoder(
             name,
             audio_recipe=AUDIO_RECIPE,
-            weights=Path(request["weights"]) if request["weights"] else None,
-            random_seed=request["random_weights"],
-            size=request["size"],
-            layer=request["layers"],
-            precision=request["precision"],
+            weights=request.weights,
+            random_seed=request.random_weights,
+            size=request.size,
+            layer=request.layers,
+            precision=request.precision,
             device=choose_device(device),
             stock=stock,
         )
@@ -170,7 +213,7 @@ def load_encoders(request: dict[str, Any], *, device: str = "auto", stock: bool 
     ]
 
 
-def parse_scale(text: str) -> Any:
+def parse_scale(text: str) -> Scale:
     """ "0,100" as a Scale; ValueError says what was expected."""
     from store.schema import Scale
 
@@ -181,20 +224,3 @@ def parse_scale(text: str) -> Any:
             f"--scale takes two numbers separated by a comma, as in 0,10, not {text!r}"
         ) from None
     return Scale(low, high)
-
-
-def _remembered(request: dict[str, Any], chosen: set[str], work: Path) -> dict[str, Any]:
-    """The request; without a table, the work folder's last one with what was `chosen` put over it."""
-    from store.files import write_text
-
-    path = work / "extract.json"
-    if request["clips"] is None:
-        if not path.exists():
-            raise ValueError(f"no --clips given, and {work} has no earlier extraction to go on with")
-        last = json.loads(path.read_text(encoding="utf-8"))
-        request = last | {name: request[name] for name in chosen}
-        say(f"going on with the table and settings of {path}")
-    elif request["audio_root"] is None:
-        request = {**request, "audio_root": str(Path(request["clips"]).parent)}
-    write_text(path, json.dumps(request, indent=1) + "\n")
-    return request
