@@ -119,11 +119,7 @@ def to_predictions(
 
 def caveats_of(features: Features, specs: Sequence[EncoderSpec]) -> tuple[str, ...]:
     """What must be said wherever these results appear: the table's caveats and untrained encoders."""
-    untrained = [
-        f"untrained {spec.name}"
-        for spec in specs
-        if spec.is_random
-    ]
+    untrained = [f"untrained {spec.name}" for spec in specs if spec.is_random]
     return (*features.table.caveats, *untrained)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from store.clips import ClipTable, crops_of, save_table
+from store.clips import DEFAULT_SCALE, ClipTable, crops_of, save_table
 from store.features import FeatureStore
 from store.schema import AXES, Clip, EncoderSpec, Scale
 
@@ -71,7 +71,7 @@ def work_folder(
     specs: tuple[EncoderSpec, ...] = (WAVLM, MUQ, M2D),
     axes: int = len(AXES),
     seed: int = 0,
-    scale: Scale = Scale(),  # noqa: B008
+    scale: Scale = DEFAULT_SCALE,
     ratings: bool = False,
     splits: tuple[str, ...] | None = None,
 ) -> Path:
