@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from click.core import ParameterSource
 
 from store.console import COVERAGE, REJECTS, say, table
 
@@ -82,11 +81,16 @@ def extract(
         "min_coverage": min_coverage,
     }
     if clips is None:
-        given = {n for n in chosen if context.get_parameter_source(n) is not ParameterSource.DEFAULT}
+        given = {name for name in chosen if _was_given(context, name)}
         request = Request.last(work, {name: chosen[name] for name in given})
     else:
         request = Request(**{**chosen, "audio_root": audio_root or clips.parent})
     raise typer.Exit(run(request, work, device=device, batch=batch, workers=workers, stock=stock))
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 @dataclass(frozen=True)

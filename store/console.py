@@ -40,7 +40,9 @@ def table(
     The caveats ("random weights", "synthetic audio") stand in the title, so no table travels without them.
     """
     marks = ", ".join(caveats)
-    view = Table(title=f"{title} ({marks})" if marks else title, title_justify="left")
+    # The title is a line of its own: a rich title folds to the width of its table.
+    out.print(f"{title} ({marks})" if marks else title, markup=False, soft_wrap=True, style="bold")
+    view = Table()
     rows = [list(row) for row in rows]
     for index, column in enumerate(columns):
         numeric = all(row[index] is None or isinstance(row[index], int | float) for row in rows)
