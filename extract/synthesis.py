@@ -17,14 +17,34 @@ Generator = np.random.Generator
 
 MAX_LAYERS = 6
 """The most voices, instruments or sound sources that one content item has."""
+CONTENT_RATE_HZ = 16000
+BANDWIDTH_HZ = 7000.0
+"""All content lies below: what sounds above it is the doing of a system."""
+LOWEST_REGISTER_HZ, REGISTER_STEP = 250.0, 1.8
+ROOM_TONE = 0.005
+"""-46 dB."""
 
 
 def content(domain: str, layers: int, rng: Generator, samples: int, rate_hz: int) -> Wave:
-    """`layers` sources of a domain's kind, mixed at equal level: [samples], rms 1."""
-    mix = np.zeros(samples)
+    """`layers` sources of a domain's kind, each in a register of its own, with rests in between and a faint
+    room tone throughout: [samples] at `rate_hz` (at least CONTENT_RATE_HZ), rms 1."""
+    seconds = -(-samples // rate_hz)
+    count = seconds * CONTENT_RATE_HZ
+    mix = np.zeros(count)
     for index in range(layers):
-        mix += unit(CONTENTS[domain](index, rng, samples, rate_hz))
-    return unit(mix)
+        centre_hz = LOWEST_REGISTER_HZ * REGISTER_STEP**index
+        source = CONTENTS[domain](index, rng, count, CONTENT_RATE_HZ)
+        mix += unit(_shaped(source, CONTENT_RATE_HZ, lambda hz, at=centre_hz: 0.03 + _band(hz, at, 0.6)))
+    mix = unit(mix) * _phrases(rng, count, CONTENT_RATE_HZ) + ROOM_TONE * rng.standard_normal(count)
+    low = np.fft.rfft(mix) / (1 + (np.fft.rfftfreq(count, 1 / CONTENT_RATE_HZ) / BANDWIDTH_HZ) ** 24)
+    return unit(np.fft.irfft(low, seconds * rate_hz)[:samples])  # zeros above: resampled on the way
+
+
+def _phrases(rng: Generator, samples: int, rate_hz: int) -> Wave:
+    """A gate [samples], 1 with rests of 0 every second or so, a quarter of the time in all."""
+    time_s = np.arange(samples) / rate_hz
+    place = (time_s + 0.1 * _wander(rng, samples, rate_hz, 0.5)) / rng.uniform(0.8, 1.2) % 1.0
+    return np.clip(20 * np.minimum(place, 0.75 - place), 0, 1)
 
 
 def unit(wave: Wave) -> Wave:
@@ -152,6 +172,11 @@ def quantise(wave: Wave, severity: float, rng: Generator, rate_hz: int) -> Wave:
     """From 12 bits over 4 times the rms down to 2."""
     step = 4 * 2.0 ** -(11 - 10 * severity)
     return (np.floor(unit(wave) / step) + 0.5) * step
+
+
+def add_hiss(wave: Wave, severity: float, rng: Generator, rate_hz: int) -> Wave:
+    """What every system leaves behind, whatever else it does: from about 60 dB down to 25 dB below."""
+    return unit(wave) + 10 ** ((35 * severity - 60 + rng.normal(0, 3)) / 20) * rng.standard_normal(len(wave))
 
 
 DEGRADATIONS: dict[str, Callable[[Wave, float, Generator, int], Wave]] = {

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from extract.audio import write_audio
-from extract.synthesis import CONTENTS, DEGRADATIONS, MAX_LAYERS, Generator, Wave, content, unit
+from extract.synthesis import CONTENTS, DEGRADATIONS, MAX_LAYERS, Generator, Wave, add_hiss, content, unit
 from store.files import write_text
 from store.schema import AXES
 
@@ -50,7 +50,7 @@ SPLITS = {
 """Split to (content items, renderings of each, the systems they take turns by): 168 clips."""
 
 DURATION_S = (3.0, 23.0)
-RATES_HZ = (24000, 24000, 32000, 44100, 48000)
+RATES_HZ = (24000, 24000, 24000, 32000, 44100)
 """None below 24 kHz: a file's rate must not look like a band limit."""
 STEREO_SHARE = 0.25
 
@@ -78,7 +78,7 @@ class Rendering:
 
 
 def synthesise(folder: Path, seed: int = 0, *, workers: int | None = None) -> Path:
-    """Write `folder`/audio/* (16-bit WAV and FLAC, 24-48 kHz, mono and stereo) and `folder`/clips.csv.
+    """Write `folder`/audio/* (16-bit WAV and FLAC, 24-44.1 kHz, mono and stereo) and `folder`/clips.csv.
 
     The same seed writes the same samples.  Returns the path of clips.csv; its columns _layers, _severity and
     _latent hold what no listener would know.
@@ -144,7 +144,8 @@ def simulate_ratings(latent: np.ndarray, rng: Generator) -> np.ndarray:
 
 def degrade(wave: Wave, system: str, severity: float, rng: Generator, rate_hz: int) -> Wave:
     """A system's rendering of clean content: [samples]; the real ones add a little noise."""
-    return DEGRADATIONS["noise" if system in REAL_SYSTEMS else system](wave, severity, rng, rate_hz)
+    spoil = DEGRADATIONS["noise" if system in REAL_SYSTEMS else system]
+    return add_hiss(spoil(wave, severity, rng, rate_hz), severity, rng, rate_hz)
 
 
 def _render(folder: Path, clips: list[Rendering], seed: int, group: int) -> None:
@@ -152,10 +153,10 @@ def _render(folder: Path, clips: list[Rendering], seed: int, group: int) -> None
     rng = np.random.default_rng([seed, 2, group])
     rate_hz = int(rng.choice(RATES_HZ))
     low_s, high_s = DURATION_S
-    samples = round(low_s * (high_s / low_s) ** rng.uniform() * rate_hz)
+    samples = round(low_s * (high_s / low_s) ** (rng.uniform() ** 1.5) * rate_hz)
     clean = content(clips[0].domain, clips[0].layers, rng, samples, rate_hz)
     stereo = rng.uniform() < STEREO_SHARE
-    level = 10 ** (rng.uniform(-26, -20) / 20)
+    level = 10 ** (rng.uniform(-25, -22) / 20)
     for clip in clips:
         wave = unit(degrade(clean, clip.system, clip.severity, rng, rate_hz))
         wave *= min(level, 0.99 / max(float(np.abs(wave).max()), 1e-9))
