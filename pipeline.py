@@ -18,8 +18,11 @@ from typing import Annotated, Any
 import typer
 
 import extract.commands
+import extract.prepare_commands
 import heads.commands
-from store.console import FAILED, REFUSED, say
+import heads.scoring_commands
+import store.commands
+from store.console import FAILED, REFUSED, say, table
 
 app = typer.Typer(
     help="Four scores for audio, as people hear it: train such predictors on ratings, and score files.",
@@ -28,10 +31,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(extract.prepare_commands.app, name="prepare")
 app.command()(extract.commands.extract)
 app.command()(heads.commands.heads)
 app.command()(heads.commands.ensemble)
 app.command()(heads.commands.evaluate)
+app.command()(heads.scoring_commands.predict)
+app.command()(heads.scoring_commands.compare)
+app.command()(heads.scoring_commands.push)
+app.add_typer(store.commands.app, name="store")
 
 DEMO_ENCODERS = "wavlm,muq,m2d,logmel"
 DEMO_VALUES: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 40, "patience": 10}
@@ -43,8 +51,9 @@ def demo(
     work: Annotated[Path, typer.Option(help="Folder of the demonstration.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of the corpus and of the untrained encoders.")] = 0,
 ) -> None:
-    """The whole way on a made-up corpus with tiny untrained encoders; its scores say nothing of real audio."""
+    """The whole way, on a made-up corpus with tiny untrained encoders; its scores mean nothing elsewhere."""
     from extract.synthetic import CAVEAT, synthesise
+    from store.clips import load_table
 
     say("1/5 synthesising a corpus")
     clips = synthesise(work / "corpus", seed)
@@ -63,8 +72,31 @@ def demo(
     heads.commands.train(work, "paper", **DEMO_VALUES)
     say("4/5 choosing an ensemble")
     heads.commands.ensemble(work)
-    heads.commands.evaluate(None, work)
+    heads.commands.ensemble(work, compare=True)
     say("5/5 scoring three files")
+    scorer = heads.scoring_commands.open_scorer("", work, device="cpu")
+    files = [clips.parent / clip.path for clip in load_table(work / "clips.json").of("test")[:3]]
+    table(
+        "Three test files: score and 80 % interval",
+        ("file", *scorer.axes, "flags"),
+        [
+            (
+                Path(answer["path"]).name,
+                *(
+                    f"{answer[a]:.2f} [{answer[f'{a}_80_low']:.1f}, {answer[f'{a}_80_high']:.1f}]"
+                    for a in scorer.axes
+                ),
+                ", ".join(answer["flags"]),
+            )
+            for answer in scorer.files(files)
+        ],
+        scorer.caveats,
+    )
+    say(
+        f"all of it lies in {work}: the corpus and its clips.csv, clips.json, features/, runs/, ensemble.json, "
+        f"bundle/\nlook closer: python pipeline.py evaluate --work {work}, "
+        f"python pipeline.py report --work {work}"
+    )
 
 
 def main() -> None:

@@ -1,0 +1,196 @@
+"""The commands `store info | verify | gc | merge | export`: looking after stored features."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from store.console import DAMAGED, MISSING, OK, say, table
+
+if TYPE_CHECKING:
+    from store.clips import ClipTable
+
+app = typer.Typer(no_args_is_help=True, help="Look after stored features: info, verify, gc, merge, export.")
+
+Work = Annotated[Path, typer.Option(help="Folder of this experiment; its features lie in WORK/features.")]
+Clips = Annotated[
+    Path | None, typer.Option(help="A surveyed clip table (clips.json); left out: the work folder's, if any.")
+]
+Only = Annotated[str, typer.Option(help="Only this encoder, or signature; left out: all.")]
+
+
+@app.command()
+def info(work: Work = Path("work"), clips: Clips = None, encoder: Only = "") -> None:
+    """What is stored: encoder, signature spelled out, crops, bytes, and what a clip table is missing."""
+    from store.maintenance import info as describe
+
+    wanted = _table(work, clips)
+    for folder in _folders(work, encoder):
+        found = describe(folder, wanted)
+        rows: list[tuple[str, object]] = [
+            ("crops", found.crops),
+            ("shards", found.shards),
+            ("MB", round(found.bytes / 1e6, 1)),
+            ("left-over temporaries", len(found.leftovers)),
+        ]
+        if found.wanted is not None:
+            rows += [("crops of the clip table", found.wanted), ("of them missing", found.missing)]
+        rows += list(asdict(found.spec).items())
+        rows += [(f"damaged: {name}", reason) for name, reason in found.damaged.items()]
+        rows += [("does not belong here", name) for name in found.strangers]
+        table(str(folder), ("what", "value"), [(what, str(value)) for what, value in rows])
+
+
+@app.command()
+def verify(
+    work: Work = Path("work"),
+    clips: Clips = None,
+    encoder: Only = "",
+    read_data: Annotated[
+        bool, typer.Option("--read-data", help="Read every crop against its checksum.")
+    ] = False,
+    subset: Annotated[
+        str, typer.Option(metavar="PERCENT", help="Read a random part of the crops, e.g. 5%.")
+    ] = "",
+    seed: Annotated[int, typer.Option(help="Seed of that part.")] = 0,
+) -> None:
+    """Check names, sizes and structure of every shard, and, where asked, the data itself.
+
+    Exit codes: 0 clean; 5 damaged; 6 crops of the clip table are missing.
+    """
+    from store.maintenance import verify as check
+
+    fraction = 1.0 if read_data else _fraction(subset)
+    wanted = _table(work, clips)
+    outcomes = [
+        check(folder, fraction=fraction, seed=seed, table=wanted) for folder in _folders(work, encoder)
+    ]
+    table(
+        "Checked",
+        ("store", "outcome", "shards", "crops", "crops read", "damaged", "stored twice", "missing"),
+        [
+            (
+                found.folder.name,
+                found.outcome,
+                found.shards,
+                found.crops,
+                found.crops_read,
+                len(found.damaged),
+                found.duplicates,
+                len(found.missing),
+            )
+            for found in outcomes
+        ],
+    )
+    for found in outcomes:
+        for damage in found.damaged:
+            say(f"{found.folder.name}/{damage.shard} {damage.crop or '(whole shard)'}: {damage.reason}")
+    if any(found.damaged for found in outcomes):
+        say("to mend: `store gc --damaged` removes damaged shards, then `extract` makes their crops again")
+        raise typer.Exit(DAMAGED)
+    raise typer.Exit(MISSING if any(found.missing for found in outcomes) else OK)
+
+
+@app.command()
+def gc(
+    work: Work = Path("work"),
+    encoder: Only = "",
+    min_age_s: Annotated[float, typer.Option(min=0, help="Leave what was written to more recently.")] = 3600,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Also remove shards that a full verify finds damaged.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove what dead writers left behind; what a process still holds, or is young, stays."""
+    from store.maintenance import gc as collect
+
+    for folder in _folders(work, encoder):
+        found = collect(folder, min_age_s=min_age_s, damaged=damaged, dry_run=dry_run)
+        for path in found.removed:
+            say(f"{'would remove' if dry_run else 'removed'} {path}")
+        for path, reason in found.kept.items():
+            say(f"left {path}: {reason}")
+        say(f"{folder.name}: {len(found.removed)} files, {found.bytes / 1e6:.1f} MB")
+
+
+@app.command()
+def merge(
+    source: Annotated[Path, typer.Argument(help="The folder of one store, or one that holds several.")],
+    work: Work = Path("work"),
+) -> None:
+    """Take in features that were extracted elsewhere; only those of the same signature fit."""
+    from store.maintenance import merge as take_in
+    from store.specs import SPEC_FILE
+
+    if not source.is_dir():
+        raise FileNotFoundError(f"{source} is not a folder")
+    one = (source / SPEC_FILE).exists()
+    folders = [source] if one else sorted(path.parent for path in source.glob(f"*/{SPEC_FILE}"))
+    if not folders:
+        raise FileNotFoundError(f"no store in {source}: a store is a folder with {SPEC_FILE} and shards")
+    damaged = 0
+    for folder in folders:
+        found = take_in(folder, work / "features")
+        damaged += len(found.damaged)
+        say(f"{found.spec.id}: {found.added} crops added, {found.present} were there")
+        for damage in found.damaged:
+            say(f"left behind: {damage.shard} {damage.crop or '(whole shard)'}: {damage.reason}")
+    raise typer.Exit(DAMAGED if damaged else OK)
+
+
+@app.command()
+def export(
+    npz: Annotated[Path, typer.Option(help="Folder for the .npz files, one per encoder.")],
+    work: Work = Path("work"),
+    clips: Clips = None,
+    encoder: Only = "",
+    frames: Annotated[
+        bool, typer.Option("--frames", help="The frames too, not the layer means alone.")
+    ] = False,
+) -> None:
+    """Write the features of a clip table as .npz, for use outside of this project."""
+    from store.export import export as write
+    from store.features import FeatureStore
+
+    wanted = _table(work, clips)
+    if wanted is None:
+        raise FileNotFoundError(f"{work / 'clips.json'} is not there: name a surveyed clip table by --clips")
+    for folder in _folders(work, encoder):
+        done = write(FeatureStore.open(folder), wanted, npz / f"{folder.name}.npz", frames=frames)
+        say(f"{done.path}: {done.clips} clips, {done.crops} crops, {done.bytes / 1e6:.1f} MB")
+
+
+def _folders(work: Path, encoder: str) -> list[Path]:
+    """The stores of a work folder, those of one encoder where it is named."""
+    from store.names import choose
+    from store.specs import SPEC_FILE
+
+    found = sorted(path.parent for path in (work / "features").glob(f"*/{SPEC_FILE}"))
+    if not found:
+        raise FileNotFoundError(f"no features in {work / 'features'}: run `pipeline.py extract` first")
+    if not encoder:
+        return found
+    names = {folder.name: folder.name.rpartition("-")[0] for folder in found}
+    choose("encoder", encoder, {*names, *names.values()})
+    return [folder for folder in found if encoder in (folder.name, names[folder.name])]
+
+
+def _table(work: Path, clips: Path | None) -> ClipTable | None:
+    from store.clips import load_table
+
+    path = clips or work / "clips.json"
+    return load_table(path) if clips is not None or path.exists() else None
+
+
+def _fraction(text: str) -> float:
+    """ "5%" -> 0.05; "" -> 0."""
+    try:
+        percent = float(text.removesuffix("%") or 0)
+    except ValueError:
+        percent = -1.0
+    if not 0.0 <= percent <= 100.0:
+        raise ValueError(f"--subset takes a percentage, as in 5%, not {text!r}")
+    return percent / 100.0
