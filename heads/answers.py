@@ -113,8 +113,8 @@ def _cell(value: Any) -> Any:
 class OutputFile:
     """A file of answers that grows row by row and can be gone on with after a break.
 
-    done: how many requests of the list it already answers, in order; a torn last row is cut off, and so is,
-    in CSV with a timeline, the last file, whose windows may not all be there.
+    done: how many requests of the list it already answers, in order, `errors` of them by an error.  A torn
+    last row is cut off, and so is, in CSV with a timeline, the last file: its windows may not all be there.
     """
 
     def __init__(
@@ -137,8 +137,8 @@ class OutputFile:
         os.truncate(path, keep_bytes)
         self.writer = Writer(self.stream, form, axes, header=keep_bytes == 0)
 
-    def __enter__(self) -> Writer:
-        return self.writer
+    def __enter__(self) -> OutputFile:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -162,8 +162,6 @@ def _answered(
         if row.get("bundle") != bundle:
             raise ResumeError(f"{path} was scored by {row.get('bundle')}, not by {bundle}")
         done, kept, errors = done + 1, end, errors + bool(row.get("error"))
-    if form == "csv" and kept == 0 and path.stat().st_size:
-        kept = 0  # a header alone, perhaps torn: it is written again
     return done, errors, kept
 
 

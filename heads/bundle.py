@@ -202,6 +202,7 @@ def as_ensemble(bundle: Bundle) -> Ensemble:
         bundle.intervals,
         bundle.reference,
         bundle.caveats,
+        bundle.about.get("golden") or {},
     )
 
 

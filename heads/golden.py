@@ -6,6 +6,7 @@ with clicks.  Their scores say nothing about quality; they say that an installat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,7 +52,7 @@ def golden_scores(scorer: Scores) -> dict[str, dict[str, float]]:
 
 
 def deviations(
-    expected: dict[str, dict[str, float]], found: dict[str, dict[str, float]], span: float
+    expected: Mapping[str, Mapping[str, float]], found: Mapping[str, Mapping[str, float]], span: float
 ) -> list[str]:
     """One line per score that differs by more than TOLERANCE of the scale's span."""
     return [

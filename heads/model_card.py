@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from heads.answers import FLAGS
 from heads.intervals import EVERYWHERE, Coverage
 from heads.metrics import METRICS
-from store.schema import AXIS_TITLES, COMPOSITE, EncoderSpec
+from store.schema import AXIS_TITLES, EncoderSpec
 
 if TYPE_CHECKING:
     from heads.bundle import Bundle

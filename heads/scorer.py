@@ -20,6 +20,7 @@ from torch import Tensor
 from heads.answers import CLIPPED_SHARE, SHORT_S, SILENT_RMS, Answer, identity
 from heads.data import layer_rule
 from heads.frames import average_down, mean_and_deviation
+from heads.golden import deviations, golden_scores
 from heads.intervals import LEVELS, Intervals
 from heads.model import Batch, Head
 from heads.reference import Reference
@@ -70,6 +71,7 @@ class Ensemble:
     intervals: Intervals
     reference: Reference
     caveats: tuple[str, ...]
+    golden: Mapping[str, Mapping[str, float]]
 
 
 @dataclass
@@ -143,6 +145,13 @@ class Scorer:
             lambda r=request: self.opener.file_piece(r.file, r.start_s, r.end_s) for request in requests
         ]
         return self._answers(requests, pieces, hop_s)
+
+    def check(self) -> list[str]:
+        """One line per golden score that does not come out here as it did where the bundle was exported."""
+        if not self.ensemble.golden:
+            return ["this bundle carries no golden scores; export it with the encoders at hand"]
+        span = self.ensemble.scale.high - self.ensemble.scale.low
+        return deviations(self.ensemble.golden, golden_scores(self), span)
 
     def _answers(
         self, requests: Sequence[Request], pieces: Sequence[Any], hop_s: float | None
