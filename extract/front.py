@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from extract import changes, stream
 from extract.audio import AUDIO_RECIPE
 from extract.encoders import Encoder, load_encoder
 from extract.extraction import choose_device
 from extract.lanes import encode
-from extract.stream import Event, Listening, Window, listen
+from extract.stream import Event, Listening, Window
 from store.schema import EncoderSpec
 
 CPU_BATCH, CUDA_BATCH = 1, 32
@@ -28,13 +29,18 @@ Encoded = dict[str, tuple[Tensor, Tensor]]
 
 
 class Front:
-    """Encoders on one device, and how many windows they take at a time."""
+    """Encoders on one device, how many windows they take at a time, and how audio is opened for them."""
 
     def __init__(self, encoders: Sequence[Encoder], batch: int | None = None, workers: int = 2) -> None:
         self.encoders = tuple(encoders)
         self.device = self.encoders[0].device
         self.batch = batch or (CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH)
         self.workers = workers
+
+    file_piece = staticmethod(stream.file_piece)
+    wave_piece = staticmethod(stream.wave_piece)
+    changed_piece = staticmethod(changes.changed_piece)
+    changes = tuple(changes.CHANGES)
 
     @property
     def specs(self) -> tuple[EncoderSpec, ...]:
@@ -43,7 +49,7 @@ class Front:
     def listen(self, pieces: Sequence[Listening], hop_s: float | None = None) -> Iterator[tuple[int, Event]]:
         """See `stream.listen`; every window at the rates of all encoders, cut once."""
         rates_hz = sorted({spec.sample_rate_hz for spec in self.specs})
-        return listen(pieces, rates_hz, hop_s, self.workers)
+        return stream.listen(pieces, rates_hz, hop_s, self.workers)
 
     def encode(self, windows: Sequence[Window]) -> Encoded:
         """The windows through every encoder; where memory does not suffice the batch is halved, for good."""

@@ -180,7 +180,6 @@ def load_bundle(
     BundleError where the folder is not a bundle; SignatureMismatch where the encoders at hand differ from
     those it was trained with; extract.encoders.WeightsMissing says which weight file to put where.
     """
-    from extract import stream
     from extract.front import Front, rebuild
 
     bundle = read_bundle(Path(folder))
@@ -189,7 +188,7 @@ def load_bundle(
         for spec in bundle.encoders
     ]
     require_same([encoder.spec for encoder in encoders], bundle.encoders)
-    return Scorer(as_ensemble(bundle), Front(encoders, batch, workers), stream)
+    return Scorer(as_ensemble(bundle), Front(encoders, batch, workers))
 
 
 def as_ensemble(bundle: Bundle) -> Ensemble:

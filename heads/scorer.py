@@ -45,18 +45,15 @@ class FrontEnd(Protocol):
 
     batch: int
     device: torch.device
+    changes: tuple[str, ...]
 
     @property
     def specs(self) -> tuple[EncoderSpec, ...]: ...
     def listen(self, pieces: Sequence[Any], hop_s: float | None = None) -> Iterator[tuple[int, Any]]: ...
     def encode(self, windows: Sequence[Any]) -> Encoded: ...
-
-
-class Opener(Protocol):
-    """How pieces of audio are opened, see extract.stream."""
-
     def file_piece(self, path: Path, start_s: float | None, end_s: float | None) -> Any: ...
     def wave_piece(self, wave: ArrayLike, sample_rate_hz: int) -> Any: ...
+    def changed_piece(self, path: Path, change: str | None) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +86,8 @@ class _Tally:
 class Scorer:
     """Scores waveforms and files; safe to call from several threads."""
 
-    def __init__(self, ensemble: Ensemble, front: FrontEnd, opener: Opener) -> None:
-        self.ensemble, self.front, self.opener = ensemble, front, opener
+    def __init__(self, ensemble: Ensemble, front: FrontEnd) -> None:
+        self.ensemble, self.front = ensemble, front
         self.heads = [head.to(front.device).eval() for head in ensemble.heads]
         self.weights = np.array(ensemble.weights) / np.sum(ensemble.weights)
         self._lock = threading.Lock()
@@ -130,8 +127,8 @@ class Scorer:
         """Answers for (waveform, sample rate) pairs, batched; one that cannot be scored has an `error`."""
         arrays = [(_as_array(wave), int(rate)) for wave, rate in waveforms]
         requests = [Request(str(n), "", Path(), domain=domain) for n in range(len(arrays))]
-        pieces = [lambda a=array, r=rate: self.opener.wave_piece(a, r) for array, rate in arrays]
-        return list(self._answers(requests, pieces, hop_s))
+        pieces = [lambda a=array, r=rate: self.front.wave_piece(a, r) for array, rate in arrays]
+        return list(self.answers(requests, pieces, hop_s))
 
     def files(
         self, paths: Iterable[str | Path], *, hop_s: float | None = None, audio_root: Path | None = None
@@ -141,10 +138,8 @@ class Scorer:
 
     def stream(self, requests: Sequence[Request], *, hop_s: float | None = None) -> Iterator[Answer]:
         """Answers for requests as they come, in their order and in constant memory."""
-        pieces = [
-            lambda r=request: self.opener.file_piece(r.file, r.start_s, r.end_s) for request in requests
-        ]
-        return self._answers(requests, pieces, hop_s)
+        pieces = [lambda r=request: self.front.file_piece(r.file, r.start_s, r.end_s) for request in requests]
+        return self.answers(requests, pieces, hop_s)
 
     def check(self) -> list[str]:
         """One line per golden score that does not come out here as it did where the bundle was exported."""
@@ -153,9 +148,10 @@ class Scorer:
         span = self.ensemble.scale.high - self.ensemble.scale.low
         return deviations(self.ensemble.golden, golden_scores(self), span)
 
-    def _answers(
-        self, requests: Sequence[Request], pieces: Sequence[Any], hop_s: float | None
+    def answers(
+        self, requests: Sequence[Request], pieces: Sequence[Any], hop_s: float | None = None
     ) -> Iterator[Answer]:
+        """Answers for requests whose audio `pieces` open (see extract.stream), in their order."""
         tallies: dict[int, _Tally] = {}
         waiting: list[tuple[int, Window]] = []
         for number, event in self.front.listen(pieces, hop_s):

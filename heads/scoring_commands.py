@@ -162,6 +162,52 @@ def _scores(scorer: Scorer, source: str) -> tuple[dict[str, dict[str, float]], i
     return scores, errors
 
 
+def sensitivity(
+    audio: Annotated[str, typer.Option(help="Folder, pattern or list of audio to try it on.")],
+    bundle: BundleOption = "",
+    work: Work = Path("work"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for table and plot; left out: the bundle's.")
+    ] = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    batch: Batch = None,
+    workers: Workers = 2,
+) -> None:
+    """What level, rate, channels, coding, silence and start do to the scores; kept in the model card."""
+    from heads.sensitivity import plot, write_card
+    from heads.sensitivity import sensitivity as card_of
+    from store.requests import list_requests
+
+    scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
+    card = card_of(scorer, list_requests([audio]))
+    table(
+        f"Mean shift (mean absolute shift) over {card.files} files, in points",
+        ("change", *card.axes, "largest"),
+        [
+            (
+                row.change,
+                *(f"{row.shift[axis]:+.3f} ({row.size[axis]:.3f})" for axis in card.axes),
+                max(row.largest.values()),
+            )
+            for row in card.rows
+        ],
+        card.caveats,
+    )
+    for path, reason in card.errors:
+        say(f"{path}: {reason}")
+    folder = Path(bundle) if bundle else work / "bundle"
+    if output is not None:
+        write_card(card, output)
+        say(f"kept as {output}/sensitivity.csv, .json and .svg")
+    elif (folder / "bundle.json").is_file():
+        from heads.export import add_to_bundle
+
+        add_to_bundle(folder, "sensitivity", card.to_json(), {"sensitivity.svg": plot(card)})
+        say(f"kept in {folder}: model card and sensitivity.svg")
+    raise typer.Exit(REJECTS if card.errors else OK)
+
+
 def push(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
     repository: Annotated[str, typer.Argument(help="owner/name on the Hugging Face hub.")],
