@@ -7,7 +7,6 @@ rate); a waveform is float64 [n], its level set by whoever writes it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +31,7 @@ def content(domain: str, layers: int, rng: Generator, samples: int, rate_hz: int
     count = seconds * CONTENT_RATE_HZ
     mix = np.zeros(count)
     for index in range(layers):
-        centre_hz = LOWEST_REGISTER_HZ * REGISTER_STEP**index
-        source = CONTENTS[domain](index, rng, count, CONTENT_RATE_HZ)
-        mix += unit(_shaped(source, CONTENT_RATE_HZ, lambda hz, at=centre_hz: 0.03 + _band(hz, at, 0.6)))
+        mix += unit(CONTENTS[domain](index, rng, count, CONTENT_RATE_HZ))
     mix = unit(mix) * _phrases(rng, count, CONTENT_RATE_HZ) + ROOM_TONE * rng.standard_normal(count)
     low = np.fft.rfft(mix) / (1 + (np.fft.rfftfreq(count, 1 / CONTENT_RATE_HZ) / BANDWIDTH_HZ) ** 24)
     return unit(np.fft.irfft(low, seconds * rate_hz)[:samples])  # zeros above: resampled on the way
@@ -57,43 +54,42 @@ def _voice(index: int, rng: Generator, samples: int, rate_hz: int) -> Wave:
     pitch_hz = rng.uniform(90, 260) * 2 ** (0.25 * _wander(rng, samples, rate_hz, 2.0))
     source = _saw(pitch_hz, rate_hz) + 0.15 * rng.standard_normal(samples)
     tracts_hz = rng.uniform((300, 900, 2300), (800, 2000, 3500), (2, 3))
-    vowels = [_shaped(source, rate_hz, partial(_formants, centres_hz=centres)) for centres in tracts_hz]
+    hz, spectrum = _spectrum(source, rate_hz)
+    vowels = [_wave(spectrum * _formants(hz, tract) * _register(hz, index), samples) for tract in tracts_hz]
     turn = 0.5 + 0.5 * np.tanh(2 * _wander(rng, samples, rate_hz, 3.0))
     syllables = np.clip(_wander(rng, samples, rate_hz, 5.0) + 0.4, 0, None)
     return (turn * vowels[0] + (1 - turn) * vowels[1]) * syllables
 
 
 def _instrument(index: int, rng: Generator, samples: int, rate_hz: int) -> Wave:
-    """Bass, melody, chord and percussion in turn, each on its own beat and in its own register."""
+    """Bass, melody or chord, and percussion in turn, each on its own beat."""
     beat_s = rng.choice([0.25, 0.375, 0.5])
     onset = (np.arange(samples) / rate_hz) % beat_s
-    note = (np.arange(samples) / rate_hz / beat_s).astype(int)
     if index % 3 == 2:
         hits = rng.standard_normal(samples) * np.exp(-onset * rng.uniform(15, 50))
         centre_hz = rng.uniform(2500, 7000)
-        return _shaped(hits, rate_hz, lambda hz: _band(hz, centre_hz, 1.2))
+        return _shaped(hits, rate_hz, lambda hz: _band(hz, centre_hz, 1.2) * _register(hz, index))
+    note = (np.arange(samples) / rate_hz / beat_s).astype(int)
     scale = 2.0 ** (np.array([0, 2, 4, 7, 9]) / 12)
     tune = rng.choice(scale, note[-1] + 1) * rng.choice([1, 2], note[-1] + 1)
     root_hz = rng.uniform(55, 80) * 2 ** (index % 4)
     intervals = (1.0,) if index % 2 == 0 else (1.0, 1.26, 1.5)
     tone = sum((_saw(root_hz * interval * tune[note], rate_hz) for interval in intervals), np.zeros(samples))
-    return _shaped(
-        tone * np.exp(-onset * rng.uniform(2, 8)), rate_hz, lambda hz: 1 / (1 + (hz / (12 * root_hz)) ** 2)
-    )
+    tone *= np.exp(-onset * rng.uniform(2, 8))
+    return _shaped(tone, rate_hz, lambda hz: _register(hz, index) / (1 + (hz / (12 * root_hz)) ** 2))
 
 
 def _source(index: int, rng: Generator, samples: int, rate_hz: int) -> Wave:
     """Wind or water, chirps and knocks in turn."""
     if index % 3 == 0:
         swell = np.exp(0.5 * _wander(rng, samples, rate_hz, 0.5))
-        centre_hz = rng.uniform(150, 900)
-        return swell * _shaped(rng.standard_normal(samples), rate_hz, lambda hz: _band(hz, centre_hz, 1.5))
+        return swell * _shaped(rng.standard_normal(samples), rate_hz, lambda hz: _register(hz, index))
     events = np.clip(_wander(rng, samples, rate_hz, rng.uniform(2, 6)) - 0.5, 0, None) ** 2 + 1e-3
     if index % 3 == 1:
         glide_hz = rng.uniform(1800, 5000) * 2 ** (0.4 * _wander(rng, samples, rate_hz, 8.0))
-        return events * np.sin(2 * np.pi * np.cumsum(glide_hz) / rate_hz)
-    centre_hz = rng.uniform(500, 6000)
-    return events * _shaped(rng.standard_normal(samples), rate_hz, lambda hz: _band(hz, centre_hz, 0.8))
+        chirps = events * np.sin(2 * np.pi * np.cumsum(glide_hz) / rate_hz)
+        return _shaped(chirps, rate_hz, lambda hz: _register(hz, index))
+    return events * _shaped(rng.standard_normal(samples), rate_hz, lambda hz: _register(hz, index))
 
 
 def _wander(rng: Generator, samples: int, rate_hz: int, speed_hz: float) -> Wave:
@@ -108,15 +104,29 @@ def _saw(pitch_hz: Wave, rate_hz: int) -> Wave:
 
 def _shaped(wave: Wave, rate_hz: int, gain: Callable[[Wave], Wave]) -> Wave:
     """The wave with each frequency multiplied by gain(Hz)."""
+    hz, spectrum = _spectrum(wave, rate_hz)
+    return _wave(spectrum * gain(hz), len(wave))
+
+
+def _spectrum(wave: Wave, rate_hz: int) -> tuple[Wave, npt.NDArray[np.complexfloating]]:
+    """Frequencies in Hz, and the spectrum of the wave with zeros behind it."""
     size = _fast_size(len(wave))
-    spectrum = np.fft.rfft(wave, size)
-    return np.fft.irfft(spectrum * gain(np.fft.rfftfreq(size, 1 / rate_hz)), size)[: len(wave)]
+    return np.fft.rfftfreq(size, 1 / rate_hz), np.fft.rfft(wave, size)
+
+
+def _wave(spectrum: npt.NDArray[np.complexfloating], samples: int) -> Wave:
+    return np.fft.irfft(spectrum, _fast_size(samples))[:samples]
 
 
 def _fast_size(samples: int) -> int:
     """The next length that is a power of two times 1, 3 or 5 (quarters)."""
     power = 1 << (samples - 1).bit_length()
     return min(size for size in (power, power * 5 // 8, power * 3 // 4) if size >= samples)
+
+
+def _register(hz: Wave, index: int) -> Wave:
+    """The register of a content item's layer of that number, over a little of everything."""
+    return 0.03 + _band(hz, LOWEST_REGISTER_HZ * REGISTER_STEP**index, 0.6)
 
 
 def _band(hz: Wave, centre_hz: float, octaves: float) -> Wave:
