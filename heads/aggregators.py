@@ -128,7 +128,7 @@ class BlstmTime(nn.Module):
         self.dim = 2 * width
 
     def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
-        projected = self.bias
+        projected: Tensor = self.bias
         for x, weight, spec in zip(features, self.weights, self.specs, strict=True):
             projected = projected + to_common(project(x, weight, self.precision), spec, self.rate_hz, valid_s)
         valid = valid_steps(valid_s, self.rate_hz)

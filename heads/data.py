@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -76,16 +77,16 @@ def batch_of(
     for spec in head.specs:
         frames, means = encoded[choose("encoder", spec.name, encoded)]
         valid = np.array([spec.valid_frames(seconds) for seconds in valid_s], dtype=np.int64)
-        features.append(
-            prepare(
-                head.reads,
-                spec,
-                head.config.frame_rate_hz,
-                frames=lambda f=frames, v=valid: (np.asarray(f, dtype=np.float16), v),
-                means=lambda m=means: np.asarray(m, dtype=np.float32),
-            )
-        )
+        given = partial(_pair, np.asarray(frames, dtype=np.float16), valid)
+        layers = partial(np.asarray, means, dtype=np.float32)
+        features.append(prepare(head.reads, spec, head.config.frame_rate_hz, frames=given, means=layers))
     return Batch(tuple(features), torch.tensor(valid_s, dtype=torch.float32))
+
+
+def _pair(
+    frames: NDArray[np.float16], valid: NDArray[np.int64]
+) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+    return frames, valid
 
 
 class Bank:

@@ -69,6 +69,11 @@ class Head(nn.Module):
     specs:  the encoders' specs in the config's order; axes: those rated in training; scale: the labels'.
     """
 
+    target_mean: Tensor
+    target_std: Tensor
+    slope: Tensor
+    offset: Tensor
+
     def __init__(
         self,
         config: HeadConfig,

@@ -1,0 +1,136 @@
+"""Many heads at once: a grid over processes, each with one thread."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+
+from heads.config import HeadConfig
+from heads.data import Features, spare_memory_bytes
+from heads.out_of_fold import has_out_of_fold, keep_out_of_fold
+from heads.runs import is_whole, run_folder, train_run
+from heads.training import DivergedError
+
+Progress = Callable[[str, int, int], None]
+"""Called with (run id, runs done, runs in all) as each run ends."""
+
+
+@dataclass(frozen=True)
+class GridResult:
+    """Run ids of a grid: trained now, there before, and failed with the reason."""
+
+    trained: tuple[str, ...]
+    kept: tuple[str, ...]
+    failed: dict[str, str]
+
+
+def train_grid(
+    configs: Sequence[HeadConfig],
+    work: Path,
+    *,
+    jobs: int = 0,
+    progress: Progress | None = None,
+    folds: int = 0,
+) -> GridResult:
+    """Train those configs whose runs are missing in the work folder.
+
+    jobs:  processes, each with one thread (0: one per processor); the heads do not depend on it.
+    folds: also out-of-fold predictions of the train split by so many folds (0: none).
+    A config that cannot be trained fails alone; everything else is kept.
+    """
+    work = Path(work)
+    missing = [config for config in configs if not _is_done(config, work, folds)]
+    kept = tuple(config.id for config in configs if config not in missing)
+    trained, failed = [], {}
+    # Long ones first, so that no process is left alone with one at the end.
+    ordered = sorted(missing, key=lambda config: -config.frame_rate_hz)
+    tasks = [(config, work, folds) for config in ordered]
+    for done, (run, reason) in enumerate(in_processes(_train, tasks, jobs), 1):
+        if reason:
+            failed[run] = reason
+        else:
+            trained.append(run)
+        if progress is not None:
+            progress(run, done, len(missing))
+    return GridResult(tuple(trained), kept, failed)
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process' part of the memory; `pool` keeps workers that live on from using an older table."""
+
+    pool: str
+    limit_bytes: int
+
+
+def in_processes(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[Any]:
+    """task(*arguments, share) for each, as they end; in this process where one job is left.
+
+    Spare memory is shared out evenly, so that no number of jobs exhausts it.
+    """
+    jobs = max(1, min(jobs or os.cpu_count() or 1, len(arguments)))
+    share = Share(uuid.uuid4().hex, spare_memory_bytes() // (2 * jobs))
+    if jobs == 1:
+        yield from (task(*each, share) for each in arguments)
+        features_of.cache_clear()
+        return
+    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        delayed(task)(*each, share) for each in arguments
+    )
+
+
+@lru_cache(maxsize=1)
+def features_of(work: Path, share: Share) -> Features:
+    """The features of a work folder, opened once per process and pool: every run of a grid reads the same."""
+    return Features.open(work, share.limit_bytes)
+
+
+@contextmanager
+def watched(count: Callable[[], int], of: int, progress: Callable[[int, int], None] | None) -> Iterator[None]:
+    """While the body runs, call progress(count(), of) when the count has changed, looking once a second."""
+    ended, seen = threading.Event(), [-1]
+
+    def look() -> None:
+        while True:
+            last = ended.wait(1.0)
+            now = count()
+            if progress is not None and now != seen[0]:
+                seen[0] = now
+                progress(now, of)
+            if last:
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    if progress is not None:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if progress is not None:
+            thread.join()
+
+
+def _is_done(config: HeadConfig, work: Path, folds: int) -> bool:
+    return is_whole(run_folder(work, config)) and (not folds or has_out_of_fold(work, config, folds))
+
+
+def _train(config: HeadConfig, work: Path, folds: int, share: Share) -> tuple[str, str]:
+    """(run id, reason of failure or "")."""
+    try:
+        features = features_of(work, share)
+        train_run(config, features, work)
+        if folds:
+            keep_out_of_fold(config, features, work, folds)
+    except (DivergedError, ValueError) as error:
+        return config.id, str(error)
+    return config.id, ""
