@@ -41,6 +41,19 @@ def test_a_failing_disk_leaves_the_old_file_and_nothing_else(
     assert files.read_bytes(path) == b"old"
 
 
+def test_contents_reach_the_disk_before_the_name_and_the_name_before_the_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    for name in ("write", "fsync", "rename"):
+        real = getattr(os, name)
+        monkeypatch.setattr(files.os, name, lambda *a, n=name, r=real: (calls.append(n), r(*a))[1])
+    files.write_atomic(tmp_path / "x.bin", b"new")
+    with files.writing(tmp_path / "y.bin") as temporary:
+        temporary.write(b"new")
+    assert calls == ["write", "fsync", "rename", "fsync"] * 2
+
+
 def test_a_block_that_fails_writes_nothing(tmp_path: Path) -> None:
     def interrupted() -> None:
         with files.writing(tmp_path / "x.bin") as temporary:
