@@ -19,8 +19,9 @@ import typer
 
 import extract.commands
 import extract.prepare_commands
-import heads.commands
+import heads.result_commands
 import heads.scoring_commands
+import heads.training_commands
 import store.commands
 from store.console import FAILED, REFUSED, say, table
 
@@ -33,9 +34,9 @@ app = typer.Typer(
 )
 app.add_typer(extract.prepare_commands.app, name="prepare")
 app.command()(extract.commands.extract)
-app.command()(heads.commands.heads)
-app.command()(heads.commands.ensemble)
-app.command()(heads.commands.evaluate)
+app.command()(heads.training_commands.heads)
+app.command()(heads.result_commands.ensemble)
+app.command()(heads.result_commands.evaluate)
 app.command()(heads.scoring_commands.predict)
 app.command()(heads.scoring_commands.compare)
 app.command()(heads.scoring_commands.push)
@@ -51,7 +52,7 @@ def demo(
     work: Annotated[Path, typer.Option(help="Folder of the demonstration.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of the corpus and of the untrained encoders.")] = 0,
 ) -> None:
-    """The whole way, on a made-up corpus with tiny untrained encoders; its scores mean nothing elsewhere."""
+    """The whole way, on a made-up corpus with tiny untrained encoders; its scores mean nothing else."""
     from extract.synthetic import CAVEAT, synthesise
     from store.clips import load_table
 
@@ -69,10 +70,10 @@ def demo(
     )
     extract.commands.run(request, work, device="cpu")
     say("3/5 training the sixteen configurations")
-    heads.commands.train(work, "paper", **DEMO_VALUES)
+    heads.training_commands.train(heads.training_commands.configs_of(work, "paper", **DEMO_VALUES), work)
     say("4/5 choosing an ensemble")
-    heads.commands.ensemble(work)
-    heads.commands.ensemble(work, compare=True)
+    heads.result_commands.ensemble(work)
+    heads.result_commands.ensemble(work, compare=True)
     say("5/5 scoring three files")
     scorer = heads.scoring_commands.open_scorer("", work, device="cpu")
     files = [clips.parent / clip.path for clip in load_table(work / "clips.json").of("test")[:3]]
