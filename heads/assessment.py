@@ -147,7 +147,10 @@ def compare_ensembles(
                 pairs = compare(ensemble.predict(experiment, "test"), other, clips, resamples, only=axis)
                 where = ("system", EVERYWHERE, "srcc")
                 comparisons[rule] = next(c for c in pairs if (c.level, c.domain, c.metric) == where)
-    labels = {ensemble.id: rule for rule, ensemble in chosen.items()}
+    labels: dict[str, str] = {}
+    for rule, ensemble in chosen.items():
+        name = {**TABLE4, **FURTHER}.get(rule, rule)
+        labels[ensemble.id] = f"{labels[ensemble.id]} = {name}" if ensemble.id in labels else name
     table = tables.ensembles(experiment, found, everything, comparisons, against)
     write_csv(experiment.work / "ensembles.csv", everything)
     paired = tuple(comparisons.values())

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.metrics import Array
+from heads.metrics import MIN_ITEMS, Array
 
 Index = NDArray[np.intp]
 
@@ -40,7 +40,7 @@ def resample(metric: str, pred: Array, truth: Array, index: Index, counts: Array
 
     pred, truth: [N] finite, same scale.  index: [N] cluster of each clip.  counts: [B, C] from `draw`.
     """
-    if len(pred) < 2:
+    if len(pred) < (MIN_ITEMS if metric != "mse" else 1):
         return np.full(len(counts), np.nan)
     return RESAMPLED[metric](pred, truth, index, counts)
 

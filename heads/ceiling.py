@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.metrics import Array, pearson, rankdata, system_means
+from heads.metrics import MIN_ITEMS, Array, pearson, rankdata, system_means
 
 HALVINGS = 20
 """How many random halvings of the raters are averaged."""
@@ -92,8 +92,8 @@ def composite_ratings(ratings: Sequence[Sequence[Sequence[float]]]) -> list[list
 
 
 def _highest_lcc(noise: float, means: Array) -> tuple[float | None, str]:
-    if len(means) < 2:
-        return None, f"a correlation needs two items, there are {len(means)}"
+    if len(means) < MIN_ITEMS:
+        return None, f"a correlation needs {MIN_ITEMS} items, there are {len(means)}"
     spread = float(means.var(ddof=1))
     if noise >= spread:
         return None, "the raters differ more within items than the items do"
@@ -113,6 +113,8 @@ def _halves(items: Sequence[Array], seed: int) -> Array:
 
 
 def _split_half(halves: Array) -> float | None:
+    if halves.shape[1] < MIN_ITEMS:
+        return None
     ranks = rankdata(halves, axis=1)
     pairs = zip(ranks[0::2], ranks[1::2], strict=True)
     defined = [pearson(one, other) for one, other in pairs if np.ptp(one) and np.ptp(other)]

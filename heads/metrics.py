@@ -1,8 +1,9 @@
 """Agreement between predicted and rated scores (paper IV): MSE, LCC, SRCC and KTAU.
 
 Conventions.  `pred` and `truth` are float arrays [N], finite, of equal length, on the same scale.
-A correlation is undefined for fewer than two items or where one side is constant; then the metric is
-None and `why_undefined` says why.  It is never NaN and never 0 in place of "unknown".
+A correlation is undefined for fewer than three items (two always give 1 or -1, which says nothing) and
+where one side is constant; then the metric is None and `why_undefined` says why.  It is never NaN and never
+0 in place of "unknown".
 
 Levels.  Utterance level compares clips.  System level compares the means of the clips of each system,
 as in the VoiceMOS and AudioMOS challenges.  The composite is the mean of the rated axes of one clip.
@@ -21,6 +22,7 @@ Metric = Callable[[ArrayLike, ArrayLike], float | None]
 
 LEVELS = ("utterance", "system")
 
+MIN_ITEMS = 3
 SPREAD_FLOOR = 1e-12
 """A side whose range is below this share of its largest value is constant up to rounding."""
 
@@ -108,8 +110,8 @@ def system_means(values: ArrayLike, systems: Sequence[str]) -> tuple[tuple[str, 
 
 
 def _obstacle(p: Array, t: Array) -> str:
-    if len(p) < 2:
-        return f"a correlation needs two items, there are {len(p)}" if len(p) else "no rated clips"
+    if len(p) < MIN_ITEMS:
+        return f"a correlation needs {MIN_ITEMS} items, there are {len(p)}" if len(p) else "no rated clips"
     if is_constant(p):
         return "all predictions are equal"
     if is_constant(t):

@@ -96,7 +96,7 @@ def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table
     result = []
     for level in LEVELS:
         body: list[tuple[Cell, ...]] = []
-        reasons: dict[str, list[str]] = {}
+        reasons: dict[str, list[tuple[str, str]]] = {}
         for axis in axes:
             of_axis = {metric: found[(run, split, level, EVERYWHERE, axis, metric)] for metric in METRICS}
             beside = [found.get((_baseline(m), split, level, EVERYWHERE, axis, m)) for m in METRICS]
@@ -105,12 +105,13 @@ def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table
             body.append(("", "baseline", *(_rounded(_value(row)) for row in beside)))
             for metric, row in of_axis.items():
                 if row.reason:
-                    reasons.setdefault(row.reason, []).append(f"{axis} {metric.upper()}")
+                    reasons.setdefault(row.reason, []).append((axis, metric))
         n = found[(run, split, level, EVERYWHERE, axes[0], "mse")].n if axes else 0
         what = f"{n} clips" if level == LEVELS[0] else f"{n} systems"
         columns = ("axis", "", *(f"{metric.upper()} [95 %]" for metric in METRICS))
-        why = [f"{reason}: {', '.join(where)}." for reason, where in reasons.items()]
-        result.append(Table(f"{split}, {level} level, {what}", columns, tuple(body), (*FIGURE_NOTES, *why)))
+        why = [f"{reason}: {_where(where, axes)}." for reason, where in reasons.items()]
+        notes = (*why, *(FIGURE_NOTES if level == LEVELS[-1] else ()))
+        result.append(Table(f"{split}, {level} level, {what}", columns, tuple(body), notes))
     return result
 
 
@@ -155,7 +156,10 @@ def ensembles(
         paired = comparisons.get(rule)
         pair = (paired.difference, paired.p) if paired else (None, None)
         body.append((name, rule, len(ensemble.members), gflop, *srccs, error, *pair))
-    notes = [f"{_axis_note(axis)}; dev and PAM over clips, test over systems."]
+    notes = [
+        f"{_axis_note(axis)}; dev and PAM over clips, test over systems.",
+        "GFLOP: the full-size encoders that are needed, each run once on 10 s.",
+    ]
     detectable = [c.detectable for c in comparisons.values() if c.detectable]
     if comparisons:
         notes.append(f"Difference: test SRCC less that of {against}, paired over the same resampled systems.")
@@ -168,16 +172,34 @@ def ensembles(
 
 
 def differences(comparisons: Sequence[Comparison], title: str) -> Table:
-    """Paired comparison of two runs over all domains: difference, interval, p, smallest detectable."""
+    """Paired comparison of two runs in the composite, over all domains: difference, interval, p, power."""
+    axes = {c.axis for c in comparisons}
+    axis = COMPOSITE if COMPOSITE in axes else next((a for a in AXES if a in axes), COMPOSITE)
     body: list[tuple[Cell, ...]] = []
+    silent: dict[str, list[str]] = {}
     for c in comparisons:
-        if c.domain == EVERYWHERE:
-            bounds = None if c.low is None else f"[{c.low:.3f}, {c.high:.3f}]"
-            where = (c.split, c.level, c.axis, c.metric.upper())
-            body.append((*where, c.difference, bounds, c.p, c.detectable, c.reason))
-    columns = ("split", "level", "axis", "metric", "difference", "95 %", "p", "detectable", "reason")
-    notes = ("Detectable: the smallest true difference that a set like this shows four times in five.",)
+        if (c.domain, c.axis) != (EVERYWHERE, axis):
+            continue
+        if c.low is None:
+            silent.setdefault(c.reason, []).append(f"{c.split} {c.level} {c.metric.upper()}")
+            continue
+        where = (c.split, c.level, c.metric.upper())
+        body.append((*where, c.difference, f"[{c.low:.3f}, {c.high:.3f}]", c.p, c.detectable))
+    columns = ("split", "level", "metric", "difference", "95 %", "p", "detectable")
+    notes = (
+        f"{_axis_note(axis)}.",
+        "Detectable: the smallest true difference that a set like this shows four times in five.",
+        *(f"{reason}: {', '.join(where)}." for reason, where in silent.items()),
+    )
     return Table(title, columns, tuple(body), notes)
+
+
+def _where(places: Sequence[tuple[str, str]], axes: Sequence[str]) -> str:
+    """ "MSE of every axis, CE LCC": a metric that is meant for all axes is named once."""
+    whole = [metric for metric in METRICS if all((axis, metric) in places for axis in axes)]
+    rest = [f"{axis} {metric.upper()}" for axis, metric in places if metric not in whole]
+    named = f"{', '.join(metric.upper() for metric in whole)} of every axis"
+    return ", ".join([*([named] if whole else []), *rest])
 
 
 def _baseline(metric: str) -> str:

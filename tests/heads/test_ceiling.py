@@ -21,13 +21,13 @@ TITLES = {
 
 
 def test_by_hand():
-    # Variances 2 and 8 over two raters: noise (1 + 4) / 2; means 2 and 9 have variance 24.5.
-    got = ceiling([[1.0, 3.0], [7.0, 11.0]])
-    assert got.mse == pytest.approx(2.5)
-    assert got.lcc == pytest.approx(np.sqrt(1 - 2.5 / 24.5))
+    # Variances 2, 8 and 2 over two raters: noise (1 + 4 + 1) / 3; means 2, 9 and 16 have variance 49.
+    got = ceiling([[1.0, 3.0], [7.0, 11.0], [15.0, 17.0]])
+    assert got.mse == pytest.approx(2.0)
+    assert got.lcc == pytest.approx(np.sqrt(1 - 2 / 49))
     assert got.split_half == 1.0
     assert got.srcc == pytest.approx(1.0)
-    assert got.n == 2
+    assert got.n == 3
 
 
 def test_a_perfect_predictor_reaches_it_and_no_more(rng):
@@ -59,8 +59,8 @@ def test_system_level_noise_shrinks_with_the_clips(rng):
 def test_unknown_ceilings_say_why():
     assert ceiling([]).reason == "no single ratings are known"
     assert ceiling([(), (5.0,)]).mse is None
-    assert ceiling([(4.0, 6.0)]).reason == "a correlation needs two items, there are 1"
-    noisy = ceiling([(1.0, 9.0), (2.0, 8.0)])
+    assert ceiling([(4.0, 6.0)]).reason == "a correlation needs 3 items, there are 1"
+    noisy = ceiling([(1.0, 9.0), (2.0, 8.0), (3.0, 8.0)])
     assert noisy.lcc is None
     assert noisy.ktau is None
     assert "differ more within items" in noisy.reason

@@ -52,7 +52,7 @@ def test_every_metric_has_a_reference():
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("shift", [0.0, 1000.0])
 def test_matches_the_double_loop(name, ties, shift, rng):
-    for n in (2, 3, 17, 60):
+    for n in (3, 4, 17, 60):
         p, t = rng.normal(5, 2, n), rng.normal(5, 2, n)
         if ties:
             p, t = np.round(p), np.round(t)
@@ -86,7 +86,8 @@ def test_undefined_is_none_with_a_reason(name):
         (flat, varied, "all predictions are equal"),
         (varied, flat, "all ratings are equal"),
         (rounding, varied, "all predictions are equal"),
-        ([1.0], [1.0], "a correlation needs two items, there are 1"),
+        ([1.0], [1.0], "a correlation needs 3 items, there are 1"),
+        ([1.0, 2.0], [1.0, 4.0], "a correlation needs 3 items, there are 2"),
         ([], [], "no rated clips"),
     ]:
         assert METRICS[name](p, t) is None

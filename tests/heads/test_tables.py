@@ -70,7 +70,10 @@ def test_undefined_is_a_blank_with_its_reason_below(table):
     flat.values[:] = 5.0
     clips, _ = figures(rows(flat, table.of("test"), 0), "run", "test", "flat")
     assert clips.rows[0][3:] == (None, None, None)
-    assert any(note.startswith("all predictions are equal: CE LCC, CE SRCC") for note in clips.notes)
+    assert clips.notes == ("all predictions are equal: LCC, SRCC, KTAU of every axis.",)
+    flat.values[:, 0] = table.scores(table.of("test"))[:, 0]
+    clips, _ = figures(rows(flat, table.of("test"), 0), "run", "test", "flat")
+    assert clips.notes[0].startswith("all predictions are equal: CU LCC, CU SRCC, CU KTAU, PC LCC")
     assert with_interval(None) is None
 
 
@@ -86,7 +89,11 @@ def test_one_rated_axis_stands_for_the_composite(table):
     assert axis_of_record(rows(run, table.of("test"), 0)) == "PQ"
 
 
-def test_differences_are_over_all_domains(table):
+def test_differences_show_the_composite_and_say_what_has_no_interval(table):
     pair = [made_up_run(table, "test", noise, f"run{noise}") for noise in (0.3, 0.9)]
-    got = differences(compare(*pair, table.of("test"), 20), "one against other")
-    assert len(got.rows) == 2 * 5 * 4
+    found = compare(*pair, table.of("test"), 20)
+    assert len(differences(found, "one against other").rows) == 2 * 4
+    few = [clip for clip in table.of("test") if clip.system in ("sys0", "sys1", "sys2")]
+    got = differences(compare(*pair, few, 20), "few systems")
+    assert {row[1] for row in got.rows} == {"utterance"}
+    assert "fewer than 5 systems: test system MSE" in got.notes[2]
