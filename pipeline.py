@@ -94,7 +94,7 @@ def demo(
         scorer.caveats,
     )
     say(
-        f"all of it lies in {work}: the corpus and its clips.csv, clips.json, features/, runs/, ensemble.json, "
+        f"all of it lies in {work}: corpus/clips.csv, clips.json, features/, runs/, ensemble.json, "
         f"bundle/\nlook closer: python pipeline.py evaluate --work {work}, "
         f"python pipeline.py report --work {work}"
     )

@@ -20,8 +20,8 @@ def ensemble(
     rule: Annotated[
         str,
         typer.Option(
-            help="intersect:D,P | top:SPLIT:K | best:SPLIT | all | greedy:SPLITS | stack:SPLITS | cost:SPLITS;"
-            " where a split is dev, pam or oof."
+            help="intersect:D,P | top:SPLIT:K | best:SPLIT | all | greedy:SPLITS | stack:SPLITS | cost:SPLITS"
+            "; a split is dev, pam or oof."
         ),
     ] = "intersect:12,12",
     compare: Annotated[
