@@ -123,7 +123,8 @@ def test_a_table_with_one_axis_and_no_test_split_still_has_a_report(tmp_path):
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium, which is not installed")
 def test_a_real_browser_draws_it(page, tmp_path):
     shot = tmp_path / "page.png"
-    quiet = "--headless --no-sandbox --disable-gpu --disable-background-networking --hide-scrollbars".split()
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    quiet.append("--disable-background-networking")
     where = [f"--user-data-dir={tmp_path / 'chrome'}", "--window-size=1200,2400", f"--screenshot={shot}"]
     subprocess.run([CHROMIUM, *quiet, *where, f"file://{page}"], check=True, capture_output=True, timeout=120)
     from matplotlib.image import imread
