@@ -54,7 +54,8 @@ def load_encoder(
     module = ENCODERS[choose("encoder", name, ENCODERS)]
     choose("size", size, SIZES)
     choose("precision", precision, PRECISIONS)
-    options = LoadOptions(weights, random_seed, size, stock, precision)
+    device = torch.device(device)
+    options = LoadOptions(weights, random_seed, size, stock, precision, on_cpu=device.type == "cpu")
     if size == "tiny" and random_seed is None and module.PUBLISHED is not None:
         raise ValueError(f"{name}: no pretrained weights exist in size tiny; give a seed for random ones")
     loaded = module.load(options)
@@ -75,4 +76,4 @@ def load_encoder(
         recipe=module.RECIPE,
         audio=audio_recipe,
     )
-    return Encoder(spec, loaded.network, torch.device(device))
+    return Encoder(spec, loaded, device)

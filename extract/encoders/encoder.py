@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from extract.encoders.packed import Arithmetic
 from extract.encoders.weights import Published
 from store.schema import CROP_SECONDS, EncoderSpec
 
@@ -20,6 +21,8 @@ class Loaded:
     network:    waves [B, samples] float32 -> list of L hidden states [B, T, D].
     checkpoint: hub id or file name, "random", or "none" for an encoder without weights.
     weights:    sha256 of the weight file, "random:SEED" or "none".
+    fast:       a forward pass of ours, which rounds to bfloat16 where it can afford to by itself; the
+                stock ones leave that to torch's autocast.
     """
 
     network: nn.Module
@@ -27,6 +30,7 @@ class Loaded:
     weights: str
     dim: int
     layers: int
+    fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class LoadOptions:
     random_seed: build the architecture untrained instead, of `size` "full" or "tiny".
     stock:       the published implementation throughout, without our faster arithmetic.
     precision:   "fp32" or "bf16".
+    on_cpu:      where the network will run; the faster arithmetic is mostly for CPUs.
     """
 
     weights: Path | None = None
@@ -44,6 +49,12 @@ class LoadOptions:
     size: str = "full"
     stock: bool = False
     precision: str = "fp32"
+    on_cpu: bool = True
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """Number type and place of our own forward passes."""
+        return Arithmetic(torch.bfloat16 if self.precision == "bf16" else torch.float32, self.on_cpu)
 
 
 class EncoderModule(Protocol):
@@ -67,10 +78,11 @@ class EncoderModule(Protocol):
 class Encoder:
     """A frozen network on a device, and the spec that names its features."""
 
-    def __init__(self, spec: EncoderSpec, network: nn.Module, device: torch.device) -> None:
+    def __init__(self, spec: EncoderSpec, loaded: Loaded, device: torch.device) -> None:
         self.spec = spec
+        self.autocast = spec.precision == "bf16" and not loaded.fast
         self.device = device
-        self.network = network.eval().requires_grad_(False).to(device)
+        self.network = loaded.network.eval().requires_grad_(False).to(device)
         self.samples = int(CROP_SECONDS * spec.sample_rate_hz)
 
     @torch.inference_mode()
@@ -86,5 +98,5 @@ class Encoder:
                 f"({CROP_SECONDS:g} s at {self.spec.sample_rate_hz} Hz), not {list(waves.shape)}"
             )
         waves = waves.to(self.device, torch.float32, non_blocking=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             return self.network(waves)

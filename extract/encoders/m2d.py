@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
 from extract.encoders.encoder import Loaded, LoadOptions
-from extract.encoders.mel import MelPower, filterbank
+from extract.encoders.m2d_fast import FastM2D
+from extract.encoders.m2d_image import BANDS, FRAMES, PATCH, LogMelImage, patches_to_frames
 from extract.encoders.weights import (
     Published,
     WeightsMismatch,
@@ -29,7 +30,6 @@ from extract.encoders.weights import (
 
 SAMPLE_RATE_HZ = 16000
 FRAME_RATE_HZ = 6.25
-FRAMES = 62
 RECIPE = 1
 
 PUBLISHED = Published(
@@ -42,12 +42,6 @@ PUBLISHED = Published(
     unused=("head", "module.head", "audio_proj.", "text_proj.", "logit_scale", "mask_token", "decoder_"),
 )
 
-BANDS = 80
-PATCH = 16
-"""A patch is 16 bands by 16 spectra: 5 x 62 of them, the last 9 of 1001 spectra fall away."""
-MEL_LOW_HZ = 50.0
-N_FFT = 400
-HOP_SAMPLES = 160
 NORM_STATS = (-7.1, 4.2)
 """Mean and deviation of the log-mel values, for a checkpoint that does not bring its own."""
 
@@ -87,8 +81,10 @@ def load(options: LoadOptions) -> Loaded:
         model = build(width, depth or FULL_DEPTH)
         fill(model, state, PUBLISHED, path)
         checkpoint, weights = PUBLISHED.name, file_sha256(path)
-    network = StockM2D(LogMelImage(mean, std), model)
-    return Loaded(network, checkpoint, weights, dim=BANDS // PATCH * width, layers=depth)
+    image = LogMelImage(mean, std)
+    fast = options.on_cpu and not options.stock
+    network = FastM2D(image, model, options.arithmetic) if fast else StockM2D(image, model)
+    return Loaded(network, checkpoint, weights, BANDS // PATCH * width, depth, fast)
 
 
 def build(width: int, depth: int) -> ViTModel:
@@ -134,32 +130,6 @@ def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, part in zip("qkv", tensor.chunk(3), strict=True):
             translated[key.replace(".qkv.", f".{name}_proj.")] = part
     return translated
-
-
-class LogMelImage(nn.Module):
-    """Waves [B, 160000] to normalised log-mel images [B, 1, 80, 992]."""
-
-    def __init__(self, mean: float, std: float) -> None:
-        super().__init__()
-        bank = filterbank(
-            SAMPLE_RATE_HZ, N_FFT, BANDS, MEL_LOW_HZ, SAMPLE_RATE_HZ / 2, scale="slaney", unit_area=True
-        )
-        self.mel = MelPower(bank, N_FFT, HOP_SAMPLES)
-        self.mean, self.std = mean, std
-
-    def log_mel(self, waves: Tensor) -> Tensor:
-        """Before normalisation: [B, 80, 1001]."""
-        return torch.log(self.mel(waves) + torch.finfo(torch.float32).eps)
-
-    def forward(self, waves: Tensor) -> Tensor:
-        image = (self.log_mel(waves) - self.mean) / self.std
-        return image[:, None, :, : FRAMES * PATCH]
-
-
-def patches_to_frames(state: Tensor) -> Tensor:
-    """Class token and frequency-major patches [B, 1 + 5 * 62, W] to frames [B, 62, 5 * W]."""
-    patches = state[:, 1:].unflatten(1, (BANDS // PATCH, FRAMES))
-    return patches.transpose(1, 2).flatten(2)
 
 
 class StockM2D(nn.Module):

@@ -25,12 +25,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from extract.encoders.encoder import Loaded, LoadOptions
-from extract.encoders.mel import MelPower, filterbank
+from extract.encoders.muq_fast import FastMuQ
+from extract.encoders.muq_mel import LogMel
 from extract.encoders.weights import Published, file_sha256, fill, find, read_state, seeded
+from store.schema import CROP_SECONDS
 
 SAMPLE_RATE_HZ = 24000
 FRAME_RATE_HZ = 25.0
@@ -53,11 +54,6 @@ PUBLISHED = Published(
         "model.conformer.embed_positions.",
     ),
 )
-
-BANDS = 128
-N_FFT = 2048
-HOP_SAMPLES = 240
-POWER_FLOOR = 1e-10
 
 CONFORMER: dict[str, Any] = {
     "activation_dropout": 0.1,
@@ -101,8 +97,8 @@ TINY: dict[str, Any] = FULL | {
 }
 
 
-def load(options: LoadOptions) -> Loaded:
-    """MuQ with published or random weights: 13 hidden states [B, 250, 1024]."""
+def load(options: LoadOptions, sample_rate_hz: int = SAMPLE_RATE_HZ) -> Loaded:
+    """MuQ with published or random weights: 13 hidden states [B, 250, 1024] at the rate it is meant for."""
     seed = options.random_seed
     config = FULL if options.size == "full" else TINY
     if seed is not None:
@@ -115,7 +111,10 @@ def load(options: LoadOptions) -> Loaded:
         fill(model, read_state(path), PUBLISHED, path)
         checkpoint, weights = PUBLISHED.name, file_sha256(path)
     dim, layers = config["encoder_dim"], config["encoder_depth"] + 1
-    return Loaded(StockMuQ(model), checkpoint, weights, dim, layers)
+    samples = int(CROP_SECONDS * sample_rate_hz)
+    fast = options.on_cpu and not options.stock
+    network = FastMuQ(model, samples, options.arithmetic) if fast else StockMuQ(model)
+    return Loaded(network, checkpoint, weights, dim, layers, fast)
 
 
 def read_config(weight_file: Path) -> dict[str, Any]:
@@ -176,22 +175,6 @@ def collect_hidden_states(conformer: nn.Module) -> None:
     for block in conformer.layers:  # type: ignore[union-attr]
         block.register_forward_hook(add)
     conformer.register_forward_hook(finish)
-
-
-class LogMel(nn.Module):
-    """Waves [B, samples] to log-mel power in dB [B, 128, 1 + samples // 240], floor -100 dB.
-
-    Takes the arguments of the package's MelSTFT, in whose place it stands.
-    """
-
-    def __init__(self, n_fft: int = N_FFT, hop_length: int = HOP_SAMPLES, is_db: bool = True) -> None:
-        super().__init__()
-        # The bank always spans 0-12 kHz, also where muq16k feeds it another rate.
-        bank = filterbank(24000, n_fft, BANDS, 0.0, 12000.0, scale="htk")
-        self.mel = MelPower(bank, n_fft, hop_length)
-
-    def forward(self, waves: Tensor) -> Tensor:
-        return 10.0 * torch.log10(self.mel(waves).clamp(min=POWER_FLOOR))
 
 
 class StockMuQ(nn.Module):

@@ -18,4 +18,4 @@ PUBLISHED = muq.PUBLISHED
 
 def load(options: LoadOptions) -> Loaded:
     """The same network and the same weights as `muq`."""
-    return muq.load(options)
+    return muq.load(options, SAMPLE_RATE_HZ)

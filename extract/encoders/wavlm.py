@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import WavLMConfig, WavLMModel
 
 from extract.encoders.encoder import Loaded, LoadOptions
+from extract.encoders.wavlm_fast import FastWavLM
 from extract.encoders.weights import Published, file_sha256, fill, find, read_state, rename, seeded
 
 SAMPLE_RATE_HZ = 16000
@@ -76,8 +78,10 @@ def load(options: LoadOptions) -> Loaded:
         path = find(PUBLISHED, options.weights)
         fill(model, translate(read_state(path)), PUBLISHED, path)
         checkpoint, weights = PUBLISHED.name, file_sha256(path)
-    layers = config.num_hidden_layers + 1
-    return Loaded(StockWavLM(model), checkpoint, weights, dim=config.hidden_size, layers=layers)
+    model.encoder.pos_conv_embed = Float32(model.encoder.pos_conv_embed)  # type: ignore[assignment]
+    fast = not options.stock
+    network = FastWavLM(model, FRAMES, options.arithmetic) if fast else StockWavLM(model)
+    return Loaded(network, checkpoint, weights, config.hidden_size, config.num_hidden_layers + 1, fast)
 
 
 def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -91,6 +95,22 @@ def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
         state = rename(state, FROM_ORIGINAL)
     without_prefix = {key.removeprefix("wavlm."): tensor for key, tensor in state.items()}
     return rename(without_prefix, BOTH_RELEASES)
+
+
+class Float32(nn.Module):
+    """A part that stays in float32 under autocast.
+
+    torch 2.13's grouped bfloat16 convolution errs by as much as the values themselves on CPUs with
+    12 channels a group; the positional one is a few hundredths of the work, so it never uses it.
+    """
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return self.part(x.float())
 
 
 class StockWavLM(nn.Module):
