@@ -95,13 +95,12 @@ class BlstmHidden(nn.Module):
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__()
         width, bound = config.width, 1 / math.sqrt(config.width)
-        self.precision = config.precision
         self.weight = _uniform(bound, 2 * 3 * width, sum(spec.frame_dim for spec in specs))
         self.bias = _uniform(bound, 2 * 3 * width)
         self.dim = 2 * width
 
     def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
-        projected = project(torch.cat(tuple(features), dim=-1), self.weight, self.precision) + self.bias
+        projected = nn.functional.linear(torch.cat(tuple(features), dim=-1), self.weight, self.bias)
         return single_step(projected.unflatten(-1, (2, -1)))
 
 
@@ -113,7 +112,7 @@ class BlstmTime(nn.Module):
     """
 
     reads: ClassVar[str] = "frames"
-    uses: ClassVar[frozenset[str]] = frozenset({"width", "frame_rate_hz"})
+    uses: ClassVar[frozenset[str]] = frozenset({"width", "frame_rate_hz", "precision"})
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__()
@@ -158,7 +157,7 @@ class Attention(nn.Module):
             [to_common(x, spec, self.rate_hz, valid_s) for x, spec in zip(features, self.specs, strict=True)],
             dim=-1,
         )
-        scores = project(frames, torch.cat(tuple(self.queries), dim=-1), "fp32") / self.temperature
+        scores = frames @ torch.cat(tuple(self.queries), dim=-1).T / self.temperature
         steps = torch.arange(frames.shape[1], device=frames.device)
         beyond = steps >= valid_steps(valid_s, self.rate_hz)[:, None]
         weights = scores.masked_fill(beyond[:, :, None], -math.inf).softmax(dim=1)

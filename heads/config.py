@@ -37,7 +37,7 @@ class HeadConfig:
     frame_rate_hz: common rate of the frames; 0.0 for aggregators that read no frames.
     batch:         clips per step; one stored crop of each is drawn.
     patience:      epochs without a better dev loss before training stops.
-    precision:     arithmetic of the widest projection, "fp32" or "bf16".
+    precision:     arithmetic of the projection of frames, "fp32" or "bf16"; "fp32" where there is none.
     recipe:        number raised whenever the training code changes its result.
     """
 
@@ -99,7 +99,7 @@ def configure(
 ) -> HeadConfig:
     """A config with the paper's values, `overrides` put over them where they are not None.
 
-    Fields that the aggregator does not use are 0, so that no two ids name one result.
+    Fields that the aggregator does not use are at rest, so that no two ids name one result.
     ValueError for names that are unknown and for overrides without a field.
     """
     from heads.aggregators import AGGREGATORS  # torch stays out of `--help` and of the evaluation
@@ -116,6 +116,7 @@ def configure(
     }
     values = {**paper, **given}
     values["width"] = values["width"] if "width" in uses else 0
+    values["precision"] = values.get("precision", "fp32") if "precision" in uses else "fp32"
     values["frame_rate_hz"] = float(values["frame_rate_hz"]) if "frame_rate_hz" in uses else 0.0
     if "frame_rate_hz" in uses and values["frame_rate_hz"] not in FRAME_RATES_HZ:
         raise ValueError(f"frame_rate_hz is {values['frame_rate_hz']}; known: {FRAME_RATES_HZ}")

@@ -110,7 +110,10 @@ class Head(nn.Module):
     def outputs(self, batch: Batch) -> Tensor:
         """[B, A, 1] z-scored predictions, or [B, A, LEVELS] logits under a distribution loss."""
         features = [
-            (x.float() - getattr(self, f"center_{index}")) * getattr(self, f"gain_{index}")
+            # In place on a copy: fresh memory for every step costs as much as the arithmetic.
+            x.to(torch.float32, copy=True)
+            .sub_(getattr(self, f"center_{index}"))
+            .mul_(getattr(self, f"gain_{index}"))
             for index, x in enumerate(batch.features)
         ]
         return self.towers(self.aggregator(features, batch.valid_s))

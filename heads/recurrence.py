@@ -4,8 +4,9 @@ Equal to `torch.nn.LSTM` (https://docs.pytorch.org/docs/stable/generated/torch.n
 two bias vectors added up.  The backward direction reads each sequence from its own last valid
 step, so padding behind a sequence never enters it.
 
-Weights are laid out [2, 4, H, ...]: direction (forward, backward), gate (input, forget, output,
-cell), unit.  nn.LSTM's order of gates is input, forget, cell, output.
+Axes of size 4H hold the gates in the order output, input, forget, cell (nn.LSTM: input, forget, cell,
+output): the three sigmoids lie side by side, and so do the three gates whose gradient is a multiple of
+the cell's.
 """
 
 from __future__ import annotations
@@ -18,80 +19,83 @@ from torch import Tensor
 GATES = 4
 
 
-def _cells(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """One step in place: raw gates [2, B, 4H] become activations; returns (cell, tanh(cell)) [2, B, H]."""
-    hidden = gates.shape[-1] // GATES
-    gates[..., : 3 * hidden].sigmoid_()
-    gates[..., 3 * hidden :].tanh_()
-    i, f, _, g = gates.split(hidden, dim=-1)
-    cell = torch.addcmul(f * cell, i, g)
-    return cell, cell.tanh()
-
-
 class Recurrence(torch.autograd.Function):
-    """gates [T, 2, B, 4H] and weight [2, 4H, H] -> hidden states [T, 2, B, H].
+    """projected [B, T, 2, 4H], weight [2, 4H, H], valid [B] -> hidden states [T, 2, B, H] in run order.
 
-    gates are the projected inputs plus bias, in run order (see `run_order`).
-
-    One node in the graph instead of a dozen a step, and the weight's gradient as one product at the end.
+    In run order the backward direction starts at each sequence's last valid step.  States behind a
+    sequence's end are 0.  One node in the graph instead of a dozen a step; everything that does not
+    depend on the step before is done for all steps at once.
     """
 
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, weight: Tensor) -> Tensor:
-        steps, _, batch, wide = gates.shape
+    def forward(ctx: Any, projected: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
+        batch, steps, _, wide = projected.shape
         size = wide // GATES
-        active = gates.clone()
-        hidden = gates.new_empty(steps, 2, batch, size)
-        cells = gates.new_empty(steps, 2, batch, size)
-        tanhs = gates.new_empty(steps, 2, batch, size)
-        recurrent = weight.transpose(1, 2)
-        cell = gates.new_zeros(2, batch, size)
-        for step in range(steps):
-            now = active[step]
-            if step:
-                now.baddbmm_(hidden[step - 1], recurrent)
-            cell, tanh = _cells(now, cell)
-            cells[step], tanhs[step] = cell, tanh
-            torch.mul(now[..., 2 * size : 3 * size], tanh, out=hidden[step])
-        ctx.save_for_backward(active, hidden, cells, tanhs, weight)
-        return hidden
+        gates = projected.new_empty(steps, 2, batch, wide)
+        gates[:, 0] = projected[:, :, 0].transpose(0, 1)
+        gates[:, 1] = reverse(projected[:, :, 1], valid).transpose(0, 1)
+        hidden, cells, tanhs = (projected.new_empty(steps, 2, batch, size) for _ in range(3))
+        recurrent = weight.transpose(1, 2).contiguous()
+        sigmoids, candidates = gates[..., : 3 * size].unbind(0), gates[..., 3 * size :].unbind(0)
+        o, i, f = (part.unbind(0) for part in gates[..., : 3 * size].split(size, dim=-1))
+        whole, h, c, tanh = gates.unbind(0), hidden.unbind(0), cells.unbind(0), tanhs.unbind(0)
+        for t in range(steps):
+            if t:
+                whole[t].baddbmm_(h[t - 1], recurrent)
+            sigmoids[t].sigmoid_()
+            torch.mul(i[t], candidates[t].tanh_(), out=c[t])
+            if t:
+                c[t].addcmul_(f[t], c[t - 1])
+            torch.tanh(c[t], out=tanh[t])
+            torch.mul(o[t], tanh[t], out=h[t])
+        ctx.save_for_backward(gates, hidden, cells, tanhs, weight, valid)
+        return hidden * _inside(steps, valid)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        (grad,) = grads
-        active, hidden, cells, tanhs, weight = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        gates, hidden, cells, tanhs, weight, valid = ctx.saved_tensors
         steps, _, batch, size = hidden.shape
-        d_gates = torch.empty_like(active)
-        d_hidden = hidden.new_zeros(2, batch, size)
-        d_cell = hidden.new_zeros(2, batch, size)
-        for step in reversed(range(steps)):
-            i, f, o, g = active[step].split(size, dim=-1)
-            d_i, d_f, d_o, d_g = d_gates[step].split(size, dim=-1)
-            tanh = tanhs[step]
-            d_hidden = d_hidden + grad[step]
-            d_cell = torch.addcmul(d_cell, d_hidden * o, 1 - tanh * tanh)
-            before = cells[step - 1] if step else torch.zeros_like(d_cell)
-            torch.mul(d_cell * g, i * (1 - i), out=d_i)
-            torch.mul(d_cell * before, f * (1 - f), out=d_f)
-            torch.mul(d_hidden * tanh, o * (1 - o), out=d_o)
-            torch.mul(d_cell * i, 1 - g * g, out=d_g)
-            d_cell = d_cell * f
-            if step:
-                d_hidden = torch.bmm(d_gates[step], weight)
-        later = d_gates[1:].transpose(0, 1).reshape(2, -1, GATES * size)
-        earlier = hidden[:-1].transpose(0, 1).reshape(2, -1, size)
-        return d_gates, torch.bmm(later.transpose(1, 2), earlier)
+        grad = grads[0] * _inside(steps, valid)
+        o, i, f, g = gates.split(size, dim=-1)
+        earlier = torch.cat((torch.zeros_like(cells[:1]), cells[:-1]))
+        # What each gate's raw value changes: its own derivative times what it is multiplied by.
+        by_hidden = tanhs * o * (1 - o)
+        by_cell = torch.stack((g * i * (1 - i), earlier * f * (1 - f), i * (1 - g * g)), dim=-2)
+        to_cell = o * (1 - tanhs * tanhs)
+        d_gates = torch.empty_like(gates)
+        d_out, d_rest = d_gates[..., :size].unbind(0), d_gates[..., size:].unflatten(-1, (3, size)).unbind(0)
+        d_hidden, d_cell = torch.zeros_like(hidden[0]), torch.zeros_like(hidden[0])
+        for t in reversed(range(steps)):
+            d_hidden += grad[t]
+            d_cell.addcmul_(d_hidden, to_cell[t])
+            torch.mul(d_hidden, by_hidden[t], out=d_out[t])
+            torch.mul(d_cell[..., None, :], by_cell[t], out=d_rest[t])
+            if t:
+                d_cell *= f[t]
+                torch.bmm(d_gates[t], weight, out=d_hidden)
+        d_weight = torch.bmm(
+            d_gates[1:].permute(1, 3, 0, 2).flatten(2), hidden[:-1].transpose(0, 1).flatten(1, 2)
+        )
+        d_projected = torch.empty_like(gates).view(batch, steps, 2, GATES * size)
+        d_projected[:, :, 0] = d_gates[:, 0].transpose(0, 1)
+        d_projected[:, :, 1] = reverse(d_gates[:, 1].transpose(0, 1), valid)
+        return d_projected, d_weight, None
 
 
-def run_order(projected: Tensor, valid: Tensor) -> Tensor:
-    """projected [B, T, 2, G] by time -> [T, 2, B, G] by step: the backward direction is reversed.
+def reverse(x: Tensor, valid: Tensor) -> Tensor:
+    """x [B, T, G] with the first `valid` [B] steps of each sequence in reverse; the rest is 0."""
+    steps = torch.arange(x.shape[1], device=x.device)
+    if bool((valid == x.shape[1]).all()):
+        return x.flip(1)
+    back = valid[:, None] - 1 - steps
+    gathered = x.gather(1, back.clamp(min=0)[:, :, None].expand(-1, -1, x.shape[-1]))
+    return gathered * (back >= 0)[:, :, None]
 
-    valid: [B] steps of each sequence; what a direction meets after its last valid step is padding.
-    """
-    steps = torch.arange(projected.shape[1], device=projected.device)
-    back = (valid[:, None] - 1 - steps).clamp(min=0)
-    backward = projected[:, :, 1].gather(1, back[:, :, None].expand(-1, -1, projected.shape[-1]))
-    return torch.stack((projected[:, :, 0], backward)).permute(2, 0, 1, 3).contiguous()
+
+def _inside(steps: int, valid: Tensor) -> Tensor:
+    """[T, 1, B, 1]: 1.0 where a step lies inside its sequence."""
+    inside = torch.arange(steps, device=valid.device)[:, None] < valid
+    return inside[:, None, :, None].float()
 
 
 def bidirectional(projected: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
@@ -99,17 +103,15 @@ def bidirectional(projected: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
 
     projected: [B, T, 2, 4H] inputs times their weights plus bias; weight: [2, 4H, H]; valid: [B].
     """
-    hidden = Recurrence.apply(run_order(projected, valid), weight)
-    inside = torch.arange(len(hidden), device=hidden.device)[:, None] < valid
-    return hidden * inside[:, None, :, None]
+    hidden: Tensor = Recurrence.apply(projected, weight, valid)
+    return hidden
 
 
 def single_step(projected: Tensor) -> Tensor:
     """The final hidden states [B, 2H] of a sequence of length one, in closed form.
 
-    projected: [B, 2, 3H] for the gates input, output, cell.  The forget gate and the recurrent
+    projected: [B, 2, 3H] for the gates output, input, cell.  The forget gate and the recurrent
     weights act on a state that is still zero, so they do not exist here.
     """
-    size = projected.shape[-1] // 3
-    i, o, g = projected.split(size, dim=-1)
+    o, i, g = projected.chunk(3, dim=-1)
     return (o.sigmoid() * (i.sigmoid() * g.tanh()).tanh()).flatten(1)

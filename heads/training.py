@@ -90,7 +90,7 @@ def fit(
         curve: list[Epoch] = []
         best, best_loss, best_state = 0, math.inf, copy.deepcopy(head.state_dict())
         for number in range(1, config.epochs + 1):
-            train_loss = _train_epoch(head, optimizer, features, targets, clips, number)
+            train_loss = train_epoch(head, optimizer, features, targets, clips, number)
             dev_loss = _dev_loss(head, features, targets, dev) if len(dev) else None
             epoch = Epoch(number, train_loss, dev_loss)
             _refuse_divergence(epoch)
@@ -146,7 +146,7 @@ class Targets:
         return self.values[torch.from_numpy(clips)]
 
 
-def _train_epoch(
+def train_epoch(
     head: Head,
     optimizer: torch.optim.Optimizer,
     features: Features,

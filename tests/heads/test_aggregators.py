@@ -75,7 +75,7 @@ def test_padding_and_neighbours_cannot_change_the_output(name: str, rate_hz: flo
 
 @pytest.mark.parametrize("name", AGGREGATORS)
 def test_uses_names_exactly_the_fields_that_matter(name: str) -> None:
-    for field, value in (("width", 7), ("frame_rate_hz", 12.5)):
+    for field, value in (("width", 7), ("frame_rate_hz", 12.5), ("precision", "bf16")):
         base = configure("data-0", ["a-1"], name, "ut")
         other = configure("data-0", ["a-1"], name, "ut", **{field: value})
         assert (base.id != other.id) == (field in AGGREGATORS[name].uses)
@@ -138,7 +138,7 @@ def test_blstm_t_equals_nn_lstm_on_concatenated_frames(rate_hz: float) -> None:
     assert lstm.weight_ih_l0.grad is not None
     i, f, g, o = lstm.weight_ih_l0.grad.chunk(4)
     ours = torch.cat([w.grad.unflatten(0, (2, -1))[0] for w in module.weights], dim=1)
-    torch.testing.assert_close(ours, torch.cat((i, f, o, g)), atol=1e-10, rtol=0)
+    torch.testing.assert_close(ours, torch.cat((o, i, f, g)), atol=1e-10, rtol=0)
 
 
 def test_blstm_h_equals_nn_lstm_over_a_sequence_of_one() -> None:
@@ -147,8 +147,8 @@ def test_blstm_h_equals_nn_lstm_over_a_sequence_of_one() -> None:
     weight = module.weight.detach().unflatten(0, (2, 3, -1))
     bias = module.bias.detach().unflatten(0, (2, 3, -1))
     # The forget gate may be anything: it acts on a state of zero.
-    weight = torch.cat((weight[:, :1], torch.randn_like(weight[:, :1]), weight[:, 1:]), dim=1).flatten(1, 2)
-    bias = torch.cat((bias[:, :1], torch.randn_like(bias[:, :1]), bias[:, 1:]), dim=1).flatten(1, 2)
+    weight = torch.cat((weight[:, :2], torch.randn_like(weight[:, :1]), weight[:, 2:]), dim=1).flatten(1, 2)
+    bias = torch.cat((bias[:, :2], torch.randn_like(bias[:, :1]), bias[:, 2:]), dim=1).flatten(1, 2)
     recurrent = torch.randn(2, 20, 5, dtype=torch.float64)
     _, (final, _) = lstm_of(weight, bias, recurrent)(torch.cat(features, -1)[:, None])
     torch.testing.assert_close(

@@ -12,8 +12,8 @@ SIZE, DIM, BATCH, STEPS = 5, 7, 4, 9
 
 
 def ours_to_torch(x: torch.Tensor) -> torch.Tensor:
-    """Gate order input, forget, output, cell -> input, forget, cell, output (first axis)."""
-    i, f, o, g = x.chunk(4)
+    """Gate order output, input, forget, cell -> input, forget, cell, output (first axis)."""
+    o, i, f, g = x.chunk(4)
     return torch.cat((i, f, g, o))
 
 
@@ -68,7 +68,7 @@ def test_single_precision_agrees_to_1e_5_at_the_real_width() -> None:
     lstm = nn.LSTM(32, 128, batch_first=True, bidirectional=True)
     x = torch.randn(16, 62, 32)
     back = {"l0": 0, "l0_reverse": 1}
-    order = [0, 1, 3, 2]
+    order = [3, 0, 1, 2]
 
     def take(name: str) -> torch.Tensor:
         parts = [getattr(lstm, f"{name}_{suffix}").detach().chunk(4) for suffix in back]
@@ -91,9 +91,10 @@ def test_single_precision_agrees_to_1e_5_at_the_real_width() -> None:
 
 def test_gradcheck() -> None:
     torch.manual_seed(2)
-    gates = torch.randn(4, 2, 3, 8, dtype=torch.float64, requires_grad=True)
+    projected = torch.randn(3, 4, 2, 8, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(2, 8, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(Recurrence.apply, (gates, weight))
+    for lengths in ([4, 4, 4], [4, 1, 3]):
+        assert torch.autograd.gradcheck(Recurrence.apply, (projected, weight, torch.tensor(lengths)))
 
 
 def test_what_lies_behind_the_end_cannot_matter() -> None:
@@ -107,7 +108,7 @@ def test_what_lies_behind_the_end_cannot_matter() -> None:
 def test_single_step_is_an_lstm_over_a_sequence_of_one() -> None:
     weight, bias, recurrent = weights()
     x = torch.randn(BATCH, DIM, dtype=torch.float64)
-    keep = [k for k in range(4 * SIZE) if not SIZE <= k < 2 * SIZE]  # all but the forget gate
+    keep = [k for k in range(4 * SIZE) if not 2 * SIZE <= k < 3 * SIZE]  # all but the forget gate
     projected = torch.einsum("bd,rgd->brg", x, weight[:, keep]) + bias[:, keep]
     final = lstm_of(weight, bias, recurrent)(x[:, None])[1][0]
     torch.testing.assert_close(single_step(projected), final.transpose(0, 1).flatten(1), atol=1e-12, rtol=0)
