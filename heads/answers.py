@@ -115,6 +115,7 @@ class OutputFile:
 
     done: how many requests of the list it already answers, in order, `errors` of them by an error.  A torn
     last row is cut off, and so is, in CSV with a timeline, the last file: its windows may not all be there.
+    ResumeError where the file is there and not to be resumed, or answers something else.
     """
 
     def __init__(
@@ -124,14 +125,16 @@ class OutputFile:
         axes: Sequence[str],
         requests: Sequence[Request],
         bundle: str,
-        resume: bool,
+        *,
+        timeline: bool = False,
+        resume: bool = False,
     ) -> None:
-        self.path = path
         if path.exists() and not resume:
             raise ResumeError(f"{path} is already there: go on with it by --resume, or remove it")
         self.done, self.errors, keep_bytes = 0, 0, 0
         if path.exists():
-            self.done, self.errors, keep_bytes = _answered(path, form, columns(axes), requests, bundle)
+            rows = _json_rows(path) if form == "jsonl" else _csv_rows(path, columns(axes), timeline)
+            self.done, self.errors, keep_bytes = _answered(path, rows, requests, bundle, timeline)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.stream = path.open("a", encoding="utf-8", newline="")
         os.truncate(path, keep_bytes)
@@ -148,12 +151,16 @@ class OutputFile:
         self.stream.close()
 
 
+Found = Iterator[tuple[Mapping[str, Any], int]]
+"""Rows of files, with the byte at which each (and its windows) ends."""
+
+
 def _answered(
-    path: Path, form: str, names: Sequence[str], requests: Sequence[Request], bundle: str
+    path: Path, rows: Found, requests: Sequence[Request], bundle: str, timeline: bool
 ) -> tuple[int, int, int]:
     """(requests answered, how many of them by an error, bytes that hold them)."""
     done = errors = kept = 0
-    for row, end in _json_rows(path) if form == "jsonl" else _csv_rows(path, names):
+    for row, end in rows:
         if done >= len(requests) or row.get("id") != requests[done].id:
             raise ResumeError(
                 f"{path}: its answer {done + 1} is for {row.get('id')!r}, not for what is asked now; "
@@ -161,11 +168,13 @@ def _answered(
             )
         if row.get("bundle") != bundle:
             raise ResumeError(f"{path} was scored by {row.get('bundle')}, not by {bundle}")
+        if not row.get("error") and bool(row.get("windows")) != timeline:
+            raise ResumeError(f"{path} was written {'without' if timeline else 'with'} a timeline")
         done, kept, errors = done + 1, end, errors + bool(row.get("error"))
     return done, errors, kept
 
 
-def _json_rows(path: Path) -> Iterator[tuple[Mapping[str, Any], int]]:
+def _json_rows(path: Path) -> Found:
     end = 0
     with path.open("rb") as stream:
         for line in stream:
@@ -181,24 +190,24 @@ def _json_rows(path: Path) -> Iterator[tuple[Mapping[str, Any], int]]:
             yield row, end
 
 
-def _csv_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[Mapping[str, Any], int]]:
-    """A file's row with the end of its last window; not the last such group where it has windows."""
+def _csv_rows(path: Path, names: Sequence[str], timeline: bool) -> Found:
+    """Files' rows with the number of their windows; without the last file where there is a timeline."""
     text = path.read_bytes()
-    text = text[: text.rfind(b"\n") + 1]
-    lines = text.decode("utf-8").splitlines(keepends=True)
+    lines = text[: text.rfind(b"\n") + 1].decode("utf-8").splitlines(keepends=True)
     if lines and tuple(next(csv.reader(lines[:1]))) != tuple(names):
         raise ResumeError(f"{path} does not have the columns of these answers")
-    group: Mapping[str, Any] | None = None
-    end, windows = 0, 0
+    group: dict[str, Any] | None = None
+    end = 0
     for record, size in _records(lines):
-        row = dict(zip(names, record, strict=False))
+        row: dict[str, Any] = dict(zip(names, record, strict=False))
         if row["row"] == "file":
             if group is not None:
                 yield group, end
-            group, windows = row, 0
-        windows += row["row"] == "window"
+            group = {**row, "windows": 0}
+        elif group is not None:
+            group["windows"] += 1
         end += size
-    if group is not None and not windows:
+    if group is not None and not timeline:
         yield group, end
 
 

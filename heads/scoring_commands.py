@@ -91,7 +91,9 @@ def predict(
     if output is None:
         code = _write(scorer, requests, Writer(sys.stdout, chosen, scorer.axes), hop_s)
     else:
-        with OutputFile(output, chosen, scorer.axes, requests, scorer.id, resume) as file:
+        with OutputFile(
+            output, chosen, scorer.axes, requests, scorer.id, timeline=timeline, resume=resume
+        ) as file:
             if file.done:
                 say(f"{output}: {file.done} of {len(requests)} are there, going on")
             code = _write(scorer, requests[file.done :], file.writer, hop_s, errors=file.errors)
