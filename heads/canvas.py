@@ -36,9 +36,8 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.titlesize": 10,
     "legend.frameon": False,
-    "figure.facecolor": "none",
+    "figure.facecolor": "white",
     "axes.facecolor": "none",
-    "savefig.facecolor": "none",
     "svg.fonttype": "none",
     "svg.hashsalt": "mmmos",
 }
@@ -75,5 +74,5 @@ def legend(figure: Figure, panel: Axes, show: bool = True) -> None:
 def to_svg(figure: Figure) -> str:
     """The figure as an SVG text: letters stay letters, equal figures give equal texts."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+    figure.savefig(text, format="svg", dpi=150, transparent=True, metadata={"Date": None, "Creator": None})
     return text.getvalue()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from heads.ceiling import composite_ratings
 from heads.metrics import composite
@@ -42,6 +43,24 @@ def series(predictions: Predictions, clips: Sequence[Clip]) -> list[Series]:
     if len(columns) > 1:
         result.append(_series(COMPOSITE, *composite(values, truth), composite_ratings(single), clips))
     return [one for one in result if one.clips]
+
+
+def misses(one: Series) -> pd.DataFrame:
+    """One line a clip, for notebooks: what it is, its rating, its prediction, and by how much that misses."""
+    clips = one.clips
+    return pd.DataFrame(
+        {
+            "clip": [clip.id for clip in clips],
+            "domain": [clip.domain for clip in clips],
+            "system": [clip.system for clip in clips],
+            "seconds": [clip.duration_s for clip in clips],
+            "rated": one.rated,
+            "predicted": one.predicted,
+            "miss": one.predicted - one.rated,
+            "std_errors": np.abs(one.predicted - one.rated) / np.where(one.error > 0, one.error, np.nan),
+            "path": [clip.path for clip in clips],
+        }
+    )
 
 
 def worst(one: Series, count: int = 10) -> Table:

@@ -89,6 +89,27 @@ def configurations(experiment: Experiment, rows: Sequence[Row], title: str = "Co
     return Table(title, tuple(columns), tuple(body), (f"{_axis_note(axis)}; {levels}.",))
 
 
+def encoders(experiment: Experiment, rows: Sequence[Row], aggregator: str = "mlp", loss: str = "ut") -> Table:
+    """Table II: one line for each set of encoders under one aggregator and loss, the cheapest first."""
+    found, axis, splits = index_rows(rows), axis_of_record(rows), experiment.splits
+    body: list[tuple[Cell, ...]] = []
+    for run in experiment.runs:
+        if (run.config.aggregator, run.config.loss) == (aggregator, loss):
+            where = [(run.id, split, TABLE3_LEVELS[split], EVERYWHERE, axis) for split in splits]
+            shown = [_value(found.get((*place, metric))) for place in where for metric in ("mse", "srcc")]
+            body.append(("+".join(run.encoders), round(encoder_cost(run.encoders)), *shown))
+    columns = (
+        "encoders",
+        "GFLOP/crop",
+        *(f"{split} {metric}" for split in splits for metric in ("MSE", "SRCC")),
+    )
+    notes = (
+        f"{_axis_note(axis)}; aggregator {aggregator}, loss {loss}. Train all seven sets with "
+        "`python pipeline.py heads --grid encoders`.",
+    )
+    return Table("Sets of encoders", columns, tuple(sorted(body, key=lambda line: (line[1], line[0]))), notes)
+
+
 def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table]:
     """Every axis of one run on one split, a table a level: the run, the human ceiling, the baseline."""
     found = index_rows(rows)

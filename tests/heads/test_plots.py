@@ -7,7 +7,7 @@ import pytest
 
 from heads import canvas, plots
 from heads.evaluation import rows
-from heads.pairs import series, worst
+from heads.pairs import misses, series, worst
 from store.predictions import Predictions
 from store.schema import Clip, Scale
 from tests.heads.made_up import made_up_run, made_up_table
@@ -93,3 +93,10 @@ def test_worst_lists_the_largest_misses_first(data):
     misses = [abs(row[5]) for row in table.rows]
     assert misses == sorted(misses, reverse=True)
     assert misses[0] == pytest.approx(np.abs(data[0].predicted - data[0].rated).max())
+
+
+def test_misses_have_a_line_a_clip(data):
+    frame = misses(data[0])
+    assert len(frame) == len(data[0].clips)
+    np.testing.assert_allclose(frame.miss, data[0].predicted - data[0].rated)
+    np.testing.assert_allclose(frame.std_errors, abs(frame.miss) / data[0].error)

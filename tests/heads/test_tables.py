@@ -13,6 +13,7 @@ from heads.tables import (
     configurations,
     differences,
     domains,
+    encoders,
     figures,
     with_interval,
 )
@@ -49,6 +50,12 @@ def test_the_paper_table_has_a_line_a_run_and_its_figures(tmp_path):
     row = find(found, run=run.id, split="test", level="system", domain="all", axis="composite", metric="ktau")
     assert line[-1] == row.value
     assert list(table.frame().columns) == list(table.columns)
+    sets = encoders(experiment, found)
+    assert [line[:2] for line in sets.rows] == [("wavlm+m2d", 205), ("wavlm+muq+m2d", 631)]
+    assert sets.rows[0][-1] == find(
+        found, run=experiment.run("wavlm+m2d mlp ut").id, split="test", level="system", domain="all",
+        axis="composite", metric="srcc",
+    ).value  # fmt: skip
 
 
 def test_figures_show_value_ceiling_and_baseline(scored):
