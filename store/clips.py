@@ -7,6 +7,7 @@ returns it checked.  `save_table` and `load_table` keep it as JSON beside the fe
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -173,9 +174,7 @@ def _refuse(reasons: Iterable[str], path: Path | None = None) -> None:
 
 
 def _repeated(ids: Sequence[str]) -> list[str]:
-    if len(set(ids)) == len(ids):
-        return []
-    return sorted({clip_id for clip_id in ids if ids.count(clip_id) > 1})
+    return sorted(clip_id for clip_id, count in Counter(ids).items() if count > 1)
 
 
 def save_table(table: ClipTable, path: Path) -> None:

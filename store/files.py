@@ -18,7 +18,7 @@ import stat
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,11 +177,16 @@ def read_into(fd: int, buffer: Buffer, offset: int) -> None:
 
 def listing(folder: Path) -> dict[str, int]:
     """Names and sizes in bytes of what lies in a folder, {} if there is none."""
+    sizes: dict[str, int] = {}
     try:
         with os.scandir(folder) as entries:
-            return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries}
+            for entry in entries:
+                # WHY: a temporary may get its final name between the two looks; the rest is still there.
+                with suppress(FileNotFoundError):
+                    sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
     except FileNotFoundError:
         return {}
+    return sizes
 
 
 @contextmanager

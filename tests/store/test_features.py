@@ -31,6 +31,25 @@ def test_what_goes_in_comes_out_in_the_order_asked(tmp_path: Path) -> None:
     np.testing.assert_array_equal(threaded, frames)
 
 
+def test_reading_into_an_array_of_ones_own(tmp_path: Path) -> None:
+    store = fill(tmp_path, 4)
+    asked = [crop(2), crop(0)]
+    ids, (frames, means) = [one.id for one in asked], features(asked)
+    mine = np.zeros_like(frames), np.zeros_like(means)
+    assert store.frames(ids, out=mine[0])[0] is mine[0]
+    assert store.means(ids, out=mine[1]) is mine[1]
+    np.testing.assert_array_equal(mine[0], frames)
+    np.testing.assert_array_equal(mine[1], means)
+    for wrong in (
+        mine[1],
+        mine[0][:1],
+        mine[0].astype(np.float32),
+        np.zeros((2, 4, 10), "<f2").swapaxes(1, 2),
+    ):
+        with pytest.raises(ValueError, match="it has to be a contiguous"):
+            store.frames(ids, out=wrong)
+
+
 def test_a_store_is_reopened_from_its_folder_and_across_processes(tmp_path: Path) -> None:
     store = fill(tmp_path, 6)
     for other in (FeatureStore.open(store.folder), pickle.loads(pickle.dumps(store)), *list_stores(tmp_path)):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,24 @@ def test_listing(tmp_path: Path) -> None:
     assert files.listing(tmp_path / "absent") == {}
     (tmp_path / "x").write_bytes(b"12345")
     assert files.listing(tmp_path) == {"x": 5}
+
+
+def test_a_file_that_vanishes_while_listed_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(b"1")
+    scandir = os.scandir
+
+    @contextmanager
+    def renamed_meanwhile(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with scandir(folder) as entries:
+            listed = list(entries)
+        (tmp_path / "b").unlink()
+        yield iter(listed)
+
+    monkeypatch.setattr(files.os, "scandir", renamed_meanwhile)
+    assert files.listing(tmp_path) == {"a": 1, "c": 1}
 
 
 def _hold(path: Path, held: object, release: object) -> None:
