@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -84,13 +85,14 @@ class Encoder:
         self.device = device
         self.network = loaded.network.eval().requires_grad_(False).to(device)
         self.samples = int(CROP_SECONDS * spec.sample_rate_hz)
+        self.lock = threading.Lock()  # our forward passes keep their large buffers between calls
 
     @torch.inference_mode()
     def hidden_states(self, waves: Tensor) -> list[Tensor]:
-        """Waveforms [B, 10 s of samples] float32 to L hidden states [B, T, D] on this device.
+        """Waveforms [B, 10 s of samples] float32 to L hidden states [B, T, D] float32 on this device.
 
         The same crop gives the same states alone, in any batch and in any order (to 1e-5 of the
-        largest value).  Raises ValueError on another shape.
+        largest value); callers on several threads take turns.  Raises ValueError on another shape.
         """
         if waves.ndim != 2 or waves.shape[1] != self.samples:
             raise ValueError(
@@ -98,5 +100,5 @@ class Encoder:
                 f"({CROP_SECONDS:g} s at {self.spec.sample_rate_hz} Hz), not {list(waves.shape)}"
             )
         waves = waves.to(self.device, torch.float32, non_blocking=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            return self.network(waves)
+        with self.lock, torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            return [state.float() for state in self.network(waves)]

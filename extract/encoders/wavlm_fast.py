@@ -5,6 +5,7 @@ Differs from `transformers` by about 2e-6 of the largest value; tests/bench/enco
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -161,17 +162,14 @@ class Block(nn.Module):
         return self.final_norm(self.down(self.up(x), residual=x))
 
 
-def gates_of(attention: Any) -> nn.Linear:
-    """The two gates of every head as one linear layer of the block's input, [width] to [2 * heads].
+def gates_of(attention: Any) -> SimpleNamespace:
+    """Weight and bias of the two gates of every head, as one linear layer [width] to [2 * heads].
 
     Each head maps its own 64 inputs to twice four numbers that are then added up by fours: with
     the addition done on the weights, two rows a head of a block-diagonal matrix.
     """
-    weight = attention.gru_rel_pos_linear.weight.unflatten(0, (2, 4)).sum(dim=1)
-    bias = attention.gru_rel_pos_linear.bias.unflatten(0, (2, 4)).sum(dim=1)
-    heads = attention.num_heads
-    gates = nn.Linear(attention.embed_dim, 2 * heads)
-    blocks = torch.stack([torch.block_diag(*[row[None]] * heads) for row in weight])
-    gates.weight = nn.Parameter(blocks.flatten(0, 1))
-    gates.bias = nn.Parameter(bias.repeat_interleave(heads))
-    return gates
+    heads, linear = attention.num_heads, attention.gru_rel_pos_linear
+    rows = linear.weight.unflatten(0, (2, 4)).sum(dim=1)
+    bias = linear.bias.unflatten(0, (2, 4)).sum(dim=1)
+    weight = torch.cat([torch.block_diag(*[row[None]] * heads) for row in rows])
+    return SimpleNamespace(weight=weight, bias=bias.repeat_interleave(heads))

@@ -1,0 +1,139 @@
+"""What every entry of ENCODERS promises; a new line there is tested the moment it exists."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from extract.encoders import ENCODERS, Encoder, load_encoder, summarise
+from extract.encoders.layers import check_rule
+
+
+def tiny(name: str, **choices) -> Encoder:
+    return load_encoder(name, audio_recipe="test", **{"random_seed": 0, "size": "tiny", **choices})
+
+
+def waves(encoder: Encoder, count: int) -> torch.Tensor:
+    """Noise of falling level; the last crop is silent."""
+    generator = torch.Generator().manual_seed(1)
+    levels = torch.logspace(-0.5, -3, count)
+    levels[-1] = 0.0
+    return levels[:, None] * torch.randn(count, encoder.samples, generator=generator)
+
+
+def difference(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> float:
+    """Largest difference of any state over its largest value."""
+    return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.fixture(scope="module", params=ENCODERS)
+def encoder(request) -> Encoder:
+    return tiny(request.param)
+
+
+def test_states_are_what_the_spec_says(encoder):
+    spec = encoder.spec
+    hidden = encoder.hidden_states(waves(encoder, 3))
+    assert [state.shape for state in hidden] == [(3, spec.frames, spec.dim)] * spec.layers
+    assert all(state.dtype == torch.float32 and torch.isfinite(state).all() for state in hidden)
+    assert spec.sample_rate_hz * 10 == encoder.samples
+    assert spec.frame_rate_hz * 10 == pytest.approx(spec.frames, abs=1.0)
+
+
+@pytest.mark.parametrize("rule", ["mean", "last", "all", "0"])
+def test_every_layer_rule_can_be_stored(encoder, rule):
+    spec = tiny(encoder.spec.name, layer=rule).spec
+    frames, means = summarise(
+        encoder.hidden_states(waves(encoder, 2)), spec.layer, torch.tensor([spec.frames, 3])
+    )
+    assert frames.shape == (2, spec.frames, spec.frame_dim)
+    assert means.shape == (2, spec.layers, spec.dim)
+    assert spec.layer == check_rule(rule, spec.layers)
+
+
+def test_same_alone_in_any_batch_and_in_any_order(encoder):
+    batch = waves(encoder, 3)
+    together = encoder.hidden_states(batch)
+    assert (
+        difference(encoder.hidden_states(batch[[2, 0, 1]]), [state[[2, 0, 1]] for state in together]) <= 1e-5
+    )
+    for i in range(3):
+        alone = encoder.hidden_states(batch[i : i + 1])
+        assert difference(alone, [state[i : i + 1] for state in together]) <= 1e-5
+
+
+def test_same_again_and_built_again(encoder):
+    crops = waves(encoder, 2)
+    first = [state.clone() for state in encoder.hidden_states(crops)]
+    encoder.hidden_states(-crops)  # kept buffers must not leak into what was handed out, or into the next
+    assert all(map(torch.equal, first, encoder.hidden_states(crops)))
+    again = tiny(encoder.spec.name)
+    assert again.spec == encoder.spec
+    assert difference(again.hidden_states(crops), first) <= 1e-6
+
+
+def test_results_outlive_the_next_call(encoder):
+    kept = encoder.hidden_states(waves(encoder, 2))
+    copies = [state.clone() for state in kept]
+    encoder.hidden_states(torch.zeros(1, encoder.samples))
+    assert all(map(torch.equal, kept, copies))
+
+
+def test_agrees_with_the_stock_implementation(encoder):
+    crops = waves(encoder, 2)
+    stock = tiny(encoder.spec.name, stock=True)
+    assert stock.spec == encoder.spec
+    assert difference(encoder.hidden_states(crops), stock.hidden_states(crops)) <= 1e-5
+
+
+@pytest.mark.parametrize("stock", [False, True])
+def test_bf16_is_close_and_named(encoder, stock):
+    crops = waves(encoder, 2)
+    rounded = tiny(encoder.spec.name, precision="bf16", stock=stock)
+    assert difference(rounded.hidden_states(crops), encoder.hidden_states(crops)) <= 0.05
+    assert (rounded.spec.id != encoder.spec.id) == (encoder.spec.weights != "none")
+    assert all(state.dtype == torch.float32 for state in rounded.hidden_states(crops[:1]))
+
+
+def test_the_signature_tells_weights_apart(encoder):
+    other = tiny(encoder.spec.name, random_seed=1).spec
+    assert (other.id != encoder.spec.id) == encoder.spec.is_random
+    full_name = ENCODERS[encoder.spec.name].PUBLISHED
+    assert encoder.spec.is_random == (full_name is not None)
+
+
+def test_building_leaves_the_global_generators_alone(encoder):
+    torch.manual_seed(5)
+    random.seed(5)
+    expected = torch.rand(3), random.random()
+    torch.manual_seed(5)
+    random.seed(5)
+    tiny(encoder.spec.name)
+    assert torch.equal(torch.rand(3), expected[0])
+    assert random.random() == expected[1]
+
+
+def test_waves_of_another_length_are_refused(encoder):
+    with pytest.raises(ValueError, match=rf"takes waves \[B, {encoder.samples}\]"):
+        encoder.hidden_states(torch.zeros(1, encoder.samples - 1))
+
+
+def test_unknown_choices_list_the_known():
+    with pytest.raises(ValueError, match=r"unknown encoder 'wavml'.*Did you mean 'wavlm'"):
+        load_encoder("wavml", audio_recipe="test")
+    with pytest.raises(ValueError, match=r"unknown precision 'fp16'.*bf16, fp32"):
+        tiny("logmel", precision="fp16")
+    with pytest.raises(ValueError, match="no pretrained weights exist in size tiny"):
+        load_encoder("m2d", audio_recipe="test", size="tiny")
+
+
+def test_muq16k_is_muq_on_other_samples():
+    muq, wrong_rate = tiny("muq"), tiny("muq16k")
+    assert muq.spec.id != wrong_rate.spec.id
+    samples = torch.randn(1, 160000, generator=torch.Generator().manual_seed(0)) * 0.1
+    # What the network sees of its 6.67 s, given the same samples at the rate it believes in.
+    padded = torch.cat([samples, torch.zeros(1, 80000)], dim=1)
+    ours, theirs = wrong_rate.hidden_states(samples)[0], muq.hidden_states(padded)[0]
+    assert difference([ours[:, :160]], [theirs[:, :160]]) <= 1e-5

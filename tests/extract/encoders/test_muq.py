@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from extract.encoders import WeightsMismatch, load_encoder, muq
+from extract.encoders.muq_fast import FastMuQ
+from extract.encoders.packed import Arithmetic
+from tests.conftest import shared
+
+
+@pytest.mark.parametrize("stock", [False, True])
+def test_the_authors_hidden_states(stock):
+    folder = shared("reference/muq_tiny")
+    expected = np.load(folder / "expected.npz")
+    encoder = load_encoder("muq", weights=folder, stock=stock, audio_recipe="test")
+    hidden = encoder.hidden_states(torch.from_numpy(expected["waveform_24k"]))
+    assert len(hidden) == 3
+    for i, state in enumerate(hidden):
+        reference = expected[f"hidden_{i}"]
+        assert np.abs(state.numpy() - reference).max() <= 1e-4 * np.abs(reference).max()
+    assert encoder.spec.checkpoint == "OpenMuQ/MuQ-large-msd-iter"
+    assert len(encoder.spec.weights) == 64
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A tiny checkpoint as MuQ.save_pretrained lays it out, batch norms far from their start."""
+    folder = tmp_path_factory.mktemp("muq")
+    state = {key: tensor.clone() for key, tensor in muq.build(muq.TINY, seed=4).state_dict().items()}
+    generator = torch.Generator().manual_seed(5)
+    for key, tensor in state.items():
+        if "bn" in key or "batch_norm" in key:
+            noise = torch.rand(tensor.shape, generator=generator)
+            state[key] = noise + 0.5 if key.endswith(("weight", "running_var")) else tensor + noise - 0.5
+    save_file(state, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(muq.TINY))
+    return folder
+
+
+@pytest.mark.parametrize("samples", [240000, 160000])
+def test_folded_norms_and_winograd_against_stock(checkpoint, samples):
+    model = muq.build(muq.TINY, seed=0).eval()
+    muq.fill(model, load_file(checkpoint / "model.safetensors"), muq.PUBLISHED, checkpoint)
+    waves = 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(6))
+    with torch.inference_mode():
+        expected = muq.StockMuQ(model)(waves)
+        ours = FastMuQ(model, samples, Arithmetic()).eval()(waves)
+    for state, reference in zip(ours, expected, strict=True):
+        assert (state - reference).abs().max() <= 1e-5 * reference.abs().max()
+
+
+def rewritten(checkpoint, folder, change) -> None:
+    state = load_file(checkpoint / "model.safetensors")
+    change(state)
+    save_file(state, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(muq.TINY))
+
+
+def test_parts_of_pretraining_may_be_absent_or_surplus(checkpoint, tmp_path):
+    def change(state):
+        for key in [key for key in state if key.startswith(("model.rvq.", "model.linear."))]:
+            del state[key]
+        state["model.quantizer_melspec_2048.codebook"] = torch.zeros(3)
+
+    rewritten(checkpoint, tmp_path, change)
+    full, reduced = (load_encoder("muq", weights=w, audio_recipe="test") for w in (checkpoint, tmp_path))
+    waves = torch.zeros(1, 240000)
+    assert all(map(torch.equal, full.hidden_states(waves), reduced.hidden_states(waves)))
+    assert full.spec.id != reduced.spec.id  # another file is another signature, whatever it computes
+
+
+def test_parts_that_matter_may_not(checkpoint, tmp_path):
+    def change(state):
+        state["model.conv.conv.0.bn9.weight"] = state.pop("model.conv.conv.0.bn1.weight")
+
+    rewritten(checkpoint, tmp_path, change)
+    with pytest.raises(WeightsMismatch, match=r"missing model\.conv\.conv\.0\.bn1.*surplus .*bn9"):
+        load_encoder("muq", weights=tmp_path, audio_recipe="test")
+
+
+def test_without_a_config_the_published_one_holds(checkpoint, tmp_path):
+    assert muq.read_config(tmp_path / "model.safetensors") == muq.FULL
+    assert muq.read_config(checkpoint / "model.safetensors")["encoder_dim"] == 32
+
+
+def test_importing_leaves_no_stand_ins_behind():
+    code = (
+        "import sys; from extract.encoders.muq import import_muq; import_muq();"
+        "assert 'muq' not in sys.modules and 'muq.muq.modules.features' not in sys.modules;"
+        "assert 'torchaudio' not in sys.modules and import_muq() is import_muq()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
