@@ -37,13 +37,15 @@ app.command()(extract.commands.extract)
 app.command()(heads.training_commands.heads)
 app.command()(heads.result_commands.ensemble)
 app.command()(heads.result_commands.evaluate)
+app.command()(heads.result_commands.report)
 app.command()(heads.scoring_commands.predict)
 app.command()(heads.scoring_commands.compare)
+app.command()(heads.scoring_commands.sensitivity)
 app.command()(heads.scoring_commands.push)
 app.add_typer(store.commands.app, name="store")
 
 DEMO_ENCODERS = "wavlm,muq,m2d,logmel"
-DEMO_VALUES: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 40, "patience": 10}
+DEMO_VALUES: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 25, "patience": 6}
 """The paper's ten epochs at 1e-4 are for 3,500 clips; the demonstration trains on 88."""
 
 

@@ -1,4 +1,4 @@
-"""The commands on results: `ensemble` and `evaluate`, from stored predictions alone."""
+"""The commands on results, from stored predictions alone: `ensemble`, `evaluate`, `report`."""
 
 from __future__ import annotations
 
@@ -62,6 +62,18 @@ def evaluate(
 
     _show(evaluate_work(work, runs or (), against))
     say(f"all rows: {work / 'evaluation.csv'}, comparisons: {work / 'comparison.csv'}")
+
+
+def report(
+    work: Work = Path("work"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Left out: report.html in the work folder.")
+    ] = None,
+) -> None:
+    """One self-contained HTML page: tables, plots, ceilings, baselines, ensembles, curves; no network."""
+    from heads.report import write_report
+
+    say(f"written: {write_report(work, output)}")
 
 
 def _show(found: Assessment) -> None:
