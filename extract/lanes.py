@@ -74,7 +74,8 @@ class Shard:
                 torch.cuda.empty_cache()
                 continue
             place = slice(len(self.crops), len(self.crops) + len(piece))
-            self.frames[place].copy_(encoded[0], non_blocking=True)
+            # Rounded on the device: a copy that also changes the type would wait for the device.
+            self.frames[place].copy_(encoded[0].to(torch.float16), non_blocking=True)
             self.means[place].copy_(encoded[1], non_blocking=True)
             self.crops += piece
             done += len(piece)

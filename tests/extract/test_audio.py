@@ -179,6 +179,31 @@ def wav_header(frames: int, rate_hz: int = 24000, channels: int = 1, claimed: in
     return riff + b"data" + struct.pack("<I", size) + data.tobytes()
 
 
+def sparse_wav(path: Path, hours: int, rate_hz: int) -> Path:
+    """Hours of digital silence that take no room on the disk, and one sample of 0.5 at the very end."""
+    size = hours * 3600 * rate_hz * 2
+    header = wav_header(0, rate_hz, claimed=size)
+    with path.open("wb") as file:
+        file.write(header)
+        file.seek(len(header) + size - 2)
+        file.write(struct.pack("<h", 2**14))
+    return path
+
+
+def test_hours_of_audio_are_surveyed_and_their_last_crop_is_read(tmp_path: Path) -> None:
+    path = sparse_wav(tmp_path / "a.wav", 3, 4000)
+    info = survey_file(path)
+    assert (info.duration_s, info.peak) == (3 * 3600.0, 0.5)
+    last = crop_grid(info.audio, info.duration_s)[-1]
+    assert last.start_s == 3 * 3600 - 10
+    assert read_crop(path, last, (4000,))[4000].nonzero()[0].tolist() == [39999]
+
+
+def test_more_hours_than_the_cap_are_refused_unread(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="at most 12 hours"):
+        survey_file(sparse_wav(tmp_path / "a.wav", 13, 4000))
+
+
 def encoded(frames: np.ndarray, rate_hz: int, kind: str, subtype: str) -> bytes:
     stream = io.BytesIO()
     soundfile.write(stream, frames, rate_hz, format=kind, subtype=subtype)

@@ -13,6 +13,7 @@ from torch import Tensor
 from extract import extraction
 from extract.audio import AUDIO_RECIPE, write_audio
 from extract.encoders import Encoder, load_encoder
+from extract.encoders.encoder import Loaded
 from extract.extraction import choose_device, encode, extract
 from extract.survey import survey
 from store.clips import ClipTable, crops_of
@@ -59,7 +60,8 @@ def tones(logmel: Encoder, memory: int = 1000) -> Encoder:
     spec = replace(
         logmel.spec, name="tones", sample_rate_hz=16000, frame_rate_hz=2.0, frames=20, dim=3, layers=2
     )
-    return Encoder(spec, Tones(memory), torch.device("cpu"))
+    network = Loaded(Tones(memory), "none", "none", dim=3, layers=2)
+    return Encoder(spec, network, torch.device("cpu"))
 
 
 def stored(root: Path, encoder: Encoder, table: ClipTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
