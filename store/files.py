@@ -44,8 +44,9 @@ def make_folder(path: Path) -> None:
 
 def write_atomic(path: Path, *parts: Buffer) -> None:
     """Replace `path` by the parts one after the other, or leave it as it was."""
-    make_folder(Path(path).parent)
-    commit(write_temporary(Path(path).parent, parts), Path(path))
+    with writing(path) as temporary:
+        for part in parts:
+            temporary.write(part)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -57,13 +58,8 @@ def write_text(path: Path, text: str) -> None:
 def writing(path: Path) -> Iterator[Temporary]:
     """A temporary to `write` to piece by piece; it becomes `path` if the block ends well."""
     make_folder(Path(path).parent)
-    temporary = Temporary(Path(path).parent)
-    try:
+    with _filling(Path(path).parent) as temporary:
         yield temporary
-        os.fsync(temporary.fd)
-    except BaseException:
-        temporary.discard()
-        raise
     commit(temporary, Path(path))
 
 
@@ -102,15 +98,22 @@ class Temporary:
 
 def write_temporary(folder: Path, parts: Iterable[Buffer]) -> Temporary:
     """Write the parts to a new temporary file in `folder` and sync it; nothing is left on failure."""
-    temporary = Temporary(folder)
-    try:
+    with _filling(folder) as temporary:
         for part in parts:
             temporary.write(part)
+    return temporary
+
+
+@contextmanager
+def _filling(folder: Path) -> Iterator[Temporary]:
+    """A new temporary, synced when the block ends well, discarded when not."""
+    temporary = Temporary(folder)
+    try:
+        yield temporary
         os.fsync(temporary.fd)
     except BaseException:
         temporary.discard()
         raise
-    return temporary
 
 
 def commit(temporary: Temporary, path: Path) -> None:

@@ -21,9 +21,6 @@ from store.shard_check import read_row, read_shard
 from store.shards import NAME_PATTERN, DamagedError, Rows, Shard
 from store.specs import SPEC_FILE, near_misses, read_spec
 
-EXIT_CODES = {"clean": 0, "damaged": 4, "missing": 5}
-"""What `Verified.outcome` means to a shell; 1 and 2 are left to errors of the command itself."""
-
 OWN_FILES = (SPEC_FILE, LOCK_FILE, CACHE_FILE)
 Progress = Callable[[int, int], None]
 """Called with (shards done, shards in all)."""
@@ -72,7 +69,7 @@ class Verified:
 
     @property
     def outcome(self) -> str:
-        """A key of EXIT_CODES: "damaged" before "missing" before "clean"."""
+        """ "damaged", else "missing", else "clean"."""
         return "damaged" if self.damaged else "missing" if self.missing else "clean"
 
 

@@ -175,8 +175,10 @@ def _check_dataset(
         raise _Refused(f"{name} holds object references")
     if not kind.equal(h5py.h5t.py_create(dtype)):
         raise _Refused(f"{name} is not of type {dtype}")
-    if dataset.shape != shape or dataset.get_space().get_simple_extent_dims(maxdims=True) != shape:
+    if dataset.shape != shape:
         raise _Refused(f"{name} has shape {dataset.shape} where {shape} belongs")
+    if dataset.get_space().get_simple_extent_dims(maxdims=True) != shape:
+        raise _Refused(f"{name} has a shape that may change")
     if h5py.h5a.get_num_attrs(dataset):
         raise _Refused(f"{name} has attributes")
     start, length = dataset.get_offset(), int(np.prod(shape)) * dtype.itemsize

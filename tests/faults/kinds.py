@@ -150,7 +150,8 @@ def file_calls(bench: Bench, every: int) -> Iterator[Injected]:
                 failure = "the error was swallowed"
             except OSError as error:
                 failure = "" if f"injected {what}" in str(error) else f"another error came out: {error}"
-        yield Injected(f"call_{what}", f"call {at}, {calls[at - 1]}", failure or bench.after() or bench.resumed())
+        failure = failure or bench.after() or bench.resumed()
+        yield Injected(f"call_{what}", f"call {at}, {calls[at - 1]}", failure)
 
 
 def flips(bench: Bench, count: int) -> Iterator[Injected]:

@@ -13,7 +13,7 @@ import pytest
 from store import files
 from store.clips import ClipTable
 from store.features import FeatureStore
-from store.maintenance import EXIT_CODES, Damage, gc, info, merge, verify
+from store.maintenance import Damage, gc, info, merge, verify
 from store.schema import Clip
 from tests.store.made import SPEC, crop, features, fill
 
@@ -55,7 +55,6 @@ def test_a_clean_store(tmp_path: Path) -> None:
     found = verify(store.folder, fraction=1.0, table=table(12), progress=lambda *p: progress.append(p))
     assert (found.outcome, found.shards, found.crops, found.crops_read) == ("clean", 3, 12, 12)
     assert progress == [(1, 3), (2, 3), (3, 3)]
-    assert EXIT_CODES[found.outcome] == 0
     assert verify(store.folder).crops_read == 0
     assert 0 < verify(store.folder, fraction=0.5, seed=1).crops_read < 12
 
@@ -84,7 +83,6 @@ def test_a_cut_shard_counts_as_damaged_and_its_crops_as_missing(tmp_path: Path) 
 def test_missing_crops_have_an_outcome_of_their_own(tmp_path: Path) -> None:
     found = verify(fill(tmp_path, 5).folder, table=table(7))
     assert found.outcome == "missing"
-    assert len(set(EXIT_CODES.values())) == 3
 
 
 def test_a_broken_spec_is_damage(tmp_path: Path) -> None:

@@ -200,6 +200,29 @@ def test_what_is_no_hdf5(folder: Path, make: bytes) -> None:
         read_shard(folder, name, SPEC)
 
 
+def test_forged_heads_are_refused_or_read_but_never_break_out(folder: Path) -> None:
+    name, parts = shards.build(
+        SPEC, shards.Rows([raw.decode() for raw in IDS.tolist()], np.full(COUNT, 10), FRAMES, MEANS)
+    )
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        head = bytearray(parts[0])
+        at, length = int(rng.integers(len(head) - 8)), int(rng.integers(1, 9))
+        head[at : at + length] = rng.bytes(length)
+        forged = f"{name[:-19]}{xxhash.xxh3_64_hexdigest(head)}.h5"
+        (folder / forged).write_bytes(b"".join([head, *parts[1:]]))
+        try:
+            shard = read_shard(folder, forged, SPEC)
+        except DamagedError:
+            refused += 1
+        else:
+            assert shard.frames_offset == len(head)
+            assert shard.means_offset == len(head) + FRAMES.nbytes
+        (folder / forged).unlink()
+    assert 100 < refused < 300
+
+
 def test_links_pipes_and_folders_are_not_shards(folder: Path, tmp_path: Path) -> None:
     real = next(path for path in fill(tmp_path / "other", 3).folder.iterdir() if path.suffix == ".h5")
     (folder / real.name).symlink_to(real)
