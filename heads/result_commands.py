@@ -34,12 +34,13 @@ def ensemble(
 ) -> None:
     """Choose an ensemble from stored predictions alone, and keep it as ensemble.json in the work folder."""
     from heads.assessment import compare_ensembles, members_table, select_ensemble
+    from heads.experiment import open_experiment
 
     if compare:
         _show(compare_ensembles(work))
         return
     chosen = select_ensemble(work, rule)
-    show([members_table(work, chosen)])
+    show([members_table(work, chosen)], open_experiment(work).caveats)
     say(f"kept as {work / 'ensemble.json'}")
     if export is not None:
         from heads.export import export_bundle

@@ -117,7 +117,7 @@ def train(configs: Sequence[HeadConfig], work: Path, *, jobs: int = 0, folds: in
             )
             for record in done
         ),
-        done[0]["caveats"] if done else (),
+        dict.fromkeys(caveat for record in done for caveat in record["caveats"]),
     )
     for run, reason in result.failed.items():
         say(f"failed: {run}: {reason}")
