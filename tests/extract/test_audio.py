@@ -232,6 +232,10 @@ BAD = {
     "infinite": (bad_float(-np.inf), "not a number, at 0.500 s"),
     "integers as floats": (bad_float(20000.0), "where full scale is 1"),
     "cut FLAC": (encoded(noise(4.0, 24000), 24000, "FLAC", "PCM_16")[:40000], "cannot be decoded|cut short"),
+    "cut MP3": (
+        encoded(noise(4.0, 24000), 24000, "MP3", "MPEG_LAYER_III")[:9000],
+        "cut short: .* can be decoded",
+    ),
     "cut Vorbis": (encoded(noise(0.3, 24000), 24000, "OGG", "VORBIS")[:60], "libsndfile"),
     "no length": (streamed_flac(), "the header says 9223372036854775807 frames"),
     "long header": (
