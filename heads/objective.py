@@ -17,6 +17,9 @@ from store.schema import AXES, COMPOSITE, Clip
 OBJECTIVE_SPLITS = {"pam": "pam", "dev": "dev", "oof": "train"}
 """Where predictions may be judged, and the split of the table that they are about."""
 
+MIN_CLIPS = 3
+"""Fewer have no correlation."""
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -49,6 +52,19 @@ class Objective:
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
         return "minimize" if self.metric == "mse" else "maximize"
+
+    def require(self, clips: Sequence[Clip]) -> None:
+        """ValueError unless enough clips are rated where this objective looks."""
+        there = [clip for clip in clips if clip.split == self.clip_split]
+        column = None if self.axis == COMPOSITE else AXES.index(self.axis)
+        rated = [
+            any(s is not None for s in (c.scores if column is None else [c.scores[column]])) for c in there
+        ]
+        if sum(rated) < MIN_CLIPS:
+            raise ValueError(
+                f"objective {self}: only {sum(rated)} clips of split {self.clip_split!r} are rated; "
+                f"choose another of {', '.join(OBJECTIVE_SPLITS)}"
+            )
 
     def value(self, predictions: Predictions, clips: Sequence[Clip]) -> float | None:
         """The metric over utterances; None where it is undefined (constant predictions, too few clips)."""

@@ -78,8 +78,9 @@ def sweep(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     work, jobs = Path(work), jobs or os.cpu_count() or 1
-    storage = storage or str(work / JOURNAL)
+    storage, features = storage or str(work / JOURNAL), Features.open(work)
     todo = plans(bases, Objective.parse(objective), study, seed, folds)
+    todo[0].objective.require(features.clips)
     for plan in todo:
         _prepare(plan, storage, work)
     workers = max(1, jobs // len(todo))
@@ -88,7 +89,6 @@ def sweep(
     with watched(count, trials * len(todo), progress):
         for _ in in_processes(_work_on, tasks, jobs):
             pass
-    features = Features.open(work)
     results = tuple(_result(plan, _open(plan, storage), features, work) for plan in todo)
     for result in results:
         result.save(work / RESULTS)

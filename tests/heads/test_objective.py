@@ -53,6 +53,15 @@ def test_what_is_refused(text: str, message: str) -> None:
         Objective.parse(text)
 
 
+def test_too_few_rated_clips_are_refused_before_anything_is_trained() -> None:
+    pam = [Clip(str(n), "", split="pam", scores=(5.0, None, None, 1.0 if n else None)) for n in range(3)]
+    Objective.parse("pam:srcc").require(pam)
+    with pytest.raises(ValueError, match="only 2 clips of split 'pam' are rated"):
+        Objective.parse("pam:srcc:PQ").require(pam)
+    with pytest.raises(ValueError, match="only 0 clips of split 'dev'"):
+        Objective.parse("dev:mse").require(pam)
+
+
 def test_undefined_is_none() -> None:
     flat = Predictions("r", "pam", ("a", "b", "c"), np.ones((3, 2)), ("CE", "CU"))
     assert Objective.parse("pam:srcc").value(flat, CLIPS) is None
