@@ -136,6 +136,19 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
         assert files._locked(tmp_path / "lock")
 
 
+def test_a_file_system_without_locks_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    files.write_atomic(tmp_path / "x.bin", b"new")
+    with files.lock(tmp_path / "lock"):
+        (tmp_path / "tmp-dead").write_bytes(b"123")
+    assert [(one.path.name, one.in_use) for one in files.leftovers(tmp_path)] == [("tmp-dead", False)]
+
+
 def test_leftovers_know_who_holds_them(tmp_path: Path) -> None:
     writer = files.Temporary(tmp_path)
     (tmp_path / "tmp-dead").write_bytes(b"123")

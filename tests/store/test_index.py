@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -94,6 +96,26 @@ def test_a_lying_cache_cannot_make_one_crop_pass_for_another(store: FeatureStore
     liar = FeatureStore(store.folder.parent, SPEC)
     with pytest.raises(DamagedError, match="holds other crops than the index says"):
         liar.means([crop(0).id])
+
+
+def test_a_store_that_may_not_be_written_to_is_read(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store.folder / CACHE_FILE).unlink()
+    before = {path.name for path in store.folder.iterdir()}
+    real_open = os.open
+
+    def read_only(path: object, flags: int, *mode: int) -> int:
+        if flags & (os.O_CREAT | os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return real_open(path, flags, *mode)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("store.files.os.open", read_only)
+    downloaded = FeatureStore.open(store.folder)
+    np.testing.assert_array_equal(downloaded.means([crop(9).id]), features([crop(9)])[1])
+    assert {path.name for path in store.folder.iterdir()} == before
+    with pytest.raises(OSError, match="Read-only"):
+        downloaded.append([crop(999)], *features([crop(999)]))
 
 
 def test_a_store_without_its_cache_is_the_same_store(store: FeatureStore, tmp_path: Path) -> None:
