@@ -90,7 +90,7 @@ def evaluate_work(
         clips = experiment.table.of(split)
         for subject in {s.id: s for s in [*subjects.values(), other]}.values():
             rows += subject.rows(split, resamples)
-        rows += evaluate(baselines(experiment.table, split), clips, resamples)
+        rows += evaluate(baselines(experiment.table, split), clips, resamples=0)
         for subject in subjects.values():
             if subject.id != other.id:
                 pair = subject.predictions(split), other.predictions(split)

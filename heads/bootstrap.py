@@ -17,8 +17,11 @@ from heads.metrics import MIN_ITEMS, Array
 
 Index = NDArray[np.intp]
 
+DRAWS_AT_ONCE = 64
+"""Resamples worked on together: few enough to stay in the processor's cache."""
+
 ROWS_AT_ONCE = 256
-"""Resamples, or clips against all others, worked on together: keeps memory flat."""
+"""Clips compared with all others at once: keeps memory flat."""
 
 SPREAD_FLOOR = 1e-10
 """A resample whose variance is below this share of the whole set's is constant up to rounding."""
@@ -74,37 +77,39 @@ def _lcc(pred: Array, truth: Array, index: Index, counts: Array) -> Array:
 
 
 def _srcc(pred: Array, truth: Array, index: Index, counts: Array) -> Array:
+    below_p, below_t = (_below(values, index, counts.shape[1]) for values in (pred, truth))
     result = np.empty(len(counts))
-    for start in range(0, len(counts), ROWS_AT_ONCE):
-        weight = counts[start : start + ROWS_AT_ONCE][:, index]
-        size = weight.sum(axis=1)
-        middle = (size[:, None] + 1) / 2
-        p = _weighted_ranks(pred, weight) - middle
-        t = _weighted_ranks(truth, weight) - middle
-        bottom = np.einsum("bn,bn->b", weight, p * p) * np.einsum("bn,bn->b", weight, t * t)
-        top = np.einsum("bn,bn->b", weight, p * t)
+    for start in range(0, len(counts), DRAWS_AT_ONCE):
+        drawn = counts[start : start + DRAWS_AT_ONCE]
+        weight = drawn[:, index]
+        middle = weight.sum(axis=1, keepdims=True) / 2
+        # A clip's rank is how many clips lie below it, ties half, plus a half that the centring takes away.
+        p, t = drawn @ below_p - middle, drawn @ below_t - middle
+        weighted_p, weighted_t = weight * p, weight * t
+        top = np.einsum("bn,bn->b", weighted_p, t)
+        bottom = np.einsum("bn,bn->b", weighted_p, p) * np.einsum("bn,bn->b", weighted_t, t)
         # Ranks are multiples of 1/2, so a variance is either 0 or far from it.
-        result[start : start + len(weight)] = np.where(
-            bottom > 1e-6, top / np.sqrt(np.maximum(bottom, 1e-6)), np.nan
-        )
+        ratio = top / np.sqrt(np.maximum(bottom, 1e-6))
+        result[start : start + len(drawn)] = np.where(bottom > 1e-6, np.clip(ratio, -1.0, 1.0), np.nan)
     return result
 
 
 def _ktau(pred: Array, truth: Array, index: Index, counts: Array) -> Array:
     clusters = counts.shape[1]
-    member = np.zeros((len(pred), clusters))
+    # Single precision counts exactly up to 2^24, far more than there are clips.
+    member = np.zeros((len(pred), clusters), dtype=np.float32)
     member[np.arange(len(pred)), index] = 1.0
+    p, t = _dense_ranks(pred), _dense_ranks(truth)
     agree, untied_p, untied_t = (np.zeros((clusters, clusters)) for _ in range(3))
     for start in range(0, len(pred), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
-        sign_p = np.sign(pred[rows, None] - pred[None, :])
-        sign_t = np.sign(truth[rows, None] - truth[None, :])
+        sign_p, sign_t = np.sign(p[rows, None] - p[None, :]), np.sign(t[rows, None] - t[None, :])
         for total, pairs in (
             (agree, sign_p * sign_t),
             (untied_p, np.abs(sign_p)),
             (untied_t, np.abs(sign_t)),
         ):
-            total += member[rows].T @ (pairs @ member)
+            total += member[rows].T.astype(np.float64) @ (pairs @ member)
     top, bottom_p, bottom_t = (
         np.einsum("bc,bc->b", counts @ pairs, counts) for pairs in (agree, untied_p, untied_t)
     )
@@ -112,21 +117,23 @@ def _ktau(pred: Array, truth: Array, index: Index, counts: Array) -> Array:
     return np.where(bottom > 0.5, top / np.sqrt(np.maximum(bottom, 0.5)), np.nan)
 
 
+def _below(values: Array, index: Index, clusters: int) -> Array:
+    """How many clips of each cluster lie below each clip, ties counting half: [C, N]."""
+    result = np.empty((clusters, len(values)))
+    for cluster in range(clusters):
+        own = np.sort(values[index == cluster])
+        result[cluster] = (np.searchsorted(own, values, "left") + np.searchsorted(own, values, "right")) / 2
+    return result
+
+
+def _dense_ranks(values: Array) -> NDArray[np.float32]:
+    """0, 1, 2 ... in order, equal values sharing one: small numbers with the same signs of differences."""
+    return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.float32)
+
+
 def _per_cluster(rows: Array, index: Index, clusters: int) -> Array:
     """Sum of each row over each cluster, [K, N] -> [K, C]."""
     return np.stack([np.bincount(index, weights=row, minlength=clusters) for row in rows])
-
-
-def _weighted_ranks(values: Array, weight: Array) -> Array:
-    """Mean rank of each clip if it stood there `weight` times, [N] and [B, N] -> [B, N]."""
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    in_group = np.add.reduceat(weight[:, order], starts, axis=1)
-    below = np.cumsum(in_group, axis=1) - in_group
-    group = np.empty(len(values), dtype=np.intp)
-    group[order] = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(values)]))
-    return (below + (in_group + 1) / 2)[:, group]
 
 
 RESAMPLED: dict[str, Callable[[Array, Array, Index, Array], Array]] = {
