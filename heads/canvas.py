@@ -62,12 +62,14 @@ def look(number: int) -> tuple[str, str]:
     return SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
 
 
-def legend(figure: Figure, panel: Axes, show: bool = True) -> None:
-    """One legend below the figure, of what is labelled in `panel`; every label once."""
+def legend(figure: Figure, panel: Axes, show: bool = True, enlarge: float = 1.0) -> None:
+    """One legend below the figure, of what is labelled in `panel`; every label once, markers enlarged."""
     handles, labels = panel.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if show and unique:
-        figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=min(4, len(unique)))
+        columns = min(4, len(unique))
+        names, drawn = unique.keys(), unique.values()
+        figure.legend(drawn, names, loc="outside lower center", ncols=columns, markerscale=enlarge)
 
 
 @rc_context(STYLE)

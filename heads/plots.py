@@ -27,9 +27,9 @@ MANY_POINTS = 1500
 def scatter(data: Sequence[Series], scale: Scale) -> Figure:
     """Predicted against rated, a panel an axis, a colour and marker a domain, bars of the raters' error."""
     figure, panels = panels_of(len(data), columns=min(3, len(data)), size=(3.5, 3.4))
+    many = many_points(data)
     domains = sorted({clip.domain for one in data for clip in one.clips})
     for panel, one in zip(panels, data, strict=True):
-        many = len(one.clips) > MANY_POINTS
         panel.axline((scale.low, scale.low), slope=1, color=INK, linewidth=0.8, linestyle=":")
         for number, domain in enumerate(domains):
             here = np.array([clip.domain == domain for clip in one.clips], dtype=bool)
@@ -48,8 +48,13 @@ def scatter(data: Sequence[Series], scale: Scale) -> Figure:
         panel.set(
             title=_title(one.axis), xlabel=f"rated ({_unit(scale)})", ylabel=f"predicted ({_unit(scale)})"
         )
-    legend(figure, panels[0], show=len(domains) > 1)
+    legend(figure, panels[0], show=len(domains) > 1, enlarge=2.5 if many_points(data) else 1.0)
     return figure
+
+
+def many_points(data: Sequence[Series]) -> bool:
+    """True where `scatter` draws a cloud without the raters' bars."""
+    return any(len(one.clips) > MANY_POINTS for one in data)
 
 
 @rc_context(STYLE)

@@ -94,8 +94,8 @@ def clips_section(experiment: Experiment, data: Sequence[Series], split: str) ->
     scale, last = experiment.table.scale, data[-1]
     scatter = Plot(
         plots.scatter(data, scale),
-        f"Predicted against rated on {split}, clip by clip. Bars: the standard error of each mean rating; "
-        "dotted: perfect agreement.",
+        f"Predicted against rated on {split}, clip by clip; dotted: perfect agreement."
+        f"{'' if plots.many_points(data) else ' Bars: the standard error of each mean rating.'}",
     )
     ranking = Plot(
         plots.ranking(last, scale),
@@ -196,10 +196,11 @@ def data_section(experiment: Experiment) -> Section:
         hours = round(sum(clip.duration_s for clip in clips) / 3600, 3)
         systems = len({clip.system for clip in clips if clip.system})
         body.append((split, len(clips), hours, systems, listed, raters))
+    rated = [tables.raters(experiment.table.of(split), split) for split in experiment.splits]
     scale = experiment.table.scale
     title = f"Clips of {experiment.table.id}, scores from {scale.low:g} to {scale.high:g}"
     columns = ("split", "clips", "hours", "systems", "domains", "raters a clip")
-    blocks: list[Table | Plot | str] = [Table(title, columns, tuple(body))]
+    blocks: list[Table | Plot | str] = [Table(title, columns, tuple(body)), *rated]
     rejects = experiment.work / "rejects.csv"
     if rejects.is_file():
         rows = list(csv.reader(io.StringIO(files.read_bytes(rejects).decode())))[1:]

@@ -241,7 +241,7 @@ def _checked_split(name: str) -> str:
 def _of_split(table: Mapping[str, Mapping[str, T]], split: str) -> Mapping[str, T]:
     name = _checked_split(split)
     if name not in table:
-        hint = "; train with folds to have them" if name == "oof" else ""
+        hint = "; `pipeline.py heads --folds 5` makes them" if name == "oof" else ""
         raise ValueError(f"there are no stored predictions on {name!r}{hint}")
     return table[name]
 

@@ -10,11 +10,11 @@ import pandas as pd
 from heads.baselines import DOMAIN_ORACLE, TRAIN_MEAN
 from heads.comparison import Comparison
 from heads.ensemble import FURTHER, TABLE4, Ensemble
-from heads.evaluation import EVERYWHERE, Row
+from heads.evaluation import EVERYWHERE, Row, parts
 from heads.experiment import Experiment
 from heads.metrics import LEVELS, METRICS
 from heads.selectors import encoder_cost
-from store.schema import AXES, COMPOSITE
+from store.schema import AXES, COMPOSITE, Clip
 
 Cell = str | int | float | None
 
@@ -134,6 +134,23 @@ def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table
         notes = (*why, *(FIGURE_NOTES if level == LEVELS[-1] else ()))
         result.append(Table(f"{split}, {level} level, {what}", columns, tuple(body), notes))
     return result
+
+
+def raters(clips: Sequence[Clip], split: str) -> Table:
+    """How far the raters agree, axis by axis: the noise of their mean and what it leaves to a predictor."""
+    body: list[tuple[Cell, ...]] = []
+    for part in parts(clips):
+        if (part.level, part.domain) == (LEVELS[0], EVERYWHERE) and part.ceiling.n:
+            c = part.ceiling
+            body.append((part.axis, c.n, c.mse, c.lcc, c.srcc, c.split_half))
+    columns = ("axis", "clips", "noise MSE", "highest LCC", "highest SRCC", "split-half SRCC")
+    notes = (
+        "Noise MSE: the variance that another panel of as many raters would have brought.",
+        "Split-half: one half of the raters against the other; highest: corrected to a faultless predictor.",
+    )
+    return Table(
+        f"Agreement of the raters, {split}", columns, tuple(body), notes if body else ("No single ratings.",)
+    )
 
 
 def domains(rows: Sequence[Row], run: str, split: str, metric: str = "srcc") -> Table | None:

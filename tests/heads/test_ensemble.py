@@ -86,5 +86,5 @@ def test_every_rule_is_compared_or_says_why_not(experiment):
     got = contenders(experiment)
     assert set(got) == {*TABLE4, *FURTHER}
     assert {rule.split(":")[0] for rule in got} == set(SELECTORS)
-    assert "train with folds" in got["greedy:oof"]
+    assert "--folds 5" in got["greedy:oof"]
     assert all(isinstance(got[rule], Ensemble) for rule in got if "oof" not in rule)

@@ -148,7 +148,7 @@ def test_no_rule_looks_at_the_test_split(name, split, rng):
         ("intersect:12", "takes two counts"),
         ("stack:dev:-1", "at least 0"),
         ("intersect:1,1", "chooses no run"),
-        ("greedy:oof", "train with folds"),
+        ("greedy:oof", "--folds 5"),
     ],
 )
 def test_a_bad_rule_is_explained(rule, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from heads.baselines import baselines
+from heads.ceiling import ceiling
 from heads.comparison import compare
 from heads.evaluation import evaluate, find, rows
 from heads.experiment import open_experiment
@@ -15,8 +16,10 @@ from heads.tables import (
     domains,
     encoders,
     figures,
+    raters,
     with_interval,
 )
+from store.schema import Clip
 from tests.heads.made_up import made_up_run, made_up_table, made_up_work
 
 
@@ -104,3 +107,12 @@ def test_differences_show_the_composite_and_say_what_has_no_interval(table):
     got = differences(compare(*pair, few, 20), "few systems")
     assert {row[1] for row in got.rows} == {"utterance"}
     assert "fewer than 5 systems: test system MSE" in got.notes[2]
+
+
+def test_raters_show_their_noise_and_their_agreement(table):
+    clips = table.of("test")
+    got = raters(clips, "test")
+    expected = ceiling([clip.ratings[0] for clip in clips])
+    assert got.rows[0] == ("CE", 96, expected.mse, expected.lcc, expected.srcc, expected.split_half)
+    assert [row[0] for row in got.rows] == ["CE", "CU", "PC", "PQ", "composite"]
+    assert raters([Clip("a", "a", scores=(1.0,) * 4)], "test").notes == ("No single ratings.",)
