@@ -1,6 +1,6 @@
 """M2D's forward pass for a CPU: the arithmetic of ViTModel, with packed and fused linear layers.
 
-1.2 times the stock speed at a difference of 1e-6 of the largest value; see tests/bench/encoders.py.
+Differs from it by about 1e-6 of the largest value; tests/bench/encoders.py times both.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """MuQ's forward pass rearranged for a CPU: Winograd convolutions, folded norms, packed layers.
 
-Differs from the package's own by about 4e-6 of the largest value; tests/bench/encoders.py times both.
+Differs from the package's own by about 1e-6 of the largest value; tests/bench/encoders.py times both.
 """
 
 from __future__ import annotations

@@ -6,9 +6,17 @@ import random
 
 import pytest
 import torch
+from transformers import WavLMConfig, WavLMModel
 
-from extract.encoders import ENCODERS, Encoder, load_encoder, summarise
+from extract.encoders import ENCODERS, Encoder, load_encoder, m2d, muq, summarise, wavlm
 from extract.encoders.layers import check_rule
+from extract.encoders.m2d_fast import FastM2D
+from extract.encoders.m2d_image import LogMelImage
+from extract.encoders.muq_fast import FastMuQ
+from extract.encoders.packed import Arithmetic
+from extract.encoders.wavlm_fast import FastWavLM
+from extract.encoders.weights import seeded
+from tests.extract.encoders.golden import waveform
 
 
 def tiny(name: str, **choices) -> Encoder:
@@ -137,3 +145,28 @@ def test_muq16k_is_muq_on_other_samples():
     padded = torch.cat([samples, torch.zeros(1, 80000)], dim=1)
     ours, theirs = wrong_rate.hidden_states(samples)[0], muq.hidden_states(padded)[0]
     assert difference([ours[:, :160]], [theirs[:, :160]]) <= 1e-5
+
+
+def full_width(name: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """Stock and ours with the published layer sizes, but two blocks only, and the same weights."""
+    if name == "wavlm":
+        with seeded(0):
+            model = WavLMModel(WavLMConfig(num_hidden_layers=2))
+        return wavlm.StockWavLM(model), FastWavLM(model, wavlm.FRAMES, Arithmetic())
+    if name == "muq":
+        model = muq.build(muq.FULL | {"encoder_depth": 2}, seed=0).eval()
+        return muq.StockMuQ(model), FastMuQ(model, 240000, Arithmetic())
+    with seeded(0):
+        model = m2d.build(m2d.FULL_WIDTH, 2)
+    image = LogMelImage(*m2d.NORM_STATS)
+    return m2d.StockM2D(image, model), FastM2D(image, model, Arithmetic())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wavlm", "muq", "m2d"])
+def test_agrees_with_the_stock_implementation_at_the_published_widths(name):
+    stock, ours = (network.eval() for network in full_width(name))
+    rate_hz = ENCODERS[name].SAMPLE_RATE_HZ
+    wave = waveform(10 * rate_hz, rate_hz)
+    with torch.inference_mode():
+        assert difference(ours(wave), stock(wave)) <= 1e-5

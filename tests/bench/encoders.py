@@ -1,0 +1,252 @@
+"""How fast the encoders run on this CPU beside the stock implementations, and how far they stray.
+
+    python -m tests.bench.encoders [--quick] [--audio DIR] [--bf16] [--overhead-crops N]
+
+Full-size networks with random weights (the arithmetic does not depend on them), batch norms moved
+away from their start, one 10 s crop at a time on two threads.  Stock, ours and a large matrix
+product are timed in turns; a number is the best of its turns, because other work on the machine
+only ever adds.  `cpu` is the ratio of processor time, steadier where the machine is shared.
+
+    floor     multiply-adds of the stock network (direct convolutions) over the matrix product's rate
+    worst     largest difference of any hidden state, stored frame or layer mean, over its largest value
+    overhead  wall time of the whole extraction (decode, resample, encode, write) over that of the
+              three encoders alone on waves in memory, less one
+
+Ends with one JSON line.  Audio: files below DIR (default: the rated audio of the shared data folder,
+else a synthetic wave).  --bf16 adds our bfloat16 networks against the stock ones in float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from extract.audio import AUDIO_RECIPE, AudioError, read_crop, survey_file, write_audio
+from extract.encoders import load_encoder, m2d, muq, summarise, wavlm
+from extract.encoders.encoder import LoadOptions
+from extract.encoders.m2d_fast import FastM2D
+from extract.encoders.muq_fast import FastMuQ
+from extract.encoders.packed import Arithmetic
+from extract.encoders.wavlm_fast import FastWavLM
+from extract.extraction import extract
+from store.clips import ClipTable, crops_of
+from store.schema import Clip
+from tests.conftest import SHARED
+from tests.extract.encoders.golden import waveform
+
+NAMES = ("wavlm", "muq", "m2d")
+MODULES: dict[str, Any] = {"wavlm": wavlm, "muq": muq, "m2d": m2d}
+GFLOP = {"wavlm": 148.0, "muq": 426.0, "m2d": 57.0}
+"""Of one crop in the stock networks, convolutions done directly; a multiply-add is two."""
+THREADS = 2
+PEAK_SIDE = 2048
+
+
+@dataclass
+class Clock:
+    """Wall and processor seconds of each turn."""
+
+    wall_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+
+    def time(self, work: Callable[[], Any]) -> Any:
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = work()
+        self.wall_s.append(time.perf_counter() - wall)
+        self.cpu_s.append(time.process_time() - cpu)
+        return result
+
+
+@dataclass(frozen=True)
+class Row:
+    """One encoder: seconds a crop, stock and ours; floor_s; worst relative difference."""
+
+    name: str
+    stock_s: float
+    ours_s: float
+    cpu_ratio: float
+    floor_s: float
+    worst: float
+    rms: float
+
+
+def real_crops(folder: Path | None, count: int) -> list[dict[int, np.ndarray]]:
+    """The first crop of up to `count` files, taken evenly from `folder`; else one synthetic wave."""
+    rates_hz = {module.SAMPLE_RATE_HZ for module in MODULES.values()}
+    files = sorted(p for p in folder.rglob("*") if p.suffix in {".wav", ".flac", ".ogg"}) if folder else []
+    crops = []
+    for path in files[:: max(1, len(files) // count)][:count]:
+        try:
+            info = survey_file(path)
+        except AudioError:
+            continue
+        crop = crops_of(Clip("", str(path), audio=info.audio, duration_s=info.duration_s))[0]
+        crops.append(read_crop(path, crop, rates_hz))
+    return crops or [{rate_hz: waveform(10 * rate_hz, rate_hz)[0].numpy() for rate_hz in rates_hz}]
+
+
+def shake(network: nn.Module) -> None:
+    """Batch norms as after training: folding them has to be more than a multiplication by one."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                for tensor in (module.running_var, module.weight):
+                    tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+                for tensor in (module.running_mean, module.bias):
+                    tensor.copy_(0.2 * torch.randn(tensor.shape, generator=generator))
+
+
+def ours_of(name: str, stock: Any, arithmetic: Arithmetic) -> nn.Module:
+    """Our forward pass with the very weights of a stock one."""
+    if name == "wavlm":
+        return FastWavLM(stock.model, wavlm.FRAMES, arithmetic).eval()
+    if name == "muq":
+        return FastMuQ(stock.model, 10 * muq.SAMPLE_RATE_HZ, arithmetic).eval()
+    return FastM2D(stock.image, stock.model, arithmetic).eval()
+
+
+def differences(ours: list[Tensor], theirs: list[Tensor]) -> tuple[float, float]:
+    """Largest and rms relative difference over states, mean-rule frames and layer means."""
+    valid = torch.tensor([ours[0].shape[1]])
+    pairs = [*zip(ours, theirs, strict=True)]
+    pairs += zip(summarise(ours, "mean", valid), summarise(theirs, "mean", valid), strict=True)
+    worst = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+    rms = max(float((a - b).square().mean().sqrt() / b.square().mean().sqrt()) for a, b in pairs)
+    return worst, rms
+
+
+@torch.inference_mode()
+def compare(name: str, crops: list[dict[int, np.ndarray]], turns: int, arithmetic: Arithmetic) -> Row:
+    module = MODULES[name]
+    stock = module.load(LoadOptions(random_seed=0, stock=True)).network.eval()
+    shake(stock)
+    ours = ours_of(name, stock, arithmetic)
+    waves = [torch.from_numpy(crop[module.SAMPLE_RATE_HZ])[None] for crop in crops]
+    square = torch.rand(PEAK_SIDE, PEAK_SIDE)
+    product = torch.empty_like(square)
+    peak_clock, stock_clock, ours_clock = Clock(), Clock(), Clock()
+    worst = rms = 0.0
+    ours(waves[0])
+    for turn in range(turns):
+        wave = waves[turn % len(waves)]
+        peak_clock.time(lambda: torch.mm(square, square, out=product))
+        theirs = stock_clock.time(lambda wave=wave: stock(wave))
+        mine = ours_clock.time(lambda wave=wave: ours(wave))
+        found = differences([state.float() for state in mine], theirs)
+        worst, rms = max(worst, found[0]), max(rms, found[1])
+    peak = 2 * PEAK_SIDE**3 / min(peak_clock.wall_s)
+    return Row(
+        name,
+        min(stock_clock.wall_s),
+        min(ours_clock.wall_s),
+        sum(stock_clock.cpu_s) / sum(ours_clock.cpu_s),
+        GFLOP[name] * 1e9 / peak,
+        worst,
+        rms,
+    )
+
+
+def overhead(count: int, turns: int) -> tuple[float, float]:
+    """What extraction adds to the three encoders, wall and processor time, as fractions of theirs."""
+    encoders = [load_encoder(name, audio_recipe=AUDIO_RECIPE, random_seed=0) for name in NAMES]
+    rates_hz = {encoder.spec.sample_rate_hz for encoder in encoders}
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        write_audio(
+            root / "a.flac", 0.1 * np.random.default_rng(0).standard_normal((441000 * count, 2)), 44100
+        )
+        info = survey_file(root / "a.flac")
+        clip = Clip("a", "a.flac", audio=info.audio, duration_s=info.duration_s)
+        waves = [read_crop(root / "a.flac", crop, rates_hz) for crop in crops_of(clip)]
+
+        def alone() -> None:
+            for wave in waves:
+                for encoder in encoders:
+                    encoder.hidden_states(torch.from_numpy(wave[encoder.spec.sample_rate_hz])[None])
+
+        alone()
+        alone_clock, whole_clock = Clock(), Clock()
+        for turn in range(turns):
+            alone_clock.time(alone)
+            features = root / f"features{turn}"
+            whole_clock.time(lambda to=features: extract(ClipTable((clip,)), root, encoders, to, quiet=True))
+    wall = min(whole_clock.wall_s) / min(alone_clock.wall_s) - 1
+    return wall, sum(whole_clock.cpu_s) / sum(alone_clock.cpu_s) - 1
+
+
+def print_table(title: str, rows: list[Row]) -> None:
+    print(f"\n{title}")
+    print(
+        f"{'encoder':8} {'stock s':>8} {'ours s':>8} {'ratio':>6} {'cpu':>6} {'floor s':>8} {'x floor':>8} "
+        "worst difference"
+    )
+    for row in rows:
+        print(
+            f"{row.name:8} {row.stock_s:8.3f} {row.ours_s:8.3f} {row.stock_s / row.ours_s:6.2f} "
+            f"{row.cpu_ratio:6.2f} {row.floor_s:8.3f} {row.ours_s / row.floor_s:8.2f} "
+            f"{row.worst:.1e} (rms {row.rms:.1e})",
+            flush=True,
+        )
+
+
+def total(rows: list[Row]) -> Row:
+    stock_s, ours_s = sum(row.stock_s for row in rows), sum(row.ours_s for row in rows)
+    cpu_ratio = sum(row.stock_s for row in rows) / sum(row.stock_s / row.cpu_ratio for row in rows)
+    floor_s = sum(row.floor_s for row in rows)
+    return Row(
+        "all", stock_s, ours_s, cpu_ratio, floor_s, max(r.worst for r in rows), max(r.rms for r in rows)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="two turns on one crop")
+    parser.add_argument("--audio", type=Path, help="folder of real audio files")
+    parser.add_argument("--bf16", action="store_true", help="our bfloat16 networks, too")
+    parser.add_argument("--overhead-crops", type=int, help="crops of the overhead's file (0: leave it out)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    turns = 2 if arguments.quick else 8
+    default = SHARED / "data" / "rated_audio"
+    crops = real_crops(
+        arguments.audio or (default if default.exists() else None), 1 if arguments.quick else 8
+    )
+    print(f"{len(crops)} crops, {turns} turns, {THREADS} threads, random weights")
+
+    rows = [compare(name, crops, turns, Arithmetic()) for name in NAMES]
+    together = total(rows)
+    print_table("float32", [*rows, together])
+    result = {
+        "worst_error": together.worst,
+        "speedup_vs_stock": round(together.stock_s / together.ours_s, 3),
+        "multiple_of_floor": round(together.ours_s / together.floor_s, 3),
+        "cpu_speedup_vs_stock": round(together.cpu_ratio, 3),
+    }
+    if arguments.bf16:
+        rounded = [compare(name, crops, turns, Arithmetic(torch.bfloat16)) for name in NAMES]
+        print_table("bfloat16 against stock float32", [*rounded, total(rounded)])
+        result["bf16_speedup_vs_stock"] = round(total(rounded).stock_s / total(rounded).ours_s, 3)
+        result["bf16_worst_rms"] = total(rounded).rms
+    count = (2 if arguments.quick else 6) if arguments.overhead_crops is None else arguments.overhead_crops
+    if count:
+        wall, cpu = overhead(count, turns=2 if arguments.quick else 4)
+        print(f"\noverhead of the whole extraction: wall {wall:.1%}, processor {cpu:.1%}")
+        result |= {"overhead": round(wall, 4), "overhead_cpu": round(cpu, 4)}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
