@@ -135,9 +135,12 @@ def summarise(
         return replace(blank, reason=f"the first trial is not complete: {first.reason if first else ''}")
     if first.run == best.run:
         return replace(blank, difference=0.0, reason="no trial is better than the first")
+    tuned, paper = predictions[best.run], predictions[first.run]
+    # Of a single rated axis no composite is reported: it is that axis.
+    axis = objective.axis if len(tuned.axes) > 1 else tuned.axes[0]
     found = next(
         row
-        for row in compare(predictions[best.run], predictions[first.run], clips, only=objective.axis)
+        for row in compare(tuned, paper, clips, only=axis)
         if (row.level, row.domain, row.metric) == ("utterance", "all", objective.metric)
     )
     return replace(

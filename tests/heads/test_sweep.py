@@ -1,4 +1,4 @@
-"""Grids and sweeps: only what is missing, the same whatever the jobs, and resumed after any crash."""
+"""Sweeps: first the paper's values, seeded, pruned, shared, and resumed after any crash."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from heads.config import HeadConfig, configure, grid
+from heads.config import HeadConfig, grid
 from heads.data import Features
 from heads.objective import Objective
-from heads.runs import load_config, run_folder
+from heads.runs import load_config
 from heads.space import paper_params
 from heads.study import Result, plans
-from heads.sweep import sweep, train_grid
+from heads.sweep import sweep
 from tests.conftest import ROOT
 from tests.heads.small import M2D, WAVLM, work_folder
 
@@ -24,41 +24,6 @@ from tests.heads.small import M2D, WAVLM, work_folder
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work_folder(tmp_path_factory.mktemp("sweep"), count=36, specs=(WAVLM, M2D))
-
-
-def test_a_grid_trains_what_is_missing_and_goes_on_after_a_failure(work: Path) -> None:
-    features = Features.open(work)
-    configs = grid("encoders", features.specs, features.table.id, epochs=1)
-    bad = configure(features.table.id, [WAVLM.id], "mlp", "mse", learning_rate=1e9)
-    seen: list[tuple[str, int, int]] = []
-    first = train_grid(configs[:2], work, jobs=1, progress=lambda *a: seen.append(a))
-    assert first.trained == tuple(config.id for config in configs[:2])
-    assert seen == [(configs[0].id, 1, 2), (configs[1].id, 2, 2)]
-    second = train_grid((bad, *configs), work, jobs=1)
-    assert (second.kept, second.trained) == (first.trained, (configs[2].id,))
-    assert "loss" in second.failed[bad.id]
-    assert train_grid(configs, work, jobs=1).trained == ()
-
-
-def test_the_result_does_not_depend_on_the_number_of_jobs(work: Path, tmp_path: Path) -> None:
-    other = work_folder(tmp_path, count=36, specs=(WAVLM, M2D))
-    features = Features.open(work)
-    configs = grid("paper", features.specs, features.table.id, losses=["con"], epochs=2, seed=4)
-    assert not train_grid(configs, work, jobs=1).failed
-    assert not train_grid(configs, other, jobs=2).failed
-    for config in configs:
-        for name in ("head.safetensors", "predictions-test.parquet"):
-            one, two = (run_folder(root, config) / name for root in (work, other))
-            if name == "head.safetensors":
-                assert _tensors(one) == _tensors(two)
-            else:
-                assert one.read_bytes() == two.read_bytes()
-
-
-def _tensors(path: Path) -> bytes:
-    """The tensors of a safetensors file without its header, which holds the seconds it took."""
-    data = path.read_bytes()
-    return data[8 + int.from_bytes(data[:8], "little") :]
 
 
 def cells(work: Path, **overrides: object) -> tuple[HeadConfig, ...]:
