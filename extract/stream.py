@@ -49,11 +49,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Sound:
-    """An open piece of audio: its rate, channels, and blocks [n, channels] float32 to its end."""
+    """An open piece of audio: its rate, channels, blocks [n, channels] float32 to its end, and the length
+    that it claims to have."""
 
     rate_hz: int
     channels: int
     blocks: Iterator[Samples]
+    claimed_s: float
 
 
 Listening = Callable[[], Sound]
@@ -103,7 +105,7 @@ def file_piece(path: Path, start_s: float | None = None, end_s: float | None = N
             claimed_s, found_s = file.frames / rate, position / rate
             raise AudioError(f"cut short: the header says {claimed_s:.2f} s, {found_s:.2f} s can be decoded")
 
-    return Sound(rate, file.channels, blocks())
+    return Sound(rate, file.channels, blocks(), (last - first) / rate)
 
 
 def wave_piece(wave: npt.ArrayLike, sample_rate_hz: int) -> Sound:
@@ -112,7 +114,7 @@ def wave_piece(wave: npt.ArrayLike, sample_rate_hz: int) -> Sound:
     check_shape(len(frames), sample_rate_hz, frames.shape[1])
     size = max(1, audio.WINDOW_SAMPLES // frames.shape[1])
     blocks = (frames[at : at + size] for at in range(0, len(frames), size))
-    return Sound(sample_rate_hz, frames.shape[1], blocks)
+    return Sound(sample_rate_hz, frames.shape[1], blocks, len(frames) / sample_rate_hz)
 
 
 @dataclass

@@ -28,6 +28,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from heads.golden import golden_scores
 from heads.intervals import Intervals
 from heads.model import Head
 from heads.reference import Reference
@@ -189,6 +190,16 @@ def load_bundle(
     ]
     require_same([encoder.spec for encoder in encoders], bundle.encoders)
     return Scorer(as_ensemble(bundle), Front(encoders, batch, workers))
+
+
+def golden_or_reason(folder: Path, **options: Any) -> tuple[dict[str, dict[str, float]], str]:
+    """The golden scores of a bundle, or none and why: an exporter may have features and no weights."""
+    from extract.encoders import WeightsMissing
+
+    try:
+        return golden_scores(load_bundle(folder, **options)), ""
+    except WeightsMissing as reason:
+        return {}, str(reason)
 
 
 def as_ensemble(bundle: Bundle) -> Ensemble:

@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heads.assessment import select_ensemble
-from heads.bundle import ABOUT, CARD, Bundle, BundleError, load_bundle, read_bundle, save_bundle
+from heads.bundle import ABOUT, CARD, Bundle, BundleError, golden_or_reason, read_bundle, save_bundle
 from heads.data import layer_rule
 from heads.ensemble import Ensemble, score
 from heads.experiment import Experiment, open_experiment
-from heads.golden import golden_scores
 from heads.intervals import Coverage, Intervals, calibrate, cross_check, measure
 from heads.model_card import model_card
 from heads.reference import Reference, make_reference
 from heads.runs import load_head, load_record, run_folder
 from store import files
+from store.console import say
 from store.crops import crops_of
 from store.features import FeatureStore
 from store.schema import AXES, Clip, EncoderSpec
@@ -73,7 +73,7 @@ def export_bundle(
     """Write the ensemble of `work`/ensemble.json as a bundle folder; returns what it holds.
 
     golden: also score the golden waveforms, for which the encoders are loaded (pretrained ones from `weights`
-    or the hub); without, installations cannot check themselves against this one.
+    or the hub; where they are not to be had it is said); without, installations cannot check themselves.
     resamples: of the bootstrap intervals of the accuracy; 0 leaves the accuracy out and test untouched.
     NotStoredError, ValueError where the work folder lacks something; what is there stays as it was.
     """
@@ -85,8 +85,10 @@ def export_bundle(
         files.remove(destination / ABOUT)  # a half-written mixture of two bundles must not be one
     save_bundle(bundle, destination, model_card(bundle))
     if golden:
-        scorer = load_bundle(destination, device=device, weights=weights)
-        bundle.about["golden"] = golden_scores(scorer)
+        scores, reason = golden_or_reason(destination, device=device, weights=weights)
+        if reason:
+            say(f"the bundle goes without golden scores: {reason}")
+        bundle.about["golden"] = scores
         save_bundle(bundle, destination, model_card(bundle))
     return bundle
 

@@ -1,4 +1,4 @@
-"""The commands of scoring: `predict`, `compare`, `sensitivity`, `serve`, `push`."""
+"""The commands of scoring: `predict`, `compare`, `sensitivity`, `serve` and `push`."""
 
 from __future__ import annotations
 
@@ -208,6 +208,24 @@ def sensitivity(
         add_to_bundle(folder, "sensitivity", card.to_json(), {"sensitivity.svg": plot(card)})
         say(f"kept in {folder}: model card and sensitivity.svg")
     raise typer.Exit(REJECTS if card.errors else OK)
+
+
+def serve(
+    bundle: BundleOption = "",
+    work: Work = Path("work"),
+    port: Annotated[int | None, typer.Option(help="Left out: the first free one from 7860.")] = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    batch: Batch = None,
+) -> None:
+    """A page on this machine: drop a file, see four scores with intervals and a timeline (needs gradio)."""
+    from heads.serve import serving
+
+    scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch)
+    with serving(scorer, port) as address:
+        say(f"listening at {address} until Ctrl-C")
+        while True:
+            time.sleep(3600)
 
 
 def push(
