@@ -8,9 +8,8 @@ the numbers are the same.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,28 +64,6 @@ def prepare(
     if reads == "statistics":
         return mean_and_deviation(torch.from_numpy(values), torch.from_numpy(valid))
     return average_down(torch.from_numpy(values), spec, torch.from_numpy(valid), rate_hz)
-
-
-def batch_of(
-    head: Head,
-    encoded: Mapping[str, tuple[NDArray[np.float16], NDArray[np.float32]]],
-    valid_s: Sequence[float],
-) -> Batch:
-    """A batch from features in memory: encoder name -> (frames [N, T, frame_dim], means [N, L, D])."""
-    features = []
-    for spec in head.specs:
-        frames, means = encoded[choose("encoder", spec.name, encoded)]
-        valid = np.array([spec.valid_frames(seconds) for seconds in valid_s], dtype=np.int64)
-        given = partial(_pair, np.asarray(frames, dtype=np.float16), valid)
-        layers = partial(np.asarray, means, dtype=np.float32)
-        features.append(prepare(head.reads, spec, head.config.frame_rate_hz, frames=given, means=layers))
-    return Batch(tuple(features), torch.tensor(valid_s, dtype=torch.float32))
-
-
-def _pair(
-    frames: NDArray[np.float16], valid: NDArray[np.int64]
-) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    return frames, valid
 
 
 class Bank:

@@ -47,11 +47,6 @@ def is_whole(folder: Path) -> bool:
     return (folder / RECORD).is_file()
 
 
-def finished_runs(work: Path) -> list[Path]:
-    """Folders of the whole runs of a work folder, by name."""
-    return sorted(path.parent for path in runs_folder(work).glob(f"*/{RECORD}"))
-
-
 def load_config(folder: Path) -> HeadConfig:
     """The config of a run; ValueError where it is not the one that the folder is named after."""
     config = HeadConfig.from_json(json.loads(files.read_bytes(folder / CONFIG)))

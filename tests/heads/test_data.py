@@ -12,7 +12,7 @@ import torch
 
 from heads.aggregators import AGGREGATORS
 from heads.config import configure
-from heads.data import Features, batch_of, layer_rule
+from heads.data import Features, layer_rule
 from heads.model import Head
 from store.clips import load_table, save_table
 from store.features import FeatureStore
@@ -67,21 +67,14 @@ def test_clips_and_crops_are_counted_in_the_order_of_ids(work: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("aggregator", AGGREGATORS)
-def test_memory_or_disk_or_arrays_give_the_same_batch(work: Path, aggregator: str) -> None:
+def test_memory_or_disk_give_the_same_batch(work: Path, aggregator: str) -> None:
     held, streamed = Features.open(work), Features.open(work, limit_bytes=0)
     head = head_of(held, aggregator)
     rows = np.array([5, 0, 9])
-    ids = [held.crops[row].id for row in rows]
-    arrays = {s.name: (held.stores[s.id].frames(ids)[0], held.stores[s.id].means(ids)) for s in SPECS}
-    batches = [
-        held.batch(head, rows),
-        streamed.batch(head, rows),
-        batch_of(head, arrays, held.valid_s[rows].tolist()),
-    ]
-    for other in batches[1:]:
-        assert torch.equal(batches[0].valid_s, other.valid_s)
-        for one, two in zip(batches[0].features, other.features, strict=True):
-            assert torch.equal(one, two)
+    first, second = held.batch(head, rows), streamed.batch(head, rows)
+    assert torch.equal(first.valid_s, second.valid_s)
+    for one, two in zip(first.features, second.features, strict=True):
+        assert torch.equal(one, two)
     assert held.statistics(head, rows)[0][0].equal(streamed.statistics(head, rows)[0][0])
 
 

@@ -10,7 +10,6 @@ import pytest
 from heads.config import configure
 from heads.data import Features
 from heads.runs import (
-    finished_runs,
     is_whole,
     load_config,
     load_head,
@@ -35,7 +34,7 @@ def test_a_run_is_kept_whole_and_read_back(work: Path) -> None:
     config = configure(features.table.id, [WAVLM.id, M2D.id], "mlp", "con", epochs=2)
     folder = train_run(config, features, work)
     assert load_config(folder) == config
-    assert finished_runs(work) == [folder]
+    assert folder == run_folder(work, config)
     head = load_head(folder)
     for split in ("dev", "pam", "test"):
         stored = Predictions.load(predictions_path(folder, split))
@@ -85,7 +84,7 @@ def test_a_config_for_other_data_is_refused(work: Path) -> None:
 
 
 def test_a_run_under_another_name_is_refused(work: Path, tmp_path: Path) -> None:
-    folder = finished_runs(work)[0]
+    folder = next((work / "runs").iterdir())
     moved = tmp_path / "renamed"
     folder.rename(moved)
     try:

@@ -40,9 +40,22 @@ def test_every_loss_learns_what_is_there_on_the_labels_scale(features: Features,
     truth, scores = features.truth[test], predict(head, features, test)
     ranks = [srcc(scores[:, a], truth[:, a]) for a in range(4)]
     assert min(r for r in ranks if r is not None) > 0.5
-    # con and dcq see no level: without the calibration this fails.
     assert np.abs(scores.mean(0) - truth.mean(0)).max() < 1.0
     assert (np.abs(scores.std(0) / truth.std(0) - 1) < 0.6).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_heads_whose_loss_leaves_the_level_free_are_calibrated_on_train(
+    features: Features, loss: str
+) -> None:
+    head = fit(config_of(features, loss=loss, epochs=5), features).head
+    assert bool((head.slope != 1).any()) == LOSSES[loss].calibrate
+    if LOSSES[loss].calibrate:
+        train = features.of("train")
+        scores, truth = predict(head, features, train), features.truth[train]
+        for axis in range(4):
+            line = np.polyfit(scores[:, axis], truth[:, axis], 1)
+            np.testing.assert_allclose(line, (1.0, 0.0), atol=1e-4)
 
 
 @pytest.mark.parametrize("aggregator", ["mlp", "blstm_t", "attention"])
