@@ -37,6 +37,7 @@ PUBLISHED = Published(
     folder="m2d",
     files=("*.pth", "m2d_*/*.pth"),
     hub=False,
+    wanted="the unpacked folder m2d_clap_vit_base-80x1001p16x16-240128_AS-FT_enconly with its .pth file",
     source="https://github.com/nttcslab/m2d/releases",
     # Heads of fine-tuning, of CLAP and of pre-training: none of them is part of the encoder.
     unused=("head", "module.head", "audio_proj.", "text_proj.", "logit_scale", "mask_token", "decoder_"),

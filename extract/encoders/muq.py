@@ -43,6 +43,7 @@ PUBLISHED = Published(
     folder="muq",
     files=("model.safetensors", "pytorch_model.bin"),
     hub=True,
+    wanted="model.safetensors and config.json",
     source="https://huggingface.co/OpenMuQ/MuQ-large-msd-iter",
     # Targets and head of pre-training, and parts the rotary conformer carries but never calls.
     unused=(

@@ -26,6 +26,7 @@ PUBLISHED = Published(
     folder="wavlm",
     files=("model.safetensors", "pytorch_model.bin", "WavLM-Base+.pt"),
     hub=True,
+    wanted="pytorch_model.bin, or WavLM-Base+.pt of the original release",
     source="https://huggingface.co/microsoft/wavlm-base-plus",
     # The mask of pre-training, and what only its loss used.
     unused=("masked_spec_embed", "label_embs_concat", "final_proj."),

@@ -26,7 +26,7 @@ class FastWavLM(nn.Module):
         self.waveform = (
             ConvStack(model.feature_extractor.conv_layers, arithmetic.dtype)
             if arithmetic.on_cpu
-            else StockConvStack(model.feature_extractor)
+            else StockConvStack(model.feature_extractor, arithmetic.dtype)
         )
         self.projection_norm = model.feature_projection.layer_norm
         self.projection = PackedLinear.of(model.feature_projection.projection, arithmetic=arithmetic)
@@ -143,12 +143,14 @@ class ConvStack(nn.Module):
 class StockConvStack(nn.Module):
     """The same features where the device's own convolutions are the fast ones."""
 
-    def __init__(self, stock: Any) -> None:
+    def __init__(self, stock: Any, dtype: torch.dtype) -> None:
         super().__init__()
         self.stock = stock
+        self.dtype = dtype
 
     def forward(self, waves: Tensor) -> Tensor:
-        return self.stock(waves).transpose(1, 2)
+        with torch.autocast(waves.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self.stock(waves).transpose(1, 2)
 
 
 def flat(kernel: Tensor) -> Tensor:

@@ -43,7 +43,8 @@ class Published:
     folder:  folder of this encoder below the user's weights folder.
     files:   file names in order of preference; patterns of pathlib.Path.glob.
     hub:     whether `name` is a hub id that can be downloaded.
-    source:  where a person finds the files.
+    wanted:  the same in words, for a person who has to put them there.
+    source:  where that person finds them.
     unused:  prefixes of keys that the features do not depend on: may be absent, may be surplus.
     """
 
@@ -51,6 +52,7 @@ class Published:
     folder: str
     files: tuple[str, ...]
     hub: bool
+    wanted: str
     source: str
     unused: tuple[str, ...] = ()
 
@@ -111,8 +113,8 @@ def find_local(published: Published, weights: Path) -> Path | None:
 def advice(published: Published) -> str:
     """Which file to put where."""
     return (
-        f"Put {' or '.join(published.files)} (from {published.source}) into DIR/{published.folder}/ "
-        "and give that DIR as the weights folder, or ask for random weights, which need no file."
+        f"Put {published.wanted} (from {published.source}) into DIR/{published.folder}/ and give that DIR "
+        "as the weights folder, or ask for random weights, which need no file."
     )
 
 

@@ -16,6 +16,7 @@ TOY = Published(
     folder="toy",
     files=("model.safetensors", "pytorch_model.bin", "toy_*/*.pth"),
     hub=True,
+    wanted="model.safetensors",
     source="https://example.org/toy",
     unused=("head.",),
 )
