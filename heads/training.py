@@ -105,8 +105,18 @@ def fit(
         head.load_state_dict(best_state)
         if head.loss.calibrate:
             _calibrate(head, features, clips)
-    notes = [] if len(dev) else ["no dev split with ratings: every epoch was run and the last one kept"]
-    return Fit(head.eval(), tuple(curve), best, time.perf_counter() - started, tuple(notes))
+    notes = _notes(head, features, clips, dev)
+    return Fit(head.eval(), tuple(curve), best, time.perf_counter() - started, notes)
+
+
+def _notes(head: Head, features: Features, clips: Rows, dev: Rows) -> tuple[str, ...]:
+    """What a reader of the run's record must know about its data."""
+    single = any(any(features.clips[n].ratings) for n in clips)
+    said = {
+        "no dev split with ratings: every epoch was run and the last one kept": not len(dev),
+        "no single ratings: mean scores stood for them": head.loss.distribution and not single,
+    }
+    return tuple(note for note, holds in said.items() if holds)
 
 
 def fresh_head(config: HeadConfig, features: Features, clips: Rows) -> Head:

@@ -281,10 +281,11 @@ def encoder_seconds(measured: bool) -> dict[str, float]:
     for name in STOCK_S_PER_CROP:
         encoder = load_encoder(name, random_seed=0, size="full", audio_recipe="bench")
         wave = torch.randn(1, 10 * encoder.spec.sample_rate_hz) * 0.1
-        encoder.hidden_states(wave)
-        started = time.perf_counter()
-        encoder.hidden_states(wave)
-        seconds[name] = time.perf_counter() - started
+        seconds[name] = float("inf")
+        for _ in range(3):
+            started = time.perf_counter()
+            encoder.hidden_states(wave)
+            seconds[name] = min(seconds[name], time.perf_counter() - started)
     return seconds
 
 

@@ -157,6 +157,13 @@ def test_without_a_dev_split_every_epoch_runs_and_it_says_so(tmp_path: Path) -> 
     assert fitted.notes == ("no dev split with ratings: every epoch was run and the last one kept",)
 
 
+def test_without_single_ratings_the_listener_loss_says_so(features: Features, tmp_path: Path) -> None:
+    assert fit(config_of(features, loss="listeners", epochs=1), features).notes == ()
+    bare = Features.open(work_folder(tmp_path, count=24))
+    notes = fit(config_of(bare, loss="listeners", epochs=1), bare).notes
+    assert notes == ("no single ratings: mean scores stood for them",)
+
+
 def test_a_run_that_explodes_fails_with_its_reason(features: Features) -> None:
     with pytest.raises(DivergedError, match=r"loss is .* after epoch .*; try a lower learning rate"):
         fit(config_of(features, loss="mse", learning_rate=1e6), features)
