@@ -25,7 +25,7 @@ from heads.ensemble import (
 )
 from heads.evaluation import EVERYWHERE, RESAMPLES, Row, evaluate
 from heads.experiment import Experiment, open_experiment
-from heads.tables import Table
+from heads.table import Table, axis_of_record
 from store import files
 from store.predictions import Predictions
 
@@ -141,7 +141,7 @@ def compare_ensembles(
     comparisons: dict[str, Comparison] = {}
     if "test" in experiment.splits:
         clips, other = experiment.table.of("test"), chosen[against].predict(experiment, "test")
-        axis = tables.axis_of_record(everything)
+        axis = axis_of_record(everything)
         for rule, ensemble in chosen.items():
             if ensemble.id != chosen[against].id:
                 pairs = compare(ensemble.predict(experiment, "test"), other, clips, resamples, only=axis)

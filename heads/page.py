@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from matplotlib.figure import Figure
-
-from heads.canvas import GRID, INK, SERIES, to_svg
-from heads.tables import Cell, Table
+from heads.palette import GRID, INK, SERIES
+from heads.plots import Figure, to_svg
+from heads.table import Cell, Table
 
 DARK_SERIES = ("#4ea8e8", "#f08a4b", "#2fc398", "#e3a3c7", "#f2b632", "#8fd0f5", "#a6adb5")
 """SERIES again, light enough for a dark page."""
+
+MANY_COLUMNS = 12
+"""Tables with more are set closer, to fit on the page."""
 
 ENLARGED = 1.06
 """Figures are shown at one scale, so that their letters have one size beside the text."""
@@ -84,9 +86,11 @@ def table_html(table: Table) -> str:
         # Lines that go on with the row above (an empty first cell) belong to it.
         rows.append(f"<tr{' class=sub' if row and row[0] == '' else ''}>{cells}</tr>")
     notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
+    wide = ' class="wide"' if len(table.columns) > MANY_COLUMNS else ""
     return (
-        f'<div class="table"><table><caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>" + (f'<ul class="notes">{notes}</ul>' if notes else "")
+        f'<div class="table"><table{wide}><caption>{escape(table.title)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        + (f'<ul class="notes">{notes}</ul>' if notes else "")
     )
 
 
@@ -179,6 +183,7 @@ nav a{color:var(--mark);text-decoration:none}nav a:hover,nav a:focus{text-decora
 section{padding-top:30px;scroll-margin-top:44px}h2{font-size:1.3rem;margin:0 0 4px}
 .opening{margin:0 0 14px;color:var(--faint);max-width:72ch}
 .table{overflow-x:auto;margin:18px 0 6px}table{border-collapse:collapse;width:100%;font-size:.88rem}
+table.wide{font-size:.76rem}.wide th,.wide td{padding:4px 5px}.wide th{white-space:normal}
 caption{text-align:left;font-weight:600;padding:0 0 6px}
 th,td{padding:5px 10px;text-align:left;vertical-align:top}
 th{border-bottom:1.5px solid var(--ink);font-weight:600;white-space:nowrap}
@@ -198,7 +203,8 @@ PRINT_RULES = """
 body{font-size:10.5pt}nav{display:none}header,main{max-width:none;padding:0}
 section{padding-top:14px}h2{break-after:avoid}.opening{break-after:avoid}
 figure,tr,.tile,.caveat,.together,.notes{break-inside:avoid}caption{break-after:avoid}.table{overflow:visible}thead{display:table-header-group}
-table{font-size:7.6pt}th,td{padding:2.5px 5px}figure{max-width:100%!important}
+table{font-size:7.6pt}th,td{padding:2.5px 5px}table.wide{font-size:6.2pt}.wide th,.wide td{padding:2px 3px}
+figure{max-width:100%!important}
 a{color:inherit}.tile{background:none}
 @page{size:A4;margin:14mm}
 """

@@ -10,7 +10,7 @@ import pandas as pd
 
 from heads.ceiling import composite_ratings
 from heads.metrics import composite
-from heads.tables import Table
+from heads.table import Table
 from store.clips import score_array
 from store.predictions import Predictions
 from store.schema import AXES, COMPOSITE, Clip

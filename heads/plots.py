@@ -5,18 +5,21 @@ Functions take rows, clips or records and return a figure; they compute no metri
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from heads.canvas import INK, SERIES, STYLE, legend, look, panels_of
 from heads.evaluation import EVERYWHERE, Row
 from heads.metrics import LOWER_IS_BETTER, system_means
 from heads.pairs import Series, standard_error
+from heads.palette import INK, MARKERS, SERIES, STYLE
 from store.schema import AXIS_TITLES, Scale
 
 MANY_POINTS = 1500
@@ -244,3 +247,40 @@ def _title(axis: str) -> str:
 
 def _unit(scale: Scale) -> str:
     return f"points, {scale.low:g}-{scale.high:g}"
+
+
+def panels_of(
+    count: int, columns: int, size: tuple[float, float], sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels of `size` inches in rows of `columns`."""
+    lines = -(-count // columns)
+    # Room between a panel's label and the title of the one below.
+    layout = ConstrainedLayoutEngine(h_pad=0.09 if lines > 1 else 0.04, hspace=0.05)
+    figure = Figure(figsize=(size[0] * min(columns, count), size[1] * lines), layout=layout)
+    grid = figure.subplots(lines, min(columns, count), squeeze=False, sharey=sharey).ravel()
+    for spare in grid[count:]:
+        figure.delaxes(spare)
+    return figure, list(grid[:count])
+
+
+def look(number: int) -> tuple[str, str]:
+    """Colour and marker of the series with this number."""
+    return SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
+
+
+def legend(figure: Figure, panel: Axes, show: bool = True, enlarge: float = 1.0) -> None:
+    """One legend below the figure, of what is labelled in `panel`; every label once, markers enlarged."""
+    handles, labels = panel.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    if show and unique:
+        columns = min(4, len(unique))
+        names, drawn = unique.keys(), unique.values()
+        figure.legend(drawn, names, loc="outside lower center", ncols=columns, markerscale=enlarge)
+
+
+@rc_context(STYLE)
+def to_svg(figure: Figure) -> str:
+    """The figure as an SVG text: letters stay letters, equal figures give equal texts."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", dpi=150, transparent=True, metadata={"Date": None, "Creator": None})
+    return text.getvalue()

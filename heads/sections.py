@@ -19,7 +19,7 @@ from heads.experiment import Experiment
 from heads.metrics import LOWER_IS_BETTER
 from heads.page import Plot, Section, Tile
 from heads.pairs import Series, worst
-from heads.tables import Cell, Table
+from heads.table import Cell, Table, axis_of_record, index_rows
 from store import files
 from store.schema import SPLITS
 
@@ -35,7 +35,7 @@ CLOSER = (("system", "srcc"), ("utterance", "srcc"), ("utterance", "lcc"), ("utt
 
 def tiles(rows: Sequence[Row], run: str, split: str) -> list[Tile]:
     """The composite in four numbers, each beside what is possible and what is trivial."""
-    found, axis = tables.index_rows(rows), tables.axis_of_record(rows)
+    found, axis = index_rows(rows), axis_of_record(rows)
     tiles = []
     for level, metric in CLOSER:
         row = found[(run, split, level, EVERYWHERE, axis, metric)]
@@ -114,7 +114,7 @@ def clips_section(experiment: Experiment, data: Sequence[Series], split: str) ->
 
 def ensemble_section(compared: Assessment) -> Section:
     """The paper's Table IV for these runs, with our own rules."""
-    axis = tables.axis_of_record(compared.rows)
+    axis = axis_of_record(compared.rows)
     by_run: dict[str, dict[str, Row]] = {}
     for row in compared.rows:
         level = tables.TABLE3_LEVELS[row.split]

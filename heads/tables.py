@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import pandas as pd
 
 from heads.baselines import DOMAIN_ORACLE, TRAIN_MEAN
 from heads.comparison import Comparison
@@ -14,9 +11,17 @@ from heads.evaluation import EVERYWHERE, Row, parts
 from heads.experiment import Experiment
 from heads.metrics import LEVELS, METRICS
 from heads.selectors import encoder_cost
+from heads.table import (
+    Cell,
+    Table,
+    axis_note,
+    axis_of_record,
+    index_rows,
+    rounded,
+    value_of,
+    with_interval,
+)
 from store.schema import AXES, COMPOSITE, Clip
-
-Cell = str | int | float | None
 
 TABLE3_LEVELS = {"dev": "utterance", "pam": "utterance", "test": "system"}
 """The level at which the paper prints each split (Table III)."""
@@ -26,42 +31,6 @@ FIGURE_NOTES = (
     "Human ceiling: what the raters' own noise leaves to the best predictor (for MSE the least error).",
     "Baseline: for MSE always answering the train mean; else knowing each clip's domain and no more.",
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """A titled table; None is "not defined".  `notes` belong under it, one sentence each."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...] = ()
-
-    def frame(self) -> pd.DataFrame:
-        """As a pandas frame, for notebooks."""
-        return pd.DataFrame(list(self.rows), columns=list(self.columns))
-
-
-Index = Mapping[tuple[str, str, str, str, str, str], Row]
-
-
-def index_rows(rows: Sequence[Row]) -> Index:
-    """Rows by (run, split, level, domain, axis, metric)."""
-    return {(r.run, r.split, r.level, r.domain, r.axis, r.metric): r for r in rows}
-
-
-def with_interval(row: Row | None, digits: int = 3) -> str | None:
-    """ "0.873 [0.812, 0.921]", the value alone where there is no interval, None where it is undefined."""
-    if row is None or row.value is None:
-        return None
-    value = f"{row.value:.{digits}f}"
-    return value if row.low is None else f"{value} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
-
-
-def axis_of_record(rows: Sequence[Row]) -> str:
-    """The composite, or the only axis where one axis alone is rated."""
-    axes = {row.axis for row in rows}
-    return COMPOSITE if COMPOSITE in axes else next((axis for axis in AXES if axis in axes), COMPOSITE)
 
 
 def configurations(experiment: Experiment, rows: Sequence[Row], title: str = "Configurations") -> Table:
@@ -74,19 +43,25 @@ def configurations(experiment: Experiment, rows: Sequence[Row], title: str = "Co
         "loss",
         *(f"{split} {m.upper()}" for split in splits for m in METRICS),
     ]
+    # Tuned runs and seeds share their first cells; then only the id tells them apart.
+    cells = [(run.encoders, run.config.aggregator, run.config.loss) for run in experiment.runs]
+    named = len(set(cells)) < len(cells)
+    columns += ["run"] * named
     body: list[tuple[Cell, ...]] = []
     for run in experiment.runs:
         figures = [
-            _value(found.get((run.id, split, TABLE3_LEVELS[split], EVERYWHERE, axis, metric)))
+            value_of(found.get((run.id, split, TABLE3_LEVELS[split], EVERYWHERE, axis, metric)))
             for split in splits
             for metric in METRICS
         ]
         if any(figure is not None for figure in figures):
-            body.append(("+".join(run.encoders), run.config.aggregator, run.config.loss, *figures))
+            body.append(
+                ("+".join(run.encoders), run.config.aggregator, run.config.loss, *figures, *[run.id] * named)
+            )
     levels = ", ".join(
         f"{split} over {'clips' if TABLE3_LEVELS[split] == 'utterance' else 'systems'}" for split in splits
     )
-    return Table(title, tuple(columns), tuple(body), (f"{_axis_note(axis)}; {levels}.",))
+    return Table(title, tuple(columns), tuple(body), (f"{axis_note(axis)}; {levels}.",))
 
 
 def encoders(experiment: Experiment, rows: Sequence[Row], aggregator: str = "mlp", loss: str = "ut") -> Table:
@@ -96,7 +71,7 @@ def encoders(experiment: Experiment, rows: Sequence[Row], aggregator: str = "mlp
     for run in experiment.runs:
         if (run.config.aggregator, run.config.loss) == (aggregator, loss):
             where = [(run.id, split, TABLE3_LEVELS[split], EVERYWHERE, axis) for split in splits]
-            shown = [_value(found.get((*place, metric))) for place in where for metric in ("mse", "srcc")]
+            shown = [value_of(found.get((*place, metric))) for place in where for metric in ("mse", "srcc")]
             body.append(("+".join(run.encoders), round(encoder_cost(run.encoders)), *shown))
     columns = (
         "encoders",
@@ -104,7 +79,7 @@ def encoders(experiment: Experiment, rows: Sequence[Row], aggregator: str = "mlp
         *(f"{split} {metric}" for split in splits for metric in ("MSE", "SRCC")),
     )
     notes = (
-        f"{_axis_note(axis)}; aggregator {aggregator}, loss {loss}. Train all seven sets with "
+        f"{axis_note(axis)}; aggregator {aggregator}, loss {loss}. Train all seven sets with "
         "`python pipeline.py heads --grid encoders`.",
     )
     return Table("Sets of encoders", columns, tuple(sorted(body, key=lambda line: (line[1], line[0]))), notes)
@@ -122,8 +97,8 @@ def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table
             of_axis = {metric: found[(run, split, level, EVERYWHERE, axis, metric)] for metric in METRICS}
             beside = [found.get((_baseline(m), split, level, EVERYWHERE, axis, m)) for m in METRICS]
             body.append((axis, title, *(with_interval(row) for row in of_axis.values())))
-            body.append(("", "human ceiling", *(_rounded(row.ceiling) for row in of_axis.values())))
-            body.append(("", "baseline", *(_rounded(_value(row)) for row in beside)))
+            body.append(("", "human ceiling", *(rounded(row.ceiling) for row in of_axis.values())))
+            body.append(("", "baseline", *(rounded(value_of(row)) for row in beside)))
             for metric, row in of_axis.items():
                 if row.reason:
                     reasons.setdefault(row.reason, []).append((axis, metric))
@@ -188,23 +163,23 @@ def ensembles(
             body.append((name, rule, *[None] * (len(columns) - 2)))
             continue
         of = {s: index.get((ensemble.id, s, TABLE3_LEVELS[s], EVERYWHERE, axis, "srcc")) for s in splits}
-        error = _value(index.get((ensemble.id, "test", "system", EVERYWHERE, axis, "mse")))
+        error = value_of(index.get((ensemble.id, "test", "system", EVERYWHERE, axis, "mse")))
         gflop = round(encoder_cost([e for member in ensemble.members for e in encoders[member]]))
-        srccs = [with_interval(row) if s == "test" else _value(row) for s, row in of.items()]
+        srccs = [with_interval(row) if s == "test" else value_of(row) for s, row in of.items()]
         paired = comparisons.get(rule)
         pair = (paired.difference, paired.p) if paired else (None, None)
         body.append((name, rule, len(ensemble.members), gflop, *srccs, error, *pair))
     notes = [
-        f"{_axis_note(axis)}; dev and PAM over clips, test over systems.",
+        f"{axis_note(axis)}; dev and PAM over clips, test over systems.",
         "GFLOP: the full-size encoders that are needed, each run once on 10 s.",
     ]
     detectable = [c.detectable for c in comparisons.values() if c.detectable]
     if comparisons:
         notes.append(f"Difference: test SRCC less that of {against}, paired over the same resampled systems.")
     if detectable:
-        notes.append(
-            f"This test set shows differences from about {max(detectable):.3f} on, four times in five."
-        )
+        least, most = min(detectable), max(detectable)
+        reach = f"{least:.3f}" if least == most else f"{least:.3f} to {most:.3f}, depending on the pair"
+        notes.append(f"The smallest true difference that this test set shows four times in five: {reach}.")
     notes += [f"{rule}: {reason}." for rule, reason in found.items() if isinstance(reason, str)]
     return Table("Ensembles", columns, tuple(body), tuple(notes))
 
@@ -225,7 +200,7 @@ def differences(comparisons: Sequence[Comparison], title: str) -> Table:
         body.append((*where, c.difference, f"[{c.low:.3f}, {c.high:.3f}]", c.p, c.detectable))
     columns = ("split", "level", "metric", "difference", "95 %", "p", "detectable")
     notes = (
-        f"{_axis_note(axis)}.",
+        f"{axis_note(axis)}.",
         "Detectable: the smallest true difference that a set like this shows four times in five.",
         *(f"{reason}: {', '.join(where)}." for reason, where in silent.items()),
     )
@@ -242,15 +217,3 @@ def _where(places: Sequence[tuple[str, str]], axes: Sequence[str]) -> str:
 
 def _baseline(metric: str) -> str:
     return TRAIN_MEAN if metric == "mse" else DOMAIN_ORACLE
-
-
-def _rounded(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3f}"
-
-
-def _axis_note(axis: str) -> str:
-    return "Composite of the rated axes" if axis == COMPOSITE else f"{axis}, the only rated axis"
-
-
-def _value(row: Row | None) -> float | None:
-    return None if row is None else row.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from heads import canvas, plots
+from heads import plots
 from heads.evaluation import rows
 from heads.pairs import misses, series, worst
 from store.predictions import Predictions
@@ -45,8 +45,8 @@ def test_every_panel_has_labelled_axes_and_equal_figures_give_equal_texts(data, 
     for name, figure in once.items():
         for panel in figure.axes:
             assert panel.get_xlabel() or panel.get_ylabel(), name
-        text = canvas.to_svg(figure)
-        assert text == canvas.to_svg(again[name]), name
+        text = plots.to_svg(figure)
+        assert text == plots.to_svg(again[name]), name
         assert "<text" in text
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from heads.page import Section, render, table_html
 from heads.report import write_report
-from heads.tables import Table
+from heads.table import Table
 from store.clips import ClipTable
 from tests.heads.made_up import CAVEAT, made_up_table, made_up_work
 

@@ -9,15 +9,14 @@ from heads.ceiling import ceiling
 from heads.comparison import compare
 from heads.evaluation import evaluate, find, rows
 from heads.experiment import open_experiment
+from heads.table import axis_of_record, with_interval
 from heads.tables import (
-    axis_of_record,
     configurations,
     differences,
     domains,
     encoders,
     figures,
     raters,
-    with_interval,
 )
 from store.schema import Clip
 from tests.heads.made_up import made_up_run, made_up_table, made_up_work
