@@ -27,11 +27,10 @@ from heads.data import Features
 from heads.journal import JournalLock, is_alive, this_worker
 from heads.objective import Objective
 from heads.parallel import GridResult, Share, features_of, in_processes, train_grid, watched
-from heads.runs import predictions_path, runs_folder
 from heads.space import paper_params, suggest, suggest_cell
-from heads.study import Plan, Result, TrialRow, best_of, plans, summarise
+from heads.study import Plan, Result, TrialRow, plans, summarise
 from heads.training import DivergedError, rated
-from heads.trials import train_trial
+from heads.trials import stored_predictions, train_trial
 from store import files
 from store.predictions import Predictions
 
@@ -246,14 +245,5 @@ def _result(plan: Plan, study: optuna.Study, features: Features, work: Path) -> 
         if _is_settled(trial)
     ]
     rows.sort(key=lambda row: row.number)
-    best = best_of(rows, plan.objective)
-    wanted = (
-        {row.run for row in (rows[0], best) if row is not None and row.state == "complete"} if rows else set()
-    )
-    predictions = {
-        run: Predictions.load(predictions_path(runs_folder(work) / run, plan.objective.split))
-        for run in wanted
-    }
-    clips = features.clips
-    numbers = rated(features, features.of(plan.objective.clip_split))
-    return summarise(plan, rows, predictions, [clips[n] for n in numbers])
+    clips = [features.clips[n] for n in rated(features, features.of(plan.objective.clip_split))]
+    return summarise(plan, rows, stored_predictions(plan, rows, work), clips)

@@ -22,8 +22,8 @@ from torch import Tensor
 from heads.calibration import affine
 from heads.config import HeadConfig
 from heads.data import Features, Rows
-from heads.losses import soft_levels
-from heads.model import Head, level_values
+from heads.model import Head
+from heads.targets import Targets
 from store.schema import AXES
 
 EXPLODED = 1e4
@@ -134,26 +134,6 @@ def fresh_head(config: HeadConfig, features: Features, clips: Rows) -> Head:
     statistics = features.statistics(head, features.rows(clips))
     head.set_statistics(statistics, torch.from_numpy(mean), torch.from_numpy(std))
     return head
-
-
-class Targets:
-    """What the loss compares with, NaN where not rated: z-scored scores [N, A], or level probabilities."""
-
-    def __init__(self, head: Head, features: Features) -> None:
-        columns = [AXES.index(axis) for axis in head.axes]
-        truth = torch.from_numpy(features.truth[:, columns])
-        self.rated = torch.isfinite(truth).any(1).numpy()
-        if head.loss.distribution:
-            ratings = [[clip.ratings[column] for column in columns] for clip in features.clips]
-            self.values = soft_levels(truth, ratings, level_values(head.scale))
-        else:
-            self.values = ((truth - head.target_mean) / head.target_std).float()
-
-    def any_rated(self, clips: Rows) -> NDArray[np.bool_]:
-        return self.rated[clips]
-
-    def __getitem__(self, clips: Rows) -> Tensor:
-        return self.values[torch.from_numpy(clips)]
 
 
 def train_epoch(

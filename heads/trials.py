@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from heads.config import HeadConfig
 from heads.data import Features
 from heads.model import Head
 from heads.out_of_fold import OOF, keep_out_of_fold, out_of_fold
-from heads.runs import is_whole, keep, predictions_path, run_folder, to_predictions
-from heads.study import Plan
+from heads.runs import is_whole, keep, predictions_path, run_folder, runs_folder, to_predictions
+from heads.study import Plan, TrialRow, best_of
 from heads.training import Epoch, fit
 from store.predictions import Predictions
 
@@ -25,6 +25,15 @@ def train_trial(
     if plan.objective.split == OOF:
         return _train_folds(plan, config, features, work, report)
     return _train_once(plan, config, features, work, report)
+
+
+def stored_predictions(plan: Plan, rows: Sequence[TrialRow], work: Path) -> dict[str, Predictions]:
+    """What the first and the best trial predict where the objective looks, by run id."""
+    wanted = [
+        row.run for row in (*rows[:1], best_of(rows, plan.objective)) if row and row.state == "complete"
+    ]
+    split = plan.objective.split
+    return {run: Predictions.load(predictions_path(runs_folder(work) / run, split)) for run in wanted}
 
 
 def _train_once(
