@@ -15,7 +15,7 @@ import numpy as np
 
 from extract import audio
 from extract.measure import Samples
-from extract.stream import Sound, file_piece, wave_piece
+from extract.pieces import Sound, file_piece, wave_piece
 
 Audio = tuple[Samples, int]
 Change = Callable[[Samples, int], Audio]

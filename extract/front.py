@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from extract import changes, stream
+from extract import changes, pieces, stream
 from extract.audio import AUDIO_RECIPE
 from extract.encoders import Encoder, load_encoder
 from extract.extraction import choose_device
 from extract.lanes import encode
-from extract.stream import Event, Listening, Window
+from extract.pieces import Listening
+from extract.stream import Event, Window
 from store.schema import EncoderSpec
 
 CPU_BATCH, CUDA_BATCH = 1, 32
@@ -37,8 +38,8 @@ class Front:
         self.batch = batch or (CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH)
         self.workers = workers
 
-    file_piece = staticmethod(stream.file_piece)
-    wave_piece = staticmethod(stream.wave_piece)
+    file_piece = staticmethod(pieces.file_piece)
+    wave_piece = staticmethod(pieces.wave_piece)
     changed_piece = staticmethod(changes.changed_piece)
     changes = tuple(changes.CHANGES)
 
@@ -46,10 +47,10 @@ class Front:
     def specs(self) -> tuple[EncoderSpec, ...]:
         return tuple(encoder.spec for encoder in self.encoders)
 
-    def listen(self, pieces: Sequence[Listening], hop_s: float | None = None) -> Iterator[tuple[int, Event]]:
+    def listen(self, openers: Sequence[Listening], hop_s: float | None = None) -> Iterator[tuple[int, Event]]:
         """See `stream.listen`; every window at the rates of all encoders, cut once."""
         rates_hz = sorted({spec.sample_rate_hz for spec in self.specs})
-        return stream.listen(pieces, rates_hz, hop_s, self.workers)
+        return stream.listen(openers, rates_hz, hop_s, self.workers)
 
     def encode(self, windows: Sequence[Window]) -> Encoded:
         """The windows through every encoder; where memory does not suffice the batch is halved, for good."""

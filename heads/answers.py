@@ -38,6 +38,18 @@ FLAGS = {
 }
 """Flag -> the rule behind it."""
 
+
+def flags(info: Any, out_of_domain: bool) -> list[str]:
+    """Names of `FLAGS` that hold for a piece of audio (an AudioInfo)."""
+    found = {
+        "clipped": info.clipped > CLIPPED_SHARE,
+        "silent": info.rms < SILENT_RMS,
+        "short": info.duration_s < SHORT_S,
+        "out_of_domain": out_of_domain,
+    }
+    return [name for name, holds in found.items() if holds]
+
+
 FORMATS = ("jsonl", "csv")
 
 

@@ -226,30 +226,6 @@ def require_same(at_hand: Sequence[EncoderSpec], trained_on: Sequence[EncoderSpe
             )
 
 
-def from_pretrained(repo: str, *, revision: str | None = None, **options: Any) -> Scorer:
-    """`load_bundle` of a bundle on the Hugging Face hub, or of its cached copy where there is no network."""
-    from huggingface_hub import snapshot_download
-
-    patterns = [ABOUT, CARD, REFERENCE, "heads/*.safetensors"]
-    return load_bundle(snapshot_download(repo, revision=revision, allow_patterns=patterns), **options)
-
-
-def push_to_hub(folder: Path, repo: str, *, private: bool = True, message: str = "") -> str:
-    """Upload a bundle's folder as a model repository and return its address; it is read and checked first."""
-    from huggingface_hub import HfApi
-
-    bundle = read_bundle(folder)
-    api = HfApi()
-    api.create_repo(repo, private=private, exist_ok=True)
-    done = api.upload_folder(
-        repo_id=repo,
-        folder_path=str(folder),
-        allow_patterns=[ABOUT, CARD, REFERENCE, "heads/*.safetensors", "*.svg"],
-        commit_message=message or f"Upload {bundle.id}",
-    )
-    return str(done)
-
-
 def _check_members(heads: Mapping[str, Head], weights: Sequence[float], about: Mapping[str, Any]) -> None:
     if not 1 <= len(heads) <= MAX_MEMBERS or len(heads) != len(weights):
         raise ValueError(f"{len(weights)} members, {len(heads)} different ones; 1 to {MAX_MEMBERS} are read")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,47 +18,17 @@ from numpy.typing import NDArray
 
 from heads.assessment import select_ensemble
 from heads.bundle import ABOUT, CARD, Bundle, BundleError, golden_or_reason, read_bundle, save_bundle
-from heads.data import layer_rule
+from heads.clip_features import features_of, reference_of
 from heads.ensemble import Ensemble, score
 from heads.experiment import Experiment, open_experiment
-from heads.intervals import Coverage, Intervals, calibrate, cross_check, measure
+from heads.held_out import intervals_of
 from heads.model_card import model_card
-from heads.reference import Reference, make_reference
 from heads.runs import load_head, load_record, run_folder
 from store import files
 from store.console import say
-from store.crops import crops_of
-from store.features import FeatureStore
-from store.schema import AXES, Clip, EncoderSpec
+from store.schema import AXES, Clip
 
 Array = NDArray[np.float64]
-
-REFERENCE_CLIPS = 2000
-"""Clips that feature statistics are taken from at most: enough for means and deviations, soon read."""
-CHUNK = 256
-
-CALIBRATION = {"oof": "out-of-fold predictions of train", "dev": "dev", "pam": "PAM"}
-"""What intervals rest on, where it is stored: clips that the predicting heads were not trained on."""
-
-
-@dataclass(frozen=True, eq=False)
-class Errors:
-    """Predictions of an ensemble against ratings on clips it was not trained on.
-
-    errors: [N, A] prediction less rating, NaN where not rated; spread: [N, A] of the members.
-    """
-
-    clips: tuple[Clip, ...]
-    errors: Array
-    spread: Array
-
-    @property
-    def domains(self) -> list[str]:
-        return [clip.domain for clip in self.clips]
-
-    @property
-    def groups(self) -> list[str]:
-        return [clip.group for clip in self.clips]
 
 
 def export_bundle(
@@ -129,11 +99,15 @@ def collect(experiment: Experiment, ensemble: Ensemble, resamples: int = 1000) -
     specs = tuple({spec.id: spec for head in heads.values() for spec in head.specs}.values())
     axes = next(iter(heads.values())).axes
     reference = reference_of(experiment, specs)
+
+    def find_domains(clips: Sequence[Clip]) -> list[str]:
+        return reference.place(features_of(experiment, clips, reference))[0]
+
     caveats = tuple(dict.fromkeys([*experiment.table.caveats, *(c for r in records for c in r["caveats"])]))
     return Bundle(
         heads,
         ensemble.weights,
-        intervals_of(experiment, ensemble, axes, reference, look_at_test=resamples > 0),
+        intervals_of(experiment, ensemble, axes, find_domains if resamples else None),
         reference,
         caveats,
         {
@@ -178,130 +152,6 @@ def training_summary(experiment: Experiment) -> dict[str, Any]:
                 },
             }
     return summary
-
-
-def intervals_of(
-    experiment: Experiment,
-    ensemble: Ensemble,
-    axes: Sequence[str],
-    reference: Reference,
-    look_at_test: bool = True,
-) -> Intervals:
-    """Intervals of an ensemble with their measured coverage: cross-checked, and on test where it is rated."""
-    runs = {run.id: run for run in experiment.runs}
-    splits = [s for s in CALIBRATION if all(runs[member].has(s) for member in ensemble.members)]
-    source = ", ".join(CALIBRATION[split] for split in splits)
-    held_out = errors_of(experiment, ensemble, splits)
-    noise = panel_noise(experiment.table.clips, axes)
-    made = calibrate(axes, held_out.errors, held_out.spread, held_out.domains, noise, source)
-    coverage = cross_check(
-        axes,
-        held_out.errors,
-        held_out.spread,
-        held_out.domains,
-        held_out.groups,
-        noise,
-        f"{source}, cross-checked over left-out fifths",
-    )
-    if look_at_test and "test" in experiment.splits:
-        test = errors_of(experiment, ensemble, ["test"])
-        # As a user sees it: the domain is not stated but found in the features.
-        guessed, _ = reference.place(features_of(experiment, test.clips, reference))
-        inside = measure(made, test.errors, test.spread, guessed, "test, domain found from the features")
-        coverage += _by_true_domain(inside, made, test, guessed)
-    return Intervals(made.axes, made.base, made.quantiles, made.clips, made.source, coverage)
-
-
-def _by_true_domain(
-    rows: Sequence[Coverage], made: Intervals, test: Errors, guessed: Sequence[str]
-) -> tuple[Coverage, ...]:
-    """The row over all clips, and one for each stated domain, with the quantiles of the found one."""
-    kept = [row for row in rows if row.domain == "all"]
-    for domain in sorted(set(test.domains) - {""}):
-        members = np.array([d == domain for d in test.domains])
-        found = [g for g, m in zip(guessed, members, strict=True) if m]
-        part = measure(made, test.errors[members], test.spread[members], found, kept[0].on)
-        kept += [Coverage(r.on, domain, *_figures(r)) for r in part if r.domain == "all"]
-    return tuple(kept)
-
-
-def _figures(row: Coverage) -> tuple[str, float, float, float, int]:
-    return row.axis, row.level, row.share, row.width, row.n
-
-
-def errors_of(experiment: Experiment, ensemble: Ensemble, splits: Sequence[str]) -> Errors:
-    """Errors and spread of the ensemble's stored predictions on the splits, one after the other."""
-    runs = {run.id: run for run in experiment.runs}
-    by_id = {clip.id: clip for clip in experiment.table}
-    weights = np.array(ensemble.weights) / np.sum(ensemble.weights)
-    clips: list[Clip] = []
-    errors, spreads = [], []
-    for split in splits:
-        stored = [runs[member].predictions(split) for member in ensemble.members]
-        first = stored[0]
-        places = [{clip_id: i for i, clip_id in enumerate(one.clip_ids)} for one in stored]
-        values = np.stack(
-            [one.values[[at[i] for i in first.clip_ids]] for one, at in zip(stored, places, strict=True)]
-        )
-        mean = np.tensordot(weights, values, axes=1)
-        here = [by_id[clip_id] for clip_id in first.clip_ids]
-        truth = experiment.table.scores(here)[:, [AXES.index(axis) for axis in first.axes]]
-        clips += here
-        errors.append(mean - truth)
-        spreads.append(np.sqrt(np.tensordot(weights, np.square(values - mean), axes=1)))
-    return Errors(tuple(clips), np.concatenate(errors), np.concatenate(spreads))
-
-
-def panel_noise(clips: Sequence[Clip], axes: Sequence[str]) -> Array:
-    """Per axis the standard deviation of a panel's mean, from the single ratings; 0 where there are none."""
-    noise = []
-    for axis in axes:
-        panels = [clip.ratings[AXES.index(axis)] for clip in clips]
-        variances = [np.var(panel, ddof=1) / len(panel) for panel in panels if len(panel) > 1]
-        noise.append(float(np.sqrt(np.mean(variances))) if variances else 0.0)
-    return np.array(noise)
-
-
-def reference_of(experiment: Experiment, specs: Sequence[EncoderSpec]) -> Reference:
-    """Domains of the training clips in the features of these encoders; the limit from dev and PAM."""
-    rng = np.random.default_rng(0)
-    table = experiment.table
-
-    def some(clips: Sequence[Clip]) -> list[Clip]:
-        chosen = sorted(rng.permutation(len(clips))[:REFERENCE_CLIPS])
-        return [clips[n] for n in chosen]
-
-    train, held_out = some(table.of("train")), some([*table.of("dev"), *table.of("pam")])
-    features = {spec.id: clip_features(experiment, train, spec) for spec in specs}
-    other = {spec.id: clip_features(experiment, held_out, spec) for spec in specs}
-    return make_reference(features, [clip.domain for clip in train], other)
-
-
-def features_of(
-    experiment: Experiment, clips: Sequence[Clip], reference: Reference
-) -> Mapping[str, NDArray[np.float32]]:
-    """Features of clips as `reference` takes them: spec id -> [N, D]."""
-    folder = experiment.work / "features"
-    return {
-        spec_id: clip_features(experiment, clips, FeatureStore.open(folder / spec_id).spec)
-        for spec_id in reference.means
-    }
-
-
-def clip_features(experiment: Experiment, clips: Sequence[Clip], spec: EncoderSpec) -> NDArray[np.float32]:
-    """Time means of clips under the spec's layer rule [N, frame_dim], their crops weighted by `valid_s`."""
-    store = FeatureStore.open(experiment.work / "features" / spec.id)
-    crops = [crops_of(clip) for clip in clips]
-    ids = [crop.id for of_clip in crops for crop in of_clip]
-    parts = [layer_rule(store.means(ids[at : at + CHUNK]), spec) for at in range(0, len(ids), CHUNK)]
-    if not parts:
-        return np.empty((0, spec.frame_dim), np.float32)
-    flat = np.concatenate(parts)
-    owner = np.repeat(np.arange(len(clips)), [len(of_clip) for of_clip in crops])
-    seconds = np.array([crop.valid_s for of_clip in crops for crop in of_clip])
-    sums = np.zeros((len(clips), flat.shape[1]))
-    np.add.at(sums, owner, flat * seconds[:, None])
-    return (sums / np.bincount(owner, weights=seconds)[:, None]).astype(np.float32)
 
 
 def add_to_bundle(folder: Path, name: str, value: Any, attachments: Mapping[str, str] | None = None) -> None:

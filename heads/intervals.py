@@ -96,7 +96,7 @@ def calibrate(
 
     errors: [N, A] prediction less rating, NaN where not rated; spread [N, A] of the members;
     domains: [N], "" where not known; noise: [A] standard deviation of a panel's mean, 0 where unknown.
-    ValueError where an axis has no rated clip.
+    An axis without rated clips gets no quantiles, and so no interval.
     """
     base = base_errors(errors, spread, noise)
     scores = np.abs(errors) / np.hypot(base, spread)
@@ -123,13 +123,16 @@ def calibrate(
 
 def base_errors(errors: Array, spread: Array, noise: Array) -> Array:
     """Per axis [A] the root of the mean squared error that the spread does not explain, at least `noise`."""
-    rated = np.isfinite(errors)
-    if not rated.any(axis=0).all():
-        raise ValueError("an axis has no rated clips to calibrate intervals on")
-    squares = np.where(rated, errors**2 - spread**2, 0.0).sum(axis=0) / rated.sum(axis=0)
+    squares = _mean_known(errors**2 - spread**2)
     # A tenth of the error at least: a spread that explains everything on average does not on each clip.
-    least = 0.1 * np.sqrt(np.where(rated, errors**2, 0.0).sum(axis=0) / rated.sum(axis=0))
+    least = 0.1 * np.sqrt(_mean_known(errors**2))
     return np.maximum.reduce([np.sqrt(np.maximum(squares, 0.0)), noise, least, np.full(len(noise), 1e-9)])
+
+
+def _mean_known(values: Array) -> Array:
+    """Mean over the first axis of what is not NaN; 0 where nothing is known."""
+    known = np.isfinite(values)
+    return np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 
 
 def conformal_quantile(scores: Array, level: float) -> float | None:
@@ -151,11 +154,19 @@ def covered(
 
 
 def measure(
-    intervals: Intervals, errors: Array, spread: Array, domains: Sequence[str], on: str
+    intervals: Intervals,
+    errors: Array,
+    spread: Array,
+    domains: Sequence[str],
+    on: str,
+    shown: Sequence[str] | None = None,
 ) -> tuple[Coverage, ...]:
-    """Coverage of given intervals on clips that they were not made from."""
+    """Coverage of given intervals on clips that they were not made from.
+
+    domains: whose quantiles are used; shown: by which the rows are divided, where those are others.
+    """
     parts = [(level, *covered(intervals, errors, spread, domains, level)) for level in LEVELS]
-    return _rows(intervals.axes, parts, domains, on)
+    return _rows(intervals.axes, parts, domains if shown is None else shown, on)
 
 
 def cross_check(
@@ -178,7 +189,7 @@ def cross_check(
         found = {level: (np.full(errors.shape, np.nan), np.full(errors.shape, np.nan)) for level in LEVELS}
         for left_out in range(FOLDS):
             here, rest = fold == left_out, fold != left_out
-            if not here.any() or not np.isfinite(errors[rest]).any(axis=0).all():
+            if not here.any():
                 continue
             kept = [d for d, r in zip(domains, rest, strict=True) if r]
             out = [d for d, h in zip(domains, here, strict=True) if h]
@@ -188,10 +199,12 @@ def cross_check(
                 found[level][0][here], found[level][1][here] = inside, widths
         for level in LEVELS:
             shares[level].append(found[level])
-    parts = [
-        (level, *(np.nanmean(np.stack(x), axis=0) for x in zip(*shares[level], strict=True)))
-        for level in LEVELS
-    ]
+    parts = []
+    for level, repeats in shares.items():
+        inside, widths = np.stack([r[0] for r in repeats]), np.stack([r[1] for r in repeats])
+        known = np.isfinite(inside).any(axis=0)
+        mean_inside, mean_width = (np.where(known, _mean_known(x), np.nan) for x in (inside, widths))
+        parts.append((level, mean_inside, mean_width))
     return _rows(axes, parts, domains, on)
 
 

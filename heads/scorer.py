@@ -10,16 +10,17 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from heads.answers import CLIPPED_SHARE, SHORT_S, SILENT_RMS, Answer, identity
+from heads.answers import Answer, flags, identity
 from heads.data import layer_rule
 from heads.frames import average_down, mean_and_deviation
+from heads.front_end import Encoded, FrontEnd, Window
 from heads.golden import deviations, golden_scores
 from heads.intervals import LEVELS, Intervals
 from heads.model import Batch, Head
@@ -28,32 +29,6 @@ from store.requests import Request, list_requests
 from store.schema import EncoderSpec, Scale
 
 Array = NDArray[np.float64]
-Encoded = Mapping[str, tuple[Tensor, Tensor]]
-
-
-class Window(Protocol):
-    """Up to 10 s of audio, see extract.stream.Window."""
-
-    start_s: float
-    valid_s: float
-    grid: bool
-    hop: bool
-
-
-class FrontEnd(Protocol):
-    """What a scorer needs of the encoders, see extract.front.Front."""
-
-    batch: int
-    device: torch.device
-    changes: tuple[str, ...]
-
-    @property
-    def specs(self) -> tuple[EncoderSpec, ...]: ...
-    def listen(self, pieces: Sequence[Any], hop_s: float | None = None) -> Iterator[tuple[int, Any]]: ...
-    def encode(self, windows: Sequence[Any]) -> Encoded: ...
-    def file_piece(self, path: Path, start_s: float | None, end_s: float | None) -> Any: ...
-    def wave_piece(self, wave: ArrayLike, sample_rate_hz: int) -> Any: ...
-    def changed_piece(self, path: Path, change: str | None) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,17 +234,6 @@ def read(
     if reads == "statistics":
         return mean_and_deviation(frames, valid)
     return average_down(frames, spec, valid, rate_hz)
-
-
-def flags(info: Any, out_of_domain: bool) -> list[str]:
-    """Names of `answers.FLAGS` that hold for a piece of audio (an AudioInfo)."""
-    found = {
-        "clipped": info.clipped > CLIPPED_SHARE,
-        "silent": info.rms < SILENT_RMS,
-        "short": info.duration_s < SHORT_S,
-        "out_of_domain": out_of_domain,
-    }
-    return [name for name, holds in found.items() if holds]
 
 
 def _as_array(wave: ArrayLike | Tensor) -> NDArray[Any]:

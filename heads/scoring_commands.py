@@ -236,14 +236,14 @@ def push(
     ] = False,
 ) -> None:
     """Upload a bundle to the Hugging Face hub, with the account that `hf auth login` knows."""
-    from heads.bundle import push_to_hub
+    from heads.hub import push_to_hub
 
     say(push_to_hub(bundle, repository, private=not public))
 
 
 def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
     """The scorer of a bundle's folder, of one on the hub, or of a work folder's ensemble."""
-    from heads.bundle import from_pretrained, load_bundle
+    from heads.bundle import load_bundle
 
     if not bundle:
         from heads.export import bundle_of_work
@@ -252,6 +252,8 @@ def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
         say(f"scoring with {folder}, the ensemble of {work}")
         scorer = load_bundle(folder, **options)
     elif not Path(bundle).exists() and bundle.count("/") == 1:
+        from heads.hub import from_pretrained
+
         scorer = from_pretrained(bundle, **options)
     else:
         scorer = load_bundle(bundle, **options)

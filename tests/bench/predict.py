@@ -25,7 +25,8 @@ from extract.audio import AUDIO_RECIPE, write_audio
 from extract.encoders import Encoder, load_encoder
 from extract.extraction import choose_device
 from extract.front import Front
-from extract.stream import Window, file_piece, windows
+from extract.pieces import file_piece
+from extract.stream import Window, windows
 from heads.config import configure
 from heads.intervals import LEVELS, Intervals
 from heads.model import Head

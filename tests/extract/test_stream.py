@@ -12,7 +12,8 @@ import soundfile
 
 from extract.audio import AudioError, read_crop, survey_file
 from extract.measure import AudioInfo
-from extract.stream import Window, file_piece, listen, wave_piece, windows
+from extract.pieces import file_piece, wave_piece
+from extract.stream import Window, listen, windows
 from store.crops import crop_grid
 
 RATES_HZ = (16000, 24000)

@@ -23,9 +23,7 @@ from heads.bundle import (
     Bundle,
     BundleError,
     SignatureMismatch,
-    from_pretrained,
     load_bundle,
-    push_to_hub,
     read_bundle,
     require_same,
     save_bundle,
@@ -35,6 +33,7 @@ from heads.ensemble import from_weights
 from heads.experiment import open_experiment
 from heads.export import bundle_of_work, collect
 from heads.golden import golden_scores, golden_waves
+from heads.hub import from_pretrained, push_to_hub
 from heads.intervals import LEVELS, Intervals
 from heads.model import Head
 from heads.reference import Reference
@@ -283,11 +282,9 @@ class FakeHub:
 
 
 def test_to_the_hub_and_back(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
     hub = FakeHub(tmp_path)
-    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: hub)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **k: str(tmp_path / "snapshot"))
+    monkeypatch.setattr("heads.hub.HfApi", lambda: hub)
+    monkeypatch.setattr("heads.hub.snapshot_download", lambda *a, **k: str(tmp_path / "snapshot"))
     assert push_to_hub(experiment.bundle, "somebody/scores") == "https://hub/somebody/scores"
     assert hub.private is True
     assert from_pretrained("somebody/scores", device="cpu").id == read_bundle(experiment.bundle).id

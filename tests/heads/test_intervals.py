@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from heads.experiment import open_experiment
-from heads.export import errors_of, load_ensemble, panel_noise
+from heads.export import load_ensemble
+from heads.held_out import errors_of, panel_noise
 from heads.intervals import (
     LEVELS,
     MIN_CLIPS,
@@ -20,6 +21,7 @@ from heads.intervals import (
     cross_check,
     measure,
 )
+from store.schema import AXES
 from tests.heads.scoring import scoring_experiment
 
 
@@ -113,16 +115,29 @@ def test_intervals_survive_json_and_forgeries_do_not(rng: np.random.Generator) -
     ]:
         with pytest.raises((ValueError, KeyError)):
             Intervals.from_json({**made.to_json(), field: value})
-    with pytest.raises(ValueError, match="no rated clips"):
-        calibrate(("CE",), np.full((5, 1), np.nan), np.zeros((5, 1)), [""] * 5, np.zeros(1), "nothing")
+
+
+def test_an_axis_without_ratings_has_no_interval_and_the_others_do(rng: np.random.Generator) -> None:
+    errors, spread, domains = simulated(rng, 100)
+    errors[:, 0] = np.nan
+    made = calibrate(("CE", "PQ"), errors, spread, domains, np.zeros(2), "simulated")
+    half = made.half_widths(0.8, spread[0])
+    assert np.isnan(half[0])
+    assert np.isfinite(half[1])
+    rows = cross_check(("CE", "PQ"), errors, spread, domains, [""] * 100, np.zeros(2), "simulated")
+    assert {row.axis for row in rows} == {"PQ"}
+    none = calibrate(("CE",), np.empty((0, 1)), np.empty((0, 1)), [], np.zeros(1), "no clips")
+    assert np.isnan(none.half_widths(0.95, np.ones(1), "music")).all()
+    assert cross_check(("CE",), np.empty((0, 1)), np.empty((0, 1)), [], [], np.zeros(1), "") == ()
+    assert Intervals.from_json(json.loads(json.dumps(none.to_json()))) == none
 
 
 @pytest.mark.slow
 def test_intervals_hold_on_the_demonstration_corpus() -> None:
     experiment = open_experiment(scoring_experiment().work)
     ensemble = load_ensemble(experiment)
-    held_out = errors_of(experiment, ensemble, ["dev", "pam", "test"])
-    axes = experiment.runs[0].predictions("dev").axes
+    held_out = errors_of(experiment, ensemble, ["dev", "pam", "test"], len(AXES))
+    axes = AXES
     noise = panel_noise(experiment.table.clips, axes)
     rows = cross_check(
         axes, held_out.errors, held_out.spread, held_out.domains, held_out.groups, noise, "held out"
