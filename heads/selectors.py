@@ -154,10 +154,11 @@ def stack(pool: Pool, splits: str = "oof", ridge: str = "0.1") -> Weights:
     target = ((truth - level) / spread)[rated]
     design = ((pred - level[:, None]) / spread[:, None])[rated]
     pull = np.sqrt(strength * float(np.mean(design**2)) * len(target))
+    # With the sum held to 1, weights drawn towards 0 are drawn towards equal ones.
     # The sum is held to 1 by one row that outweighs all others together; the division after it is exact.
     hold = 1e3 * np.sqrt(len(target))
     rows = np.concatenate([design, pull * np.eye(len(runs)), np.full((1, len(runs)), hold)])
-    right = np.concatenate([target, np.full(len(runs), pull / len(runs)), [hold]])
+    right = np.concatenate([target, np.zeros(len(runs)), [hold]])
     weights, _ = nnls(rows, right)
     return {run: float(weight) for run, weight in zip(runs, weights, strict=True) if weight > 1e-4}
 

@@ -46,6 +46,20 @@ def test_the_pool_holds_composite_srcc_and_never_test(work):
     assert experiment.pool.encoders[run.id] == run.encoders
 
 
+def test_runs_that_store_clips_in_another_order_are_aligned(tmp_path):
+    work = made_up_work(tmp_path)
+    before = open_experiment(work).pool
+    last = sorted((work / "runs").iterdir())[-1]
+    stored = made_up_run(made_up_table(), "dev", 0.5, last.name)
+    stored.save(last / "predictions-dev.parquet")
+    straight = open_experiment(work).pool
+    turned = replace(stored, clip_ids=stored.clip_ids[::-1], values=stored.values[::-1].copy())
+    turned.save(last / "predictions-dev.parquet")
+    pool = open_experiment(work).pool
+    np.testing.assert_array_equal(pool.predictions["dev"][last.name], stored.values)
+    assert pool.scores == straight.scores != before.scores
+
+
 def test_out_of_fold_predictions_of_training_clips_join_the_pool(tmp_path):
     work = made_up_work(tmp_path)
     table = made_up_table()
