@@ -292,6 +292,15 @@ def test_to_the_hub_and_back(experiment: Experiment, tmp_path: Path, monkeypatch
         push_to_hub(tmp_path, "somebody/nothing")
 
 
+def test_what_the_hub_does_not_have_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*args: Any, **options: Any) -> str:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("heads.hub.snapshot_download", gone)
+    with pytest.raises(BundleError, match="neither a folder here nor to be had from the hub.*no network"):
+        from_pretrained("somebody/scores")
+
+
 def test_the_card_says_what_the_numbers_rest_on(experiment: Experiment) -> None:
     card = (experiment.bundle / "README.md").read_text()
     about = json.loads((experiment.bundle / ABOUT).read_text())
