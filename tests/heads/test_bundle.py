@@ -297,7 +297,7 @@ def test_what_the_hub_does_not_have_is_said(monkeypatch: pytest.MonkeyPatch) -> 
         raise ConnectionError("no network")
 
     monkeypatch.setattr("heads.hub.snapshot_download", gone)
-    with pytest.raises(BundleError, match="neither a folder here nor to be had from the hub.*no network"):
+    with pytest.raises(BundleError, match=r"neither a folder here nor to be had from the hub.*no network"):
         from_pretrained("somebody/scores")
 
 
