@@ -61,6 +61,9 @@ def extract(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of that split.")] = 0,
     min_coverage: Annotated[float, typer.Option(help="Stop if fewer of the clips can be read.")] = 0.95,
+    cluster: Annotated[
+        str, typer.Option(metavar="ADDRESS|local:N", help="Encode on the workers of a Dask cluster.")
+    ] = "",
 ) -> None:
     """Stage one: every 10 s crop of the clips through the encoders; what is stored is not encoded again.
 
@@ -85,7 +88,9 @@ def extract(
         request = Request.last(work, {name: chosen[name] for name in given})
     else:
         request = Request(**{**chosen, "audio_root": audio_root or clips.parent})
-    raise typer.Exit(run(request, work, device=device, batch=batch, workers=workers, stock=stock))
+    raise typer.Exit(
+        run(request, work, device=device, batch=batch, workers=workers, stock=stock, cluster=cluster)
+    )
 
 
 def _was_given(context: typer.Context, name: str) -> bool:
@@ -143,11 +148,16 @@ def run(
     batch: int | None = None,
     workers: int | None = None,
     stock: bool = False,
+    cluster: str = "",
 ) -> int:
-    """Survey the audio, encode what is missing, keep the table of what could be read; the exit code."""
+    """Survey the audio, encode what is missing, keep the table of what could be read; the exit code.
+
+    cluster: "local:N" or a Dask scheduler's address; device, batch and workers then hold for each worker.
+    """
     from extract.extraction import CoverageError, check_coverage, shared_audio, survey, write_rejects
     from extract.extraction import extract as encode_missing
     from store.clips import ClipTable, read_clips, save_table
+    from store.specs import near_misses
 
     written = read_clips(
         request.clips,
@@ -156,7 +166,11 @@ def run(
         train_fraction=request.split,
         seed=request.seed,
     )
-    networks = load_encoders(request, device=device, stock=stock)
+    # On a cluster they are built here as well, for their signatures.
+    networks = load_encoders(request, device="cpu" if cluster else device, stock=stock)
+    specs = tuple(network.spec for network in networks)
+    for line in (line for spec in specs for line in near_misses(work / "features", spec)):
+        say(f"features stored before do not fit, so these are made anew: {line}")
     request.remember(work)
     written = replace(written, caveats=request.caveats)
     surveyed, rejects = survey(written, request.audio_root, work / "survey.json", workers)
@@ -164,9 +178,19 @@ def run(
         say(f"warning: {warning}")
     try:
         check_coverage(len(written), rejects, request.min_coverage)
-        done = encode_missing(
-            surveyed, request.audio_root, networks, work / "features", batch=batch, workers=workers
-        )
+        features = work / "features"
+        if cluster:
+            from extract.cluster import extract_on
+
+            del networks
+            done = extract_on(
+                cluster, surveyed, request, features, specs,
+                device=device, batch=batch, workers=workers, stock=stock,
+            )  # fmt: skip
+        else:
+            done = encode_missing(
+                surveyed, request.audio_root, networks, features, batch=batch, workers=workers
+            )
         rejects = [*rejects, *done.rejects]
         check_coverage(len(written), rejects, request.min_coverage)
     except CoverageError as error:
@@ -177,7 +201,6 @@ def run(
     lost = {reject.id for reject in rejects}
     kept = ClipTable(tuple(c for c in surveyed if c.id not in lost), surveyed.scale, surveyed.caveats)
     save_table(kept, work / "clips.json")
-    specs = [network.spec for network in networks]
     table(
         f"Features of {len(kept)} clips, {done.crops} crops, in {work / 'features'}",
         ("encoder", "signature", "newly encoded", "frames", "layers", "weights"),

@@ -21,6 +21,7 @@ from typing import TypeVar
 import torch
 
 from extract.audio import AudioError, Samples, read_crop
+from extract.blocks import Block, Task, blocks, plan
 from extract.encoders import Encoder
 from extract.lanes import Lane, Shard, encode
 from extract.progress import Progress
@@ -33,9 +34,8 @@ from extract.survey import (
     survey,
     write_rejects,
 )
-from store.clips import ClipTable, crops_of, resolve_audio
+from store.clips import ClipTable, resolve_audio
 from store.features import FeatureStore
-from store.schema import Clip, Crop
 
 __all__ = [
     "MIN_COVERAGE",
@@ -45,6 +45,7 @@ __all__ = [
     "check_coverage",
     "choose_device",
     "encode",
+    "encode_blocks",
     "extract",
     "shared_audio",
     "survey",
@@ -80,15 +81,6 @@ class ExtractionSummary:
     rejects: tuple[Reject, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Task:
-    """One crop to read, for the lanes (by position) that miss it."""
-
-    clip: Clip
-    crop: Crop
-    lanes: tuple[int, ...]
-
-
 def choose_device(name: str = "auto") -> torch.device:
     """ "auto" is CUDA where there is one, else the CPU; "cpu", "cuda", "cuda:1" are taken at their word.
 
@@ -122,78 +114,79 @@ def extract(
     A crop that can no longer be read rejects its clip; the others go on.
     """
     started_s = time.monotonic()
-    lanes = [_lane(encoder, features_root, batch) for encoder in encoders]
-    crops, tasks = _plan(table, lanes)
+    lanes = [lane_of(encoder, features_root, batch) for encoder in encoders]
+    crops, tasks = plan(table, [lane.store for lane in lanes])
+    with Progress("encode", "crops", Counter(task.clip_id for task in tasks), quiet=quiet) as progress:
+        rejects, audio_s = encode_blocks(
+            list(blocks(tasks, shard_crops)),
+            lanes,
+            audio_root,
+            workers=workers,
+            on_crop=lambda task: progress.advance(task.clip_id, task.crop.valid_s),
+        )
+    encoded = {lane.encoder.spec.name: lane.encoded for lane in lanes}
+    return ExtractionSummary(
+        len(table.clips), crops, encoded, audio_s, time.monotonic() - started_s, tuple(rejects)
+    )
+
+
+def encode_blocks(
+    todo: Sequence[Block],
+    lanes: Sequence[Lane],
+    audio_root: Path,
+    *,
+    workers: int | None = None,
+    on_crop: Callable[[Task], None] = lambda task: None,
+) -> tuple[list[Reject], float]:
+    """Every block through its lanes, reading ahead and writing behind; all is written on return.
+
+    on_crop: called with each task that is encoded or rejected.
+    Returns the rejected clips, and the seconds of audio that were read.
+    """
     rejects: dict[str, Reject] = {}
     audio_s = 0.0
     step = max((lane.batch for lane in lanes), default=1)
     threads = workers or min(4, os.cpu_count() or 1)
     readers, writer = ThreadPoolExecutor(threads), ThreadPoolExecutor(1)
+    tasks = itertools.chain.from_iterable(todo)
     waves = _ahead(readers, lambda task: _read(task, audio_root, lanes), tasks, step + threads)
     writing: list[Future[None]] = []
     try:
-        with Progress("encode", "crops", Counter(task.clip.id for task in tasks), quiet=quiet) as progress:
-            for block in _blocks(tasks, shard_crops):
-                shards = [Shard(lanes[i], len(block)) for i in block[0].lanes]
-                for start in range(0, len(block), step):
-                    some = block[start : start + step]
-                    read = list(zip(some, itertools.islice(waves, len(some)), strict=True))
-                    good = [(task.crop, wave) for task, wave in read if not isinstance(wave, AudioError)]
-                    if good:
-                        for shard in shards:
-                            shard.add([crop for crop, _ in good], [wave for _, wave in good])
-                    for task, wave in read:
-                        if isinstance(wave, AudioError):
-                            rejects[task.clip.id] = Reject(task.clip.id, task.clip.path, str(wave))
-                        progress.advance(task.clip.id, task.crop.valid_s)
-                    audio_s += sum(crop.valid_s for crop, _ in good)
-                _finish(writing)
-                for shard in shards:
-                    shard.close()
-                    writing.append(writer.submit(shard.write))
+        for block in todo:
+            shards = [Shard(lanes[i], len(block)) for i in block[0].stores]
+            for start in range(0, len(block), step):
+                some = block[start : start + step]
+                read = list(zip(some, itertools.islice(waves, len(some)), strict=True))
+                good = [(task.crop, wave) for task, wave in read if not isinstance(wave, AudioError)]
+                if good:
+                    for shard in shards:
+                        shard.add([crop for crop, _ in good], [wave for _, wave in good])
+                for task, wave in read:
+                    if isinstance(wave, AudioError):
+                        rejects[task.clip_id] = Reject(task.clip_id, task.path, str(wave))
+                    on_crop(task)
+                audio_s += sum(crop.valid_s for crop, _ in good)
             _finish(writing)
+            for shard in shards:
+                shard.close()
+                writing.append(writer.submit(shard.write))
+        _finish(writing)
     finally:
         readers.shutdown(cancel_futures=True)
         writer.shutdown()
-    encoded = {lane.encoder.spec.name: lane.encoded for lane in lanes}
-    return ExtractionSummary(
-        len(table.clips), crops, encoded, audio_s, time.monotonic() - started_s, tuple(rejects.values())
-    )
+    return list(rejects.values()), audio_s
 
 
-def _lane(encoder: Encoder, features_root: Path, batch: int | None) -> Lane:
+def lane_of(encoder: Encoder, features_root: Path, batch: int | None) -> Lane:
+    """An encoder with its store, and the batch that it starts with."""
     start = CUDA_BATCH if encoder.device.type == "cuda" else CPU_BATCH
     return Lane(encoder, FeatureStore(features_root, encoder.spec), batch or start)
 
 
-def _plan(table: ClipTable, lanes: Sequence[Lane]) -> tuple[int, list[_Task]]:
-    """The number of distinct crops, and a task for each that some lane is missing, in the table's order."""
-    owners: dict[Crop, Clip] = {}
-    for clip in table.clips:
-        if not clip.audio:
-            raise ValueError(f"clip {clip.id} has not been surveyed: its audio is not known yet")
-        for crop in crops_of(clip):
-            owners.setdefault(crop, clip)
-    missing = [set(lane.store.missing(owners)) for lane in lanes]
-    tasks = [
-        _Task(clip, crop, tuple(i for i, crops in enumerate(missing) if crop in crops))
-        for crop, clip in owners.items()
-    ]
-    return len(owners), [task for task in tasks if task.lanes]
-
-
-def _blocks(tasks: Sequence[_Task], size: int) -> Iterator[list[_Task]]:
-    """Runs of tasks for the same lanes, cut to at most `size`."""
-    for _, run in itertools.groupby(tasks, key=lambda task: task.lanes):
-        same = list(run)
-        for start in range(0, len(same), size):
-            yield same[start : start + size]
-
-
-def _read(task: _Task, audio_root: Path, lanes: Sequence[Lane]) -> dict[int, Samples] | AudioError:
+def _read(task: Task, audio_root: Path, lanes: Sequence[Lane]) -> dict[int, Samples] | AudioError:
     try:
-        path = resolve_audio(audio_root, task.clip.path)
-        return read_crop(path, task.crop, {lanes[i].encoder.spec.sample_rate_hz for i in task.lanes})
+        path = resolve_audio(audio_root, task.path)
+        return read_crop(path, task.crop, {lanes[i].encoder.spec.sample_rate_hz for i in task.stores})
     except (AudioError, ValueError, OSError) as error:
         return AudioError(str(error))
 

@@ -1,4 +1,4 @@
-"""Many heads at once: a grid over processes, each with one thread."""
+"""Many heads at once: a grid over processes, each with one thread, on this machine or on many."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from heads.data import Features, spare_memory_bytes
 from heads.out_of_fold import has_out_of_fold, keep_out_of_fold
 from heads.runs import is_whole, run_folder, train_run
 from heads.training import DivergedError
+from store.cluster import ClusterError, this_worker, workers_of
+from store.names import differences
 
 Progress = Callable[[str, int, int], None]
 """Called with (run id, runs done, runs in all) as each run ends."""
@@ -40,21 +42,24 @@ def train_grid(
     jobs: int = 0,
     progress: Progress | None = None,
     folds: int = 0,
+    cluster: str = "",
 ) -> GridResult:
     """Train those configs whose runs are missing in the work folder.
 
-    jobs:  processes, each with one thread (0: one per processor); the heads do not depend on it.
-    folds: also out-of-fold predictions of the train split by so many folds (0: none).
+    jobs:    processes, each with one thread (0: one per processor); the heads do not depend on it.
+    folds:   also out-of-fold predictions of the train split by so many folds (0: none).
+    cluster: "local:N" or a Dask scheduler's address, whose workers then train instead of `jobs` processes.
     A config that cannot be trained fails alone; everything else is kept.
+    ClusterError where there is no cluster, or a worker's code gives configs another meaning.
     """
-    work = Path(work)
+    work = Path(work).resolve() if cluster else Path(work)
     missing = [config for config in configs if not _is_done(config, work, folds)]
     kept = tuple(config.id for config in configs if config not in missing)
     trained, failed = [], {}
     # Long ones first, so that no process is left alone with one at the end.
     ordered = sorted(missing, key=lambda config: -config.frame_rate_hz)
-    tasks = [(config, work, folds) for config in ordered]
-    for done, (run, reason) in enumerate(in_processes(_train, tasks, jobs), 1):
+    tasks = [(config, config.id, work, folds) for config in ordered]
+    for done, (run, reason) in enumerate(in_processes(_train, tasks, jobs, cluster), 1):
         if reason:
             failed[run] = reason
         else:
@@ -66,17 +71,29 @@ def train_grid(
 
 @dataclass(frozen=True)
 class Share:
-    """One process' part of the memory; `pool` keeps workers that live on from using an older table."""
+    """One process' part of the memory; `pool` keeps workers that live on from using an older table.
+
+    limit_bytes: None leaves it to the process: its part of what its own machine can spare, where `processes`
+    of them are.
+    """
 
     pool: str
-    limit_bytes: int
+    limit_bytes: int | None
+    processes: int = 1
 
 
-def in_processes(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[Any]:
+def in_processes(
+    task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], jobs: int, cluster: str = ""
+) -> Iterator[Any]:
     """task(*arguments, share) for each, as they end; in this process where one job is left.
 
     Spare memory is shared out evenly, so that no number of jobs exhausts it.
     """
+    if cluster and arguments:
+        with workers_of(cluster) as workers:
+            share = Share(uuid.uuid4().hex, None, workers.per_machine)
+            yield from workers.each(_alone, [(task, *each, share) for each in arguments])
+        return
     jobs = max(1, min(jobs or os.cpu_count() or 1, len(arguments)))
     share = Share(uuid.uuid4().hex, spare_memory_bytes() // (2 * jobs))
     if jobs == 1:
@@ -88,10 +105,22 @@ def in_processes(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]],
     )
 
 
+_ALONE = threading.Lock()
+
+
+def _alone(task: Callable[..., Any], *arguments: Any) -> Any:
+    """A worker's task: threads of one worker take turns, since training settles torch for its process."""
+    with _ALONE:
+        return task(*arguments)
+
+
 @lru_cache(maxsize=1)
 def features_of(work: Path, share: Share) -> Features:
     """The features of a work folder, opened once per process and pool: every run of a grid reads the same."""
-    return Features.open(work, share.limit_bytes)
+    limit_bytes = share.limit_bytes
+    if limit_bytes is None:
+        limit_bytes = spare_memory_bytes() // (2 * share.processes)
+    return Features.open(work, limit_bytes)
 
 
 @contextmanager
@@ -124,8 +153,9 @@ def _is_done(config: HeadConfig, work: Path, folds: int) -> bool:
     return is_whole(run_folder(work, config)) and (not folds or has_out_of_fold(work, config, folds))
 
 
-def _train(config: HeadConfig, work: Path, folds: int, share: Share) -> tuple[str, str]:
-    """(run id, reason of failure or "")."""
+def _train(config: HeadConfig, run: str, work: Path, folds: int, share: Share) -> tuple[str, str]:
+    """(run id, reason of failure or ""); ClusterError where this process' code is another than the run's."""
+    _check_version(config, run)
     try:
         features = features_of(work, share)
         train_run(config, features, work)
@@ -134,3 +164,15 @@ def _train(config: HeadConfig, work: Path, folds: int, share: Share) -> tuple[st
     except (DivergedError, ValueError) as error:
         return config.id, str(error)
     return config.id, ""
+
+
+def _check_version(config: HeadConfig, run: str) -> None:
+    """Refuse to train by another recipe under a run's name: a worker may have another version installed."""
+    ours = {**asdict(config), "recipe": HeadConfig.recipe}
+    lines = differences(asdict(config), ours)
+    if lines or config.id != run:
+        raise ClusterError(
+            f"the worker on {this_worker()} has another version than this run asks for: "
+            f"{'; '.join(lines) or f'its configuration has other fields, so {run} is {config.id} there'}. "
+            "Give it the same version, or stop it, and run again; what was finished is kept"
+        )

@@ -42,6 +42,9 @@ def heads(
         int, typer.Option(min=0, help="Also out-of-fold predictions of train, by group (and oof objectives).")
     ] = 0,
     jobs: Annotated[int, typer.Option(min=0, help="Processes, one thread each; 0: one per processor.")] = 0,
+    cluster: Annotated[
+        str, typer.Option(metavar="ADDRESS|local:N", help="Train on the workers of a Dask cluster.")
+    ] = "",
     sweep: Annotated[
         bool, typer.Option("--sweep", help="Tune each configuration with Optuna instead.")
     ] = False,
@@ -72,8 +75,15 @@ def heads(
         frame_rate_hz=frame_rate_hz,
         precision=precision,
     )
+    if cluster and jobs:
+        raise ValueError("--jobs are processes of this machine; with --cluster its workers train")
+    if cluster and sweep:
+        raise ValueError(
+            "a sweep is spread by its study, not by --cluster: give the same command with "
+            "--storage postgresql://... on every machine"
+        )
     if not sweep:
-        raise typer.Exit(train(configs, work, jobs=jobs, folds=folds))
+        raise typer.Exit(train(configs, work, jobs=jobs, folds=folds, cluster=cluster))
     tune(
         configs, work, trials=trials, objective=objective, study=study, seed=seed,
         jobs=jobs, storage=storage, folds=folds or 5,
@@ -94,7 +104,9 @@ def configs_of(work: Path, grid: str, **choices: Any) -> tuple[HeadConfig, ...]:
     return named(grid, specs, load_table(work / "clips.json").id, **choices)
 
 
-def train(configs: Sequence[HeadConfig], work: Path, *, jobs: int = 0, folds: int = 0) -> int:
+def train(
+    configs: Sequence[HeadConfig], work: Path, *, jobs: int = 0, folds: int = 0, cluster: str = ""
+) -> int:
     """Train what is missing and print each run's dev loss; the exit code."""
     from heads.runs import load_record, run_folder
     from heads.sweep import train_grid
@@ -102,7 +114,7 @@ def train(configs: Sequence[HeadConfig], work: Path, *, jobs: int = 0, folds: in
     def progress(run: str, done: int, of: int) -> None:
         say(f"heads: {done}/{of} {run}")
 
-    result = train_grid(configs, work, jobs=jobs, progress=progress, folds=folds)
+    result = train_grid(configs, work, jobs=jobs, progress=progress, folds=folds, cluster=cluster)
     done = [load_record(run_folder(work, config)) for config in configs if config.id not in result.failed]
     table(
         f"{len(done)} heads in {work / 'runs'}: {len(result.trained)} trained now, {len(result.kept)} kept",

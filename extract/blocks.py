@@ -1,0 +1,49 @@
+"""What there is to encode: the crops that stores are missing, cut into blocks that become one shard each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from store.clips import ClipTable, crops_of
+from store.features import FeatureStore
+from store.schema import Clip, Crop
+
+
+@dataclass(frozen=True)
+class Task:
+    """One crop to read, for the stores (by position) that miss it."""
+
+    clip_id: str
+    path: str
+    crop: Crop
+    stores: tuple[int, ...]
+
+
+Block = Sequence[Task]
+"""Crops for the same stores: at most one shard of each."""
+
+
+def plan(table: ClipTable, stores: Sequence[FeatureStore]) -> tuple[int, list[Task]]:
+    """The number of distinct crops, and a task for each that some store is missing, in the table's order."""
+    owners: dict[Crop, Clip] = {}
+    for clip in table.clips:
+        if not clip.audio:
+            raise ValueError(f"clip {clip.id} has not been surveyed: its audio is not known yet")
+        for crop in crops_of(clip):
+            owners.setdefault(crop, clip)
+    missing = [set(store.missing(owners)) for store in stores]
+    tasks = [
+        Task(clip.id, clip.path, crop, tuple(i for i, crops in enumerate(missing) if crop in crops))
+        for crop, clip in owners.items()
+    ]
+    return len(owners), [task for task in tasks if task.stores]
+
+
+def blocks(tasks: Sequence[Task], size: int) -> Iterator[Block]:
+    """Runs of tasks for the same stores, cut to at most `size`."""
+    for _, run in itertools.groupby(tasks, key=lambda task: task.stores):
+        same = list(run)
+        for start in range(0, len(same), size):
+            yield same[start : start + size]
