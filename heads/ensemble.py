@@ -14,7 +14,8 @@ from pathlib import Path
 
 from heads.evaluation import RESAMPLES, Row, rows
 from heads.experiment import Experiment
-from heads.selectors import SELECTORS, Pool, select
+from heads.pool import Pool
+from heads.selectors import SELECTORS, select
 from store import files
 from store.names import signature
 from store.predictions import Predictions, average

@@ -15,7 +15,7 @@ from typing import Any
 
 from heads.config import HeadConfig, encoder_name
 from heads.metrics import srcc
-from heads.selectors import SELECTION_SPLITS, Pool, composite_of_rated
+from heads.pool import SELECTION_SPLITS, Pool, composite_of_rated
 from store import files
 from store.clips import ClipTable, load_table
 from store.predictions import Predictions

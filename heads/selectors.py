@@ -2,72 +2,25 @@
 
 A rule is a name and its arguments, "name:argument:argument"; the SELECTORS at the foot of this file
 are the names.  A selector looks at dev, PAM or out-of-fold predictions and never at the test split.
-
-Ranks and ties.  Runs are ranked by their utterance-level composite SRCC, the best first; equal scores
-are ordered by run id, so the same runs always give the same ensemble.  A run whose score is undefined
-(constant predictions, a failed training) has no rank and is never chosen.
+How runs are ranked, and what happens to ties and undefined scores, is said in `pool`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import TypeVar
 
 import numpy as np
 from scipy.optimize import nnls
 
-from heads.metrics import Array, composite, srcc
+from heads.pool import Pool, checked_split, of_split
 from store.names import choose
-
-SELECTION_SPLITS = ("dev", "pam", "oof")
-"""What may be looked at to choose; "oof" are out-of-fold predictions of the training clips."""
 
 GFLOP_A_CROP = {"wavlm": 148.0, "muq": 426.0, "muq16k": 284.0, "m2d": 57.0, "logmel": 0.1}
 """Arithmetic of the full-size encoders on one 10 s crop: what a user pays to score new audio."""
 
 
-@dataclass(frozen=True)
-class Pool:
-    """What a selector may look at.
-
-    scores:      split -> run -> composite SRCC at utterance level, None where undefined.
-    predictions: split -> run -> [N, A] on the scale of the ratings; needed by greedy, stack and cost.
-    truth:       split -> [N, A] in the same order, NaN where not rated.
-    encoders:    run -> names of the encoders that it needs; needed by cost.
-    """
-
-    scores: Mapping[str, Mapping[str, float | None]]
-    predictions: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
-    truth: Mapping[str, Array] = field(default_factory=dict)
-    encoders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def ranked(self, split: str) -> list[str]:
-        """Runs with a defined score on `split`, the best first."""
-        scores = _of_split(self.scores, split)
-        defined = [(score, run) for run, score in scores.items() if score is not None]
-        if not defined:
-            raise ValueError(f"no run has a defined composite SRCC on {split!r}, so none can be chosen by it")
-        return [run for _, run in sorted(defined, key=lambda pair: (-pair[0], pair[1]))]
-
-    def usable(self, splits: Sequence[str]) -> list[str]:
-        """Runs with predictions and a defined score on every one of `splits`, in order of run id."""
-        ranked = [set(self.ranked(split)) & set(_of_split(self.predictions, split)) for split in splits]
-        return sorted(set.intersection(*ranked))
-
-    def score(self, members: Sequence[str], splits: Sequence[str]) -> float:
-        """Mean over `splits` of the composite SRCC of the plain average of `members` (repeats count)."""
-        values = []
-        for split in splits:
-            mean = np.mean([self.predictions[split][run] for run in members], axis=0)
-            value = srcc(*composite_of_rated(mean, self.truth[split]))
-            values.append(-1.0 if value is None else value)
-        return float(np.mean(values))
-
-
-T = TypeVar("T")
 Weights = dict[str, float]
 Selector = Callable[..., Weights]
 
@@ -94,7 +47,7 @@ def usage(name: str) -> str:
 
 def everything(pool: Pool) -> Weights:
     """`all`: every run that has a defined score on some selection split."""
-    tables = [_of_split(pool.scores, split) for split in pool.scores]
+    tables = [of_split(pool.scores, split) for split in pool.scores]
     return {run: 1.0 for table in tables for run, score in table.items() if score is not None}
 
 
@@ -193,16 +146,9 @@ def encoder_cost(names: Sequence[str]) -> float:
     return sum(GFLOP_A_CROP.get(name, max(GFLOP_A_CROP.values())) for name in set(names))
 
 
-def composite_of_rated(pred: Array, truth: Array) -> tuple[Array, Array]:
-    """Composite rows [N] of the clips that have any rating."""
-    p, t = composite(pred, truth)
-    rated = np.isfinite(t)
-    return p[rated], t[rated]
-
-
 def split_names(text: str) -> list[str]:
     """ "dev+pam" -> ["dev", "pam"]; a split that may not be used to choose is refused."""
-    return [_checked_split(name) for name in text.split("+")]
+    return [checked_split(name) for name in text.split("+")]
 
 
 def usable_runs(pool: Pool, splits: Sequence[str]) -> list[str]:
@@ -229,22 +175,6 @@ def number(text: str) -> float:
     if not 0.0 <= value < float("inf"):
         raise ValueError(f"expected a number of at least 0, not {text!r}")
     return value
-
-
-def _checked_split(name: str) -> str:
-    if name in {"test", "train"}:
-        why = "it would no longer measure anything" if name == "test" else "the runs were trained on it"
-        known = ", ".join(SELECTION_SPLITS)
-        raise ValueError(f"an ensemble is never chosen on the {name} split: {why}; use {known}")
-    return choose("split to choose by", name, SELECTION_SPLITS)
-
-
-def _of_split(table: Mapping[str, Mapping[str, T]], split: str) -> Mapping[str, T]:
-    name = _checked_split(split)
-    if name not in table:
-        hint = "; `pipeline.py heads --folds 5` makes them" if name == "oof" else ""
-        raise ValueError(f"there are no stored predictions on {name!r}{hint}")
-    return table[name]
 
 
 SELECTORS: dict[str, Selector] = {

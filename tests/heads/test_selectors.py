@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from heads.metrics import srcc
-from heads.selectors import SELECTORS, Pool, composite_of_rated, encoder_cost, select, usage
+from heads.pool import Pool, composite_of_rated
+from heads.selectors import SELECTORS, encoder_cost, select, usage
 from tests.conftest import ROOT, shared
 
 EXAMPLES = {

@@ -1,0 +1,85 @@
+"""What a selector may look at: dev, PAM and out-of-fold predictions, never the test split.
+
+Ranks and ties.  Runs are ranked by their utterance-level composite SRCC, the best first; equal scores
+are ordered by run id, so the same runs always give the same ensemble.  A run whose score is undefined
+(constant predictions, a failed training) has no rank and is never chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from heads.metrics import Array, composite, srcc
+from store.names import choose
+
+T = TypeVar("T")
+
+SELECTION_SPLITS = ("dev", "pam", "oof")
+"""What may be looked at to choose; "oof" are out-of-fold predictions of the training clips."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What a selector may look at.
+
+    scores:      split -> run -> composite SRCC at utterance level, None where undefined.
+    predictions: split -> run -> [N, A] on the scale of the ratings; needed by greedy, stack and cost.
+    truth:       split -> [N, A] in the same order, NaN where not rated.
+    encoders:    run -> names of the encoders that it needs; needed by cost.
+    """
+
+    scores: Mapping[str, Mapping[str, float | None]]
+    predictions: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    truth: Mapping[str, Array] = field(default_factory=dict)
+    encoders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def ranked(self, split: str) -> list[str]:
+        """Runs with a defined score on `split`, the best first."""
+        scores = of_split(self.scores, split)
+        defined = [(score, run) for run, score in scores.items() if score is not None]
+        if not defined:
+            raise ValueError(f"no run has a defined composite SRCC on {split!r}, so none can be chosen by it")
+        return [run for _, run in sorted(defined, key=lambda pair: (-pair[0], pair[1]))]
+
+    def usable(self, splits: Sequence[str]) -> list[str]:
+        """Runs with predictions and a defined score on every one of `splits`, in order of run id."""
+        ranked = [set(self.ranked(split)) & set(of_split(self.predictions, split)) for split in splits]
+        return sorted(set.intersection(*ranked))
+
+    def score(self, members: Sequence[str], splits: Sequence[str]) -> float:
+        """Mean over `splits` of the composite SRCC of the plain average of `members` (repeats count)."""
+        values = []
+        for split in splits:
+            mean = np.mean([self.predictions[split][run] for run in members], axis=0)
+            value = srcc(*composite_of_rated(mean, self.truth[split]))
+            values.append(-1.0 if value is None else value)
+        return float(np.mean(values))
+
+
+def composite_of_rated(pred: Array, truth: Array) -> tuple[Array, Array]:
+    """Composite rows [N] of the clips that have any rating."""
+    p, t = composite(pred, truth)
+    rated = np.isfinite(t)
+    return p[rated], t[rated]
+
+
+def checked_split(name: str) -> str:
+    """The name of a split that may choose; ValueError for test, train and unknown ones."""
+    if name in {"test", "train"}:
+        why = "it would no longer measure anything" if name == "test" else "the runs were trained on it"
+        known = ", ".join(SELECTION_SPLITS)
+        raise ValueError(f"an ensemble is never chosen on the {name} split: {why}; use {known}")
+    return choose("split to choose by", name, SELECTION_SPLITS)
+
+
+def of_split(table: Mapping[str, Mapping[str, T]], split: str) -> Mapping[str, T]:
+    """The part of `table` for one split; ValueError where it may not be used or is not there."""
+    name = checked_split(split)
+    if name not in table:
+        hint = "; `pipeline.py heads --folds 5` makes them" if name == "oof" else ""
+        raise ValueError(f"there are no stored predictions on {name!r}{hint}")
+    return table[name]
