@@ -63,9 +63,13 @@ def test_thin_stripped_and_opening_with_one_sentence(path):
         assert not kinds & {ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef}
 
 
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return made_up_work(tmp_path_factory.mktemp("work"))
+
+
 @pytest.mark.parametrize("path", TORCH_FREE, ids=lambda path: path.stem)
-def test_it_runs_on_stored_predictions_without_torch(path, tmp_path, monkeypatch):
-    work = made_up_work(tmp_path / "work")
+def test_it_runs_on_stored_predictions_without_torch(path, work, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell("assert 'torch' not in sys.modules"))
     copy = ROOT / "notebooks" / path.name
