@@ -34,6 +34,14 @@ def heads(
     batch: Annotated[
         int | None, typer.Option(min=1, help="Left out: the paper's 32 (mlp) or 16 (blstm).")
     ] = None,
+    hidden: Annotated[
+        int | None, typer.Option(min=1, help="Width of each axis' hidden layer; left out: 64.")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Units per direction of a BLSTM; left out: 128.")
+    ] = None,
+    dropout: Annotated[float | None, typer.Option(min=0, max=0.99, help="Left out: none.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(min=0, help="Left out: none.")] = None,
     frame_rate_hz: Annotated[
         float | None, typer.Option(help="Common rate of frames: 6.25, 12.5 or 25.")
     ] = None,
@@ -72,6 +80,10 @@ def heads(
         epochs=epochs,
         patience=patience,
         batch=batch,
+        hidden=hidden,
+        width=width,
+        dropout=dropout,
+        weight_decay=weight_decay,
         frame_rate_hz=frame_rate_hz,
         precision=precision,
     )

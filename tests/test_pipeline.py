@@ -220,3 +220,18 @@ def test_real_rated_speech_runs_through_the_real_commands(cli, tmp_path: Path) -
 def test_the_readme_and_makefile_name_the_same_python(tmp_path: Path) -> None:
     assert shutil.which("make"), "the README's first command is make"
     assert "pipeline.py demo" in (ROOT / "Makefile").read_text()
+
+
+def test_features_made_otherwise_are_not_mixed_and_the_differing_field_is_said(
+    cli, corpus: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    words = ("--clips", corpus, "--work", work, "--encoders", "m2d", "--size", "tiny")
+    assert cli("extract", *words, "--random-weights", "0").code == 0
+    other = cli("extract", *words, "--random-weights", "1")
+    assert other.code == 0
+    assert "weights: 'random:1' here, 'random:0' there" in other.err
+    assert len(list_stores(work / "features")) == 2
+    refused = cli("heads", "--work", work)
+    assert refused.code == 2
+    assert "choose one by its full name" in refused.err
