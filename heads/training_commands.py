@@ -121,7 +121,7 @@ def train(
 ) -> int:
     """Train what is missing and print each run's dev loss; the exit code."""
     from heads.runs import load_record, run_folder
-    from heads.sweep import train_grid
+    from heads.parallel import train_grid
 
     def progress(run: str, done: int, of: int) -> None:
         say(f"heads: {done}/{of} {run}")
