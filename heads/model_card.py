@@ -147,8 +147,21 @@ def _intervals(bundle: Bundle) -> str:
         "## Intervals\n\nSplit-conformal, by domain: where the mean rating of a panel like the training "
         f"data's would lie, for audio like theirs. They rest on {resting}. Typical error beside the members' "
         f"disagreement: {base}. Clips of the same system resemble each other, so for a new system the "
-        f"coverage can be lower.\n\n{table(head, rows)}"
+        f"coverage can be lower. Widths are those before an interval is cut to the scale. {_missing(bundle)}"
+        f"\n\n{table(head, rows)}"
     )
+
+
+def _missing(bundle: Bundle) -> str:
+    """Which intervals cannot be given, if any."""
+    common = bundle.intervals.quantiles[EVERYWHERE]
+    absent = [
+        f"{axis} {level:.0%}"
+        for level, of in common.items()
+        for axis, quantile in zip(bundle.axes, of, strict=True)
+        if quantile is None
+    ]
+    return f"Not to be had from so few rated clips, and left empty: {', '.join(absent)}." if absent else ""
 
 
 def _shown(coverage: Sequence[Coverage]) -> list[Coverage]:

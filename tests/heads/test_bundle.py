@@ -36,6 +36,7 @@ from heads.golden import golden_scores, golden_waves
 from heads.hub import from_pretrained, push_to_hub
 from heads.intervals import LEVELS, Intervals
 from heads.model import Head
+from heads.model_card import model_card
 from heads.reference import Reference
 from store.schema import AXES, EncoderSpec, Scale
 from tests.conftest import ROOT
@@ -318,6 +319,14 @@ def test_the_card_says_what_the_numbers_rest_on(experiment: Experiment) -> None:
         assert words in card, words
     assert {row["split"] for rows in about["accuracy"].values() for row in rows} == {"dev", "pam", "test"}
     assert asdict(read_bundle(experiment.bundle).encoders[0]).items() <= about["encoders"][0].items()
+
+
+def test_the_card_says_which_intervals_cannot_be_had() -> None:
+    bundle = made_bundle([load_encoder("logmel", audio_recipe=AUDIO_RECIPE).spec])
+    assert "left empty" not in model_card(bundle)
+    few = {"": {0.8: (1.5,) * 4, 0.95: (None,) * 4}}
+    card = model_card(replace(bundle, intervals=replace(bundle.intervals, quantiles=few)))
+    assert "left empty: CE 95%, CU 95%, PC 95%, PQ 95%." in card
 
 
 def test_scoring_needs_both_stages_only_when_it_is_asked_for() -> None:
