@@ -6,6 +6,7 @@ Functions take rows, clips or records and return a figure; they compute no metri
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,9 @@ from heads.metrics import LOWER_IS_BETTER, system_means
 from heads.pairs import Series, standard_error
 from heads.palette import INK, MARKERS, SERIES, STYLE
 from store.schema import AXIS_TITLES, Scale
+
+LABEL_WIDTH = 40
+"""Characters after which a long name goes on in the next line."""
 
 MANY_POINTS = 1500
 """Beyond this a cloud of points is drawn as an image, so that a page stays light."""
@@ -137,7 +141,9 @@ def contenders(entries: Sequence[tuple[str, Mapping[str, Row]]]) -> Figure:
 
     entries: (name, split -> its row), drawn from top to bottom.
     """
-    figure, (panel,) = panels_of(1, columns=1, size=(7.2, 0.9 + 0.34 * len(entries)))
+    names = [textwrap.fill(name, LABEL_WIDTH) for name, _ in entries]
+    lines = sum(name.count("\n") + 2 for name in names)
+    figure, (panel,) = panels_of(1, columns=1, size=(7.2, 0.9 + 0.17 * lines))
     splits = sorted({split for _, rows in entries for split in rows})
     for number, split in enumerate(splits):
         colour, marker = look(number)
@@ -154,7 +160,7 @@ def contenders(entries: Sequence[tuple[str, Mapping[str, Row]]]) -> Figure:
                 row.value, y, marker=marker, color=colour, markersize=5.5, linestyle="none", label=label
             )
             labelled = True
-    panel.set(yticks=range(len(entries)), yticklabels=[name for name, _ in entries], xlabel="composite SRCC")
+    panel.set(yticks=range(len(entries)), yticklabels=names, xlabel="composite SRCC")
     panel.set(ylim=(len(entries) - 0.4, -0.6))
     legend(figure, panel)
     return figure

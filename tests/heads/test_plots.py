@@ -100,3 +100,10 @@ def test_misses_have_a_line_a_clip(data):
     assert len(frame) == len(data[0].clips)
     np.testing.assert_allclose(frame.miss, data[0].predicted - data[0].rated)
     np.testing.assert_allclose(frame.std_errors, abs(frame.miss) / data[0].error)
+
+
+@pytest.mark.filterwarnings("error")
+def test_long_names_leave_room_for_the_figure(scored):
+    name = " = ".join(["PAM top 8", "PAM top 4", "submitted: dev top 12 and PAM top 12"] * 3)
+    figure = plots.contenders([(name, {"test": scored[0]}), ("short", {"test": scored[1]})])
+    assert "<text" in plots.to_svg(figure)
