@@ -19,8 +19,8 @@ import typer
 
 import extract.commands
 import extract.prepare_commands
-import heads.result_commands
-import heads.scoring_commands
+import heads.results.commands
+import heads.scoring.commands
 import heads.training_commands
 import store.commands
 from store.console import FAILED, REFUSED, say, table
@@ -35,13 +35,14 @@ app = typer.Typer(
 app.add_typer(extract.prepare_commands.app, name="prepare")
 app.command()(extract.commands.extract)
 app.command()(heads.training_commands.heads)
-app.command()(heads.result_commands.ensemble)
-app.command()(heads.result_commands.evaluate)
-app.command()(heads.result_commands.report)
-app.command()(heads.scoring_commands.predict)
-app.command()(heads.scoring_commands.compare)
-app.command()(heads.scoring_commands.sensitivity)
-app.command()(heads.scoring_commands.push)
+app.command()(heads.results.commands.ensemble)
+app.command()(heads.results.commands.evaluate)
+app.command()(heads.results.commands.report)
+app.command()(heads.scoring.commands.predict)
+app.command()(heads.scoring.commands.compare)
+app.command()(heads.scoring.commands.sensitivity)
+app.command()(heads.scoring.commands.serve)
+app.command()(heads.scoring.commands.push)
 app.add_typer(store.commands.app, name="store")
 
 DEMO_ENCODERS = "wavlm,muq,m2d,logmel"
@@ -74,10 +75,10 @@ def demo(
     say("3/5 training the sixteen configurations")
     heads.training_commands.train(heads.training_commands.configs_of(work, "paper", **DEMO_VALUES), work)
     say("4/5 choosing an ensemble")
-    heads.result_commands.ensemble(work)
-    heads.result_commands.ensemble(work, compare=True)
+    heads.results.commands.ensemble(work)
+    heads.results.commands.ensemble(work, compare=True)
     say("5/5 scoring three files")
-    scorer = heads.scoring_commands.open_scorer("", work, device="cpu")
+    scorer = heads.scoring.commands.open_scorer("", work, device="cpu")
     files = [clips.parent / clip.path for clip in load_table(work / "clips.json").of("test")[:3]]
     table(
         "Three test files: score and 80 % interval",

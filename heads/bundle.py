@@ -28,11 +28,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from heads.golden import golden_scores
-from heads.intervals import Intervals
 from heads.model import Head
-from heads.reference import Reference
-from heads.scorer import Ensemble, Scorer
+from heads.scoring.golden import golden_scores
+from heads.scoring.intervals import Intervals
+from heads.scoring.reference import Reference
+from heads.scoring.scorer import Ensemble, Scorer
 from store import files
 from store.names import differences, digest
 from store.schema import AXES, EncoderSpec, Scale

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from heads.evaluation import RESAMPLES, Row, rows
-from heads.experiment import Experiment
 from heads.pool import Pool
+from heads.results.evaluation import RESAMPLES, Row, rows
+from heads.results.experiment import Experiment
 from heads.selectors import SELECTORS, select
 from store import files
 from store.names import signature

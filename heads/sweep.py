@@ -24,13 +24,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from heads.config import HeadConfig
 from heads.data import Features
-from heads.journal import JournalLock, is_alive, this_worker
-from heads.objective import Objective
 from heads.parallel import GridResult, Share, features_of, in_processes, train_grid, watched
-from heads.space import paper_params, suggest, suggest_cell
-from heads.study import Plan, Result, TrialRow, plans, summarise
 from heads.training import DivergedError, rated
-from heads.trials import stored_predictions, train_trial
+from heads.tuning.journal import JournalLock, is_alive, this_worker
+from heads.tuning.objective import Objective
+from heads.tuning.space import paper_params, suggest, suggest_cell
+from heads.tuning.study import Plan, Result, TrialRow, plans, summarise
+from heads.tuning.trials import stored_predictions, train_trial
 from store import files
 from store.predictions import Predictions
 

@@ -120,8 +120,8 @@ def train(
     configs: Sequence[HeadConfig], work: Path, *, jobs: int = 0, folds: int = 0, cluster: str = ""
 ) -> int:
     """Train what is missing and print each run's dev loss; the exit code."""
-    from heads.runs import load_record, run_folder
     from heads.parallel import train_grid
+    from heads.runs import load_record, run_folder
 
     def progress(run: str, done: int, of: int) -> None:
         say(f"heads: {done}/{of} {run}")

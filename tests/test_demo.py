@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import pipeline
-from heads.assessment import evaluate_work
 from heads.config import grid
 from heads.data import Features
 from heads.ensemble import Ensemble, score
-from heads.evaluation import EVERYWHERE, find
-from heads.experiment import open_experiment
 from heads.metrics import srcc
+from heads.results.assessment import evaluate_work
+from heads.results.evaluation import EVERYWHERE, find
+from heads.results.experiment import open_experiment
 from heads.training import fit, predict
 from store.clips import ClipTable, load_table, save_table
 from store.features import list_stores

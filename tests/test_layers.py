@@ -34,7 +34,7 @@ HOMES = {
     "soundfile": {"extract/audio.py"},
     "soxr": {"extract/audio.py"},
     "scipy": {"heads/"},
-    "matplotlib": {"heads/plots.py"},
+    "matplotlib": {"heads/results/plots.py"},
 }
 
 
@@ -87,7 +87,7 @@ def test_the_command_line_imports_layers_inside_its_verbs(path: Path) -> None:
     [
         "import heads.metrics",
         "import heads.ensemble",
-        "import heads.evaluation",
+        "import heads.results.evaluation",
         "import store.features",
         "import pipeline",
     ],

@@ -13,11 +13,11 @@ import pytest
 import soundfile
 import torch
 
-from heads.answers import FLAGS
 from heads.bundle import load_bundle
-from heads.experiment import open_experiment
-from heads.export import load_ensemble
-from heads.scorer import Scorer
+from heads.results.experiment import open_experiment
+from heads.scoring.answers import FLAGS
+from heads.scoring.export import load_ensemble
+from heads.scoring.scorer import Scorer
 from store.requests import list_requests
 from store.schema import AXES
 from tests.conftest import ROOT
@@ -208,7 +208,7 @@ def test_three_hours_take_no_more_memory_than_a_minute(experiment: Experiment, t
     logmel_only = tmp_path / "bundle"
     from heads.bundle import save_bundle
     from heads.ensemble import from_weights
-    from heads.export import collect
+    from heads.scoring.export import collect
 
     opened = open_experiment(experiment.work)
     run = next(run for run in opened.runs if run.encoders == ("logmel",))

@@ -28,10 +28,10 @@ from extract.front import Front
 from extract.pieces import file_piece
 from extract.stream import Window, windows
 from heads.config import configure
-from heads.intervals import LEVELS, Intervals
 from heads.model import Head
-from heads.reference import Reference
-from heads.scorer import Ensemble, Scorer
+from heads.scoring.intervals import LEVELS, Intervals
+from heads.scoring.reference import Reference
+from heads.scoring.scorer import Ensemble, Scorer
 from store.requests import list_requests
 from store.schema import AXES, EncoderSpec, Scale
 from tests.conftest import ROOT

@@ -14,9 +14,9 @@ from extract.encoders import load_encoder
 from extract.extraction import extract
 from extract.survey import survey
 from extract.synthetic import CAVEAT, synthesise
-from heads.assessment import select_ensemble
 from heads.config import grid
-from heads.export import export_bundle
+from heads.results.assessment import select_ensemble
+from heads.scoring.export import export_bundle
 from heads.sweep import train_grid
 from store.clips import ClipTable, read_clips, save_table
 from store.schema import Scale

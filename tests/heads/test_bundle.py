@@ -30,14 +30,14 @@ from heads.bundle import (
 )
 from heads.config import HeadConfig
 from heads.ensemble import from_weights
-from heads.experiment import open_experiment
-from heads.export import bundle_of_work, collect
-from heads.golden import golden_scores, golden_waves
-from heads.hub import from_pretrained, push_to_hub
-from heads.intervals import LEVELS, Intervals
 from heads.model import Head
-from heads.model_card import model_card
-from heads.reference import Reference
+from heads.results.experiment import open_experiment
+from heads.scoring.export import bundle_of_work, collect
+from heads.scoring.golden import golden_scores, golden_waves
+from heads.scoring.hub import from_pretrained, push_to_hub
+from heads.scoring.intervals import LEVELS, Intervals
+from heads.scoring.model_card import model_card
+from heads.scoring.reference import Reference
 from store.schema import AXES, EncoderSpec, Scale
 from tests.conftest import ROOT
 from tests.heads.scoring import Experiment, scoring_experiment
@@ -284,8 +284,8 @@ class FakeHub:
 
 def test_to_the_hub_and_back(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = FakeHub(tmp_path)
-    monkeypatch.setattr("heads.hub.HfApi", lambda: hub)
-    monkeypatch.setattr("heads.hub.snapshot_download", lambda *a, **k: str(tmp_path / "snapshot"))
+    monkeypatch.setattr("heads.scoring.hub.HfApi", lambda: hub)
+    monkeypatch.setattr("heads.scoring.hub.snapshot_download", lambda *a, **k: str(tmp_path / "snapshot"))
     assert push_to_hub(experiment.bundle, "somebody/scores") == "https://hub/somebody/scores"
     assert hub.private is True
     assert from_pretrained("somebody/scores", device="cpu").id == read_bundle(experiment.bundle).id
@@ -297,7 +297,7 @@ def test_what_the_hub_does_not_have_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     def gone(*args: Any, **options: Any) -> str:
         raise ConnectionError("no network")
 
-    monkeypatch.setattr("heads.hub.snapshot_download", gone)
+    monkeypatch.setattr("heads.scoring.hub.snapshot_download", gone)
     with pytest.raises(BundleError, match=r"neither a folder here nor to be had from the hub.*no network"):
         from_pretrained("somebody/scores")
 

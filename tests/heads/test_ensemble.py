@@ -16,8 +16,8 @@ from heads.ensemble import (
     score,
     times_test_was_scored,
 )
-from heads.evaluation import find
-from heads.experiment import open_experiment
+from heads.results.evaluation import find
+from heads.results.experiment import open_experiment
 from heads.selectors import SELECTORS
 from tests.heads.made_up import made_up_work
 

@@ -12,11 +12,11 @@ import pytest
 
 from heads.config import HeadConfig, grid
 from heads.data import Features
-from heads.objective import Objective
 from heads.runs import load_config
-from heads.space import paper_params
-from heads.study import Result, plans
 from heads.sweep import sweep
+from heads.tuning.objective import Objective
+from heads.tuning.space import paper_params
+from heads.tuning.study import Result, plans
 from tests.conftest import ROOT
 from tests.heads.small import M2D, WAVLM, work_folder
 
@@ -77,7 +77,7 @@ def test_what_dies_is_repeated_and_the_study_ends_as_if_nothing_had(work: Path, 
     code = f"""
 import os, sys
 from pathlib import Path
-from heads import trials
+from heads.tuning import trials
 from tests.heads.test_sweep import cells
 from heads.sweep import sweep
 kept, calls = trials.fit, []

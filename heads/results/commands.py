@@ -1,0 +1,83 @@
+"""The commands on results, from stored predictions alone: `ensemble`, `evaluate`, `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from store.console import say, show
+
+if TYPE_CHECKING:
+    from heads.results.assessment import Assessment
+
+Work = Annotated[Path, typer.Option(help="Folder of this experiment: table, features, runs, ensemble.")]
+
+
+def ensemble(
+    work: Work = Path("work"),
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="intersect:D,P | top:SPLIT:K | best:SPLIT | all | greedy:SPLITS | stack:SPLITS | cost:SPLITS"
+            "; a split is dev, pam or oof."
+        ),
+    ] = "intersect:12,12",
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Score every rule side by side (the paper's Table IV) instead.")
+    ] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Also write it as a bundle, one folder that scores audio, to this folder."),
+    ] = None,
+) -> None:
+    """Choose an ensemble from stored predictions alone, and keep it as ensemble.json in the work folder."""
+    from heads.results.assessment import compare_ensembles, members_table, select_ensemble
+    from heads.results.experiment import open_experiment
+
+    if compare:
+        _show(compare_ensembles(work))
+        return
+    chosen = select_ensemble(work, rule)
+    show([members_table(work, chosen)], open_experiment(work).caveats)
+    say(f"kept as {work / 'ensemble.json'}")
+    if export is not None:
+        from heads.scoring.export import export_bundle
+
+        export_bundle(work, export)
+        say(f"bundle with its model card: {export}")
+
+
+def evaluate(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Run ids or beginnings of them; left out: the chosen ensemble.")
+    ] = None,
+    work: Work = Path("work"),
+    against: Annotated[
+        str, typer.Option(help="Compare with this run; left out: the single best on PAM.")
+    ] = "",
+) -> None:
+    """Every metric per axis, level and domain, with intervals, human ceiling and baselines."""
+    from heads.results.assessment import evaluate_work
+
+    _show(evaluate_work(work, runs or (), against))
+    say(f"all rows: {work / 'evaluation.csv'}, comparisons: {work / 'comparison.csv'}")
+
+
+def report(
+    work: Work = Path("work"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Left out: report.html in the work folder.")
+    ] = None,
+) -> None:
+    """One self-contained HTML page: tables, plots, ceilings, baselines, ensembles, curves; no network."""
+    from heads.results.report import write_report
+
+    say(f"written: {write_report(work, output)}")
+
+
+def _show(found: Assessment) -> None:
+    show(found.tables, found.caveats)
+    for note in found.notes:
+        say(note)

@@ -1,0 +1,222 @@
+"""Every metric of one run with its interval and its human ceiling, as rows that all outputs share.
+
+A row is (level, domain, axis, metric); tables, plots, notebooks and tests read the same rows.  What is
+compared is prepared once per clip list as Parts, so that many runs on the same clips cost little.
+
+Intervals are 95 % percentile bootstrap intervals.  Systems are drawn with all of their clips; where there
+are fewer than MIN_CLUSTERS systems (natural recordings of few sources), at utterance level groups are
+drawn instead, else clips; the row says which.  System-level figures always draw systems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from heads.metrics import METRICS, Array, composite, system_means, why_undefined
+from heads.results.bootstrap import Index, cluster_index, draw, interval, resample
+from heads.results.ceiling import Ceiling, ceiling, composite_ratings
+from store.clips import score_array
+from store.predictions import Predictions
+from store.schema import AXES, COMPOSITE, Clip
+
+RESAMPLES = 1000
+MIN_CLUSTERS = 5
+"""With fewer clusters a percentile interval says little about the next system."""
+
+EVERYWHERE = "all"
+"""The domain of rows over all domains together."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure.
+
+    value:    None where undefined, with the reason; never NaN, never 0 in place of "unknown".
+    low, high: 95 % interval in units of the metric; None where it cannot be had, with the reason.
+    ceiling:  what the raters' noise lets the best predictor reach (for mse: its floor).
+    n:        clips or systems compared.  clusters: what was drawn, "system", "group" or "clip".
+    """
+
+    run: str
+    split: str
+    level: str
+    domain: str
+    axis: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    ceiling: float | None
+    n: int
+    clusters: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One thing to be compared: the rated clips of one axis in one domain, or their systems' means.
+
+    members: [M] positions of the clips in the clip list; systems: their systems at system level, else None.
+    truth:   [n] ratings; n is M at utterance level and the number of systems at system level.
+    clusters: [n] cluster of each item, "" kind and no entries where there are none to draw.
+    """
+
+    level: str
+    domain: str
+    axis: str
+    members: Index
+    systems: tuple[str, ...] | None
+    truth: Array
+    kind: str
+    clusters: Index
+    ceiling: Ceiling
+
+    def items(self, pred: Array) -> Array:
+        """Predictions of this axis [N, over all clips] -> [n], the items that `truth` rates."""
+        chosen = pred[self.members]
+        return chosen if self.systems is None else system_means(chosen, self.systems)[1]
+
+
+def evaluate(
+    predictions: Iterable[Predictions], clips: Sequence[Clip], resamples: int = RESAMPLES, seed: int = 0
+) -> list[Row]:
+    """Rows of several runs on the same clips, run after run; see `rows`."""
+    return [row for one in predictions for row in rows(one, clips, resamples, seed)]
+
+
+def rows(
+    predictions: Predictions, clips: Sequence[Clip], resamples: int = RESAMPLES, seed: int = 0
+) -> list[Row]:
+    """All figures of one run: utterance and system level, each domain and all, each axis and the composite.
+
+    clips: those of the predicted split; each must have been predicted (ValueError otherwise), so that no
+    run looks better by leaving clips out.  resamples = 0 leaves the intervals out.
+    """
+    by_axis = predicted(predictions, clips)
+    return [
+        row
+        for part in parts(clips, predictions.axes)
+        for row in _rows_of_part(predictions, part, by_axis[part.axis], resamples, seed)
+    ]
+
+
+def parts(clips: Sequence[Clip], axes: Sequence[str] = AXES) -> tuple[Part, ...]:
+    """What there is to compare on these clips: level by level, domain by domain, axis by axis."""
+    return _parts(tuple(clips), tuple(axes))
+
+
+# Ceilings take far longer than the figures of one run, and every run on the same clips has the same.
+@lru_cache(maxsize=16)
+def _parts(clips: tuple[Clip, ...], axes: tuple[str, ...]) -> tuple[Part, ...]:
+    columns = [AXES.index(axis) for axis in axes]
+    truth = score_array(clips)[:, columns]
+    ratings = [[clip.ratings[column] for column in columns] for clip in clips]
+    named: dict[str, tuple[Sequence[Sequence[float]], Array]] = {
+        axis: ([item[i] for item in ratings], truth[:, i]) for i, axis in enumerate(axes)
+    }
+    if len(axes) > 1:
+        named[COMPOSITE] = (composite_ratings(ratings), composite(truth, truth)[1])
+    domains = np.array([clip.domain for clip in clips], dtype=str)
+    names = sorted(set(domains.tolist()) - {""})
+    masks = {EVERYWHERE: np.ones(len(clips), dtype=bool)}
+    if len(names) > 1:
+        masks |= {name: domains == name for name in names}
+    return tuple(
+        _part(level, domain, axis, clips, np.flatnonzero(mask & np.isfinite(values)), values, single)
+        for level in ("utterance", "system")
+        for domain, mask in masks.items()
+        for axis, (single, values) in named.items()
+    )
+
+
+def predicted(predictions: Predictions, clips: Sequence[Clip]) -> dict[str, Array]:
+    """Axis -> predictions [N] in the order of `clips`, the composite over the axes rated on each clip."""
+    place = {clip_id: i for i, clip_id in enumerate(predictions.clip_ids)}
+    missing = [clip.id for clip in clips if clip.id not in place]
+    if missing:
+        raise ValueError(
+            f"run {predictions.run} has no prediction on {predictions.split} for {len(missing)} of "
+            f"{len(clips)} clips, the first of them {missing[0]!r}; predict them, or evaluate on fewer clips"
+        )
+    values = predictions.values[[place[clip.id] for clip in clips]]
+    columns = [AXES.index(axis) for axis in predictions.axes]
+    result = {axis: values[:, i] for i, axis in enumerate(predictions.axes)}
+    result[COMPOSITE] = composite(values, score_array(clips)[:, columns])[0]
+    return result
+
+
+def challenge_figures(rows_of_run: Iterable[Row]) -> list[Row]:
+    """The 32 figures of the AudioMOS challenge: 4 metrics x 4 axes x 2 levels, all domains together."""
+    return [row for row in rows_of_run if row.domain == EVERYWHERE and row.axis != COMPOSITE]
+
+
+def find(rows_of_run: Iterable[Row], **wanted: str) -> Row:
+    """The single row whose fields equal `wanted`; LookupError if there is none or more than one."""
+    found = [row for row in rows_of_run if all(getattr(row, key) == value for key, value in wanted.items())]
+    if len(found) != 1:
+        raise LookupError(f"{len(found)} rows with {wanted}")
+    return found[0]
+
+
+def _rows_of_part(predictions: Predictions, part: Part, pred: Array, resamples: int, seed: int) -> list[Row]:
+    items = part.items(pred)
+    counts = draw(int(part.clusters.max()) + 1, resamples, seed) if part.kind and resamples else None
+    result = []
+    for name, metric in METRICS.items():
+        value = metric(items, part.truth)
+        row = Row(
+            predictions.run, predictions.split, part.level, part.domain, part.axis, name,
+            value, None, None, getattr(part.ceiling, name), len(items), part.kind,
+            why_undefined(name, items, part.truth),
+        )  # fmt: skip
+        if value is not None and resamples:
+            row = _with_interval(row, part, items, counts, name)
+        result.append(row)
+    return result
+
+
+def _with_interval(row: Row, part: Part, items: Array, counts: Array | None, name: str) -> Row:
+    if counts is None:
+        return replace(row, reason=f"no interval: fewer than {MIN_CLUSTERS} systems")
+    bounds = interval(resample(name, items, part.truth, part.clusters, counts))
+    if bounds is None:
+        return replace(row, reason="no interval: undefined on more than a tenth of the resamples")
+    return replace(row, low=bounds[0], high=bounds[1])
+
+
+def _part(
+    level: str,
+    domain: str,
+    axis: str,
+    clips: Sequence[Clip],
+    members: Index,
+    values: Array,
+    single: Sequence[Sequence[float]],
+) -> Part:
+    systems = [clips[i].system for i in members]
+    if level == "utterance":
+        kind, clusters = _clusters(systems, [clips[i].group for i in members])
+        highest = ceiling([single[i] for i in members])
+        return Part(level, domain, axis, members, None, values[members], kind, clusters, highest)
+    members = np.array([i for i, system in zip(members, systems, strict=True) if system], dtype=np.intp)
+    named = tuple(system for system in systems if system)
+    distinct, truth = system_means(values[members], named)
+    kind = "system" if len(distinct) >= MIN_CLUSTERS else ""
+    highest = ceiling([single[i] for i in members], named)
+    return Part(level, domain, axis, members, named, truth, kind, np.arange(len(distinct)), highest)
+
+
+def _clusters(systems: Sequence[str], groups: Sequence[str]) -> tuple[str, Index]:
+    """The first of systems, groups and clips of which there are enough; every item must have a name."""
+    for kind, names in (
+        ("system", systems),
+        ("group", groups),
+        ("clip", [str(i) for i in range(len(systems))]),
+    ):
+        if all(names) and len(set(names)) >= MIN_CLUSTERS:
+            return kind, cluster_index(names)
+    return "", np.zeros(0, dtype=np.intp)

@@ -1,0 +1,164 @@
+"""A work folder as evaluation sees it: the clip table, the whole runs, what they predict.  No torch.
+
+Reads only clips.json, runs/*/config.json, runs/*/record.json and runs/*/predictions-*.parquet, so results
+can be looked at where neither features nor heads nor audio are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from heads.config import HeadConfig, encoder_name
+from heads.metrics import srcc
+from heads.pool import SELECTION_SPLITS, Pool, composite_of_rated
+from store import files
+from store.clips import ClipTable, load_table
+from store.predictions import Predictions
+from store.schema import AXES
+
+SCORED_SPLITS = ("dev", "pam", "test")
+
+
+class NotStoredError(ValueError):
+    """The work folder lacks what is asked for; the message says which command makes it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained head: its config, its record, and its stored predictions (read when asked for)."""
+
+    folder: Path
+    config: HeadConfig
+    record: dict[str, Any] = field(compare=False)
+
+    @property
+    def id(self) -> str:
+        return self.config.id
+
+    @property
+    def title(self) -> str:
+        """What a table calls it: "wavlm+m2d mlp ut", with the seed where it is not 0."""
+        return self.config.title + (f" seed {self.config.seed}" if self.config.seed else "")
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        return tuple(encoder_name(spec_id) for spec_id in self.config.encoders)
+
+    def has(self, split: str) -> bool:
+        return self._path(split).is_file()
+
+    def predictions(self, split: str) -> Predictions:
+        """What it predicts on `split`, "oof" for out-of-fold; NotStoredError where that is not stored."""
+        if not self.has(split):
+            raise NotStoredError(f"run {self.id} has no stored predictions on {split!r}")
+        loaded = Predictions.load(self._path(split))
+        if (loaded.run, loaded.split) != (self.id, split):
+            raise ValueError(f"{self._path(split)} holds run {loaded.run} on {loaded.split}")
+        return loaded
+
+    def _path(self, split: str) -> Path:
+        return self.folder / f"predictions-{split}.parquet"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The table and the runs trained on it; `other_data` are ids of runs that belong to other tables."""
+
+    work: Path
+    table: ClipTable
+    runs: tuple[Run, ...]
+    other_data: tuple[str, ...] = ()
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What must be said wherever these results appear, of the table and of every run."""
+        of_runs = [caveat for run in self.runs for caveat in run.record.get("caveats", ())]
+        return tuple(dict.fromkeys([*self.table.caveats, *of_runs]))
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """Those of dev, pam and test that have rated clips and predictions."""
+        return tuple(
+            split
+            for split in SCORED_SPLITS
+            if any(run.has(split) for run in self.runs) and _rated(self.table, self.table.of(split))
+        )
+
+    def run(self, name: str) -> Run:
+        """A run by its id, the beginning of it, or its title; ValueError lists the known."""
+        found = [run for run in self.runs if name in (run.id, run.title)]
+        found = found or [run for run in self.runs if run.id.startswith(name)]
+        if len(found) != 1:
+            known = "\n  ".join(f"{run.id}  {run.title}" for run in self.runs)
+            raise ValueError(f"{len(found)} runs are called {name!r}; known:\n  {known}")
+        return found[0]
+
+    @cached_property
+    def pool(self) -> Pool:
+        """What selectors may look at: dev, PAM and out-of-fold predictions, never test."""
+        by_id = {clip.id: clip for clip in self.table}
+        scores: dict[str, dict[str, float | None]] = {}
+        predictions: dict[str, dict[str, Any]] = {}
+        truth = {}
+        for split in SELECTION_SPLITS:
+            stored = {run.id: run.predictions(split) for run in self.runs if run.has(split)}
+            if not stored:
+                continue
+            first = next(iter(stored.values()))
+            strange = [clip_id for clip_id in first.clip_ids if clip_id not in by_id]
+            if strange:
+                raise ValueError(f"predictions on {split} are for clip {strange[0]!r}, which the table lacks")
+            columns = [AXES.index(axis) for axis in first.axes]
+            rated = self.table.scores([by_id[clip_id] for clip_id in first.clip_ids])[:, columns]
+            if not (rated == rated).any():
+                continue
+            truth[split] = rated
+            predictions[split] = {run: _aligned(one, first) for run, one in stored.items()}
+            scores[split] = {
+                run: srcc(*composite_of_rated(values, rated)) for run, values in predictions[split].items()
+            }
+        return Pool(scores, predictions, truth, {run.id: run.encoders for run in self.runs})
+
+
+def open_experiment(work: Path) -> Experiment:
+    """Read a work folder; NotStoredError says what is missing and which command makes it."""
+    work = Path(work)
+    if not (work / "clips.json").is_file():
+        raise NotStoredError(
+            f"{work} has no clips.json: run `python pipeline.py extract --clips TABLE --work {work}`"
+        )
+    table = load_table(work / "clips.json")
+    runs = [_read_run(path.parent) for path in sorted((work / "runs").glob("*/record.json"))]
+    ours = sorted((run for run in runs if run.config.data == table.id), key=lambda run: (run.title, run.id))
+    others = tuple(run.id for run in runs if run.config.data != table.id)
+    if not ours:
+        why = f": the {len(others)} there belong to another clip table than {table.id}" if others else ""
+        raise NotStoredError(f"{work} has no trained runs{why}; run `python pipeline.py heads --work {work}`")
+    return Experiment(work, table, tuple(ours), others)
+
+
+def _read_run(folder: Path) -> Run:
+    config = HeadConfig.from_json(json.loads(files.read_bytes(folder / "config.json")))
+    if config.id != folder.name:
+        raise ValueError(f"{folder} holds the config of {config.id}")
+    return Run(folder, config, json.loads(files.read_bytes(folder / "record.json")))
+
+
+def _aligned(one: Predictions, first: Predictions) -> Any:
+    """Values in the order of `first`; ValueError where the clips or axes differ."""
+    if (set(one.clip_ids), one.axes) != (set(first.clip_ids), first.axes):
+        raise ValueError(
+            f"runs {first.run} and {one.run} predict different clips or axes on {one.split}; train them anew"
+        )
+    place = {clip_id: i for i, clip_id in enumerate(one.clip_ids)}
+    return one.values[[place[clip_id] for clip_id in first.clip_ids]]
+
+
+def _rated(table: ClipTable, clips: Sequence[Any]) -> bool:
+    scores = table.scores(clips)
+    return bool((scores == scores).any())

@@ -1,0 +1,215 @@
+"""The sections of the report: which tables and plots stand where, and what is said about them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from heads.ensemble import Ensemble
+from heads.metrics import LOWER_IS_BETTER
+from heads.results import plots, tables
+from heads.results.assessment import Assessment
+from heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN
+from heads.results.evaluation import EVERYWHERE, Row, evaluate
+from heads.results.experiment import Experiment
+from heads.results.page import Plot, Section, Tile
+from heads.results.pairs import Series, worst
+from heads.results.table import Cell, Table, axis_of_record, index_rows
+from store import files
+from store.schema import SPLITS
+
+MOST_SWEEPS = 6
+"""Histories of more studies than this would fill pages; the tables in work/sweeps hold them all."""
+
+MOST_RUNS = 40
+"""Of more runs than this (sweeps, many seeds) the best are shown."""
+MOST_REJECTS = 50
+CLOSER = (("system", "srcc"), ("utterance", "srcc"), ("utterance", "lcc"), ("utterance", "mse"))
+"""The figures to read first."""
+
+
+def tiles(rows: Sequence[Row], run: str, split: str) -> list[Tile]:
+    """The composite in four numbers, each beside what is possible and what is trivial."""
+    found, axis = index_rows(rows), axis_of_record(rows)
+    tiles = []
+    for level, metric in CLOSER:
+        row = found[(run, split, level, EVERYWHERE, axis, metric)]
+        base = found.get((_trivial(metric), split, level, EVERYWHERE, axis, metric))
+        interval = row.reason if row.low is None else f"95 %: {row.low:.2f} to {row.high:.2f}"
+        possible = "ceiling unknown" if row.ceiling is None else f"ceiling {row.ceiling:.2f}"
+        beside = [f"{axis}, {split}", interval, possible]
+        if base is not None and base.value is not None:
+            beside.append(f"{'train mean' if metric == 'mse' else 'domain alone'} {base.value:.2f}")
+        label = f"{metric.upper()} over {row.n} {'systems' if level == 'system' else 'clips'}"
+        value = "–" if row.value is None else f"{row.value:.3f}"
+        tiles.append(Tile(label, value, "; ".join(part for part in beside if part)))
+    return tiles
+
+
+def result_section(scored: Assessment, ensemble: Ensemble, split: str) -> Section:
+    """The ensemble on the split that counts: bars, then every figure."""
+    rows = [r for r in scored.rows if r.run == ensemble.id and r.split == split]
+    trivial = {
+        (r.level, r.axis, r.metric): r.value
+        for r in scored.rows
+        if (r.split, r.domain) == (split, EVERYWHERE) and r.run == _trivial(r.metric)
+    }
+    captions = {
+        "srcc": "bars with 95 % intervals, systems drawn with all their clips. The ceiling is what the "
+        "raters' noise leaves to the best predictor; the dashed line needs only each clip's domain.",
+        "mse": "the green line is the raters' own noise; the dashed one always answers the train mean.",
+    }
+    charts = [
+        Plot(plots.bars(rows, trivial, metric), f"{metric.upper()} on {split}: {caption}")
+        for metric, caption in captions.items()
+    ]
+    label = scored.labels[ensemble.id]
+    blocks: list[Table | Plot | str] = [*charts, *tables.figures(scored.rows, ensemble.id, split, label)]
+    within = tables.domains(scored.rows, ensemble.id, split)
+    opening = f"Every figure of the ensemble on {split}, beside the human ceiling and the trivial baseline."
+    return Section("result", "Result", opening, (*blocks, *([within] if within else [])))
+
+
+def all_figures_section(
+    experiment: Experiment, scored: Assessment, ensemble: Ensemble, shown: str
+) -> Section:
+    """The splits that chose the ensemble, and the ensemble against the best single run."""
+    blocks: list[Table] = [t for t in scored.tables if " against " in t.title]
+    for split in experiment.splits:
+        if split != shown:
+            blocks += tables.figures(scored.rows, ensemble.id, split, scored.labels[ensemble.id])
+            within = tables.domains(scored.rows, ensemble.id, split)
+            blocks += [within] if within else []
+    opening = "The splits by which the ensemble was chosen flatter it; they are here to be complete."
+    return Section("figures", "All figures", opening, tuple(blocks))
+
+
+def clips_section(experiment: Experiment, data: Sequence[Series], split: str) -> Section:
+    """Clip by clip, system by system, and the worst misses."""
+    scale, last = experiment.table.scale, data[-1]
+    scatter = Plot(
+        plots.scatter(data, scale),
+        f"Predicted against rated on {split}, clip by clip; dotted: perfect agreement."
+        f"{'' if plots.many_points(data) else ' Bars: the standard error of each mean rating.'}",
+    )
+    ranking = Plot(
+        plots.ranking(last, scale),
+        f"Systems on {split} by their mean rating, with 95 % intervals over clips.",
+    )
+    calibration = Plot(
+        plots.calibration(data, scale),
+        f"Calibration on {split}: mean rating of clips that were predicted alike, with 95 % intervals. "
+        "Where the line lies on the dotted one, a prediction can be taken at its word.",
+    )
+    several = len({clip.system for clip in last.clips if clip.system}) > 1
+    opening = "Where the ensemble agrees with the raters, and where it fails."
+    charts = (scatter, ranking, calibration) if several else (scatter, calibration)
+    return Section("clips", "Clips and systems", opening, (*charts, worst(last)))
+
+
+def ensemble_section(compared: Assessment) -> Section:
+    """The paper's Table IV for these runs, with our own rules."""
+    axis = axis_of_record(compared.rows)
+    by_run: dict[str, dict[str, Row]] = {}
+    for row in compared.rows:
+        level = tables.TABLE3_LEVELS[row.split]
+        if (row.level, row.domain, row.axis, row.metric) == (level, EVERYWHERE, axis, "srcc"):
+            by_run.setdefault(row.run, {})[row.split] = row
+    entries = [(compared.labels[run], of_run) for run, of_run in by_run.items()]
+    chart = Plot(plots.contenders(entries), "SRCC of each ensemble by split, with 95 % intervals.")
+    opening = (
+        "The paper's rules and ours over the same runs (Table IV); no rule looks at the test split. Rules "
+        "that choose the same runs stand together."
+    )
+    return Section("ensembles", "Ensembles", opening, (chart, *compared.tables))
+
+
+def runs_section(experiment: Experiment) -> Section:
+    """Table III and the learning curves of the best MOST_RUNS runs."""
+    split = next((s for s in ("pam", "dev") if s in experiment.pool.scores), "")
+    ranked = experiment.pool.ranked(split)[:MOST_RUNS] if split else [run.id for run in experiment.runs]
+    shown = [run for run in experiment.runs if run.id in set(ranked[:MOST_RUNS])]
+    rows = [
+        row
+        for name in experiment.splits
+        for row in evaluate(
+            [run.predictions(name) for run in shown if run.has(name)], experiment.table.of(name), resamples=0
+        )
+    ]
+    records: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for run in shown:
+        name = f"{'+'.join(run.encoders)} {run.config.aggregator}"
+        records.setdefault(run.config.loss, []).append((name, run.record))
+    caption = (
+        "Learning curves, a panel a loss: train dashed, dev solid, a marker where the kept weights are from."
+    )
+    chart = Plot(plots.curves(records), caption)
+    opening = "Every trained configuration (Table III)."
+    if len(shown) < len(experiment.runs):
+        opening = (
+            f"The {len(shown)} best of {len(experiment.runs)} trained configurations by SRCC on {split}."
+        )
+    return Section("runs", "Configurations", opening, (tables.configurations(experiment, rows), chart))
+
+
+def sweep_section(work: Path) -> list[Section]:
+    """Histories of the sweeps whose results are stored; no section where there are none."""
+    found = [json.loads(files.read_bytes(path)) for path in sorted((work / "sweeps").glob("*.json"))]
+    if not found:
+        return []
+    body: list[tuple[Cell, ...]] = []
+    charts = []
+    for study in found:
+        first, best = ((study[which] or {}).get("value") for which in ("first", "best"))
+        bounds = None if study["low"] is None else f"[{study['low']:.3f}, {study['high']:.3f}]"
+        about = (study["study"], study["objective"], len(study["trials"]))
+        body.append((*about, first, best, study["difference"], bounds, study["reason"]))
+        values = [(t["number"], t["value"]) for t in study["trials"] if t["state"] == "complete"]
+        if values:
+            lower = study["objective"].split(":")[1] in LOWER_IS_BETTER
+            chart = plots.sweep(values, first, study["objective"], lower)
+            charts.append(Plot(chart, f"{study['study']}: {study['objective']} by trial."))
+    columns = ("study", "objective", "trials", "first", "best", "difference", "95 %", "note")
+    table = Table("Sweeps: the best trial against the first, the paper's values", columns, tuple(body))
+    opening = "What tuning has brought, and whether it is more than chance."
+    return [Section("sweeps", "Sweeps", opening, (table, *charts[:MOST_SWEEPS]))]
+
+
+def data_section(experiment: Experiment) -> Section:
+    """How many clips of what, and the files that were left out."""
+    body: list[tuple[Cell, ...]] = []
+    for split in SPLITS:
+        clips = experiment.table.of(split)
+        if not clips:
+            continue
+        domains = Counter(clip.domain or "(none)" for clip in clips)
+        listed = ", ".join(f"{name} {count}" for name, count in sorted(domains.items()))
+        panel = [len(single) for clip in clips for single in clip.ratings if single]
+        raters = (
+            (str(min(panel)) if min(panel) == max(panel) else f"{min(panel)}-{max(panel)}") if panel else None
+        )
+        hours = round(sum(clip.duration_s for clip in clips) / 3600, 3)
+        systems = len({clip.system for clip in clips if clip.system})
+        body.append((split, len(clips), hours, systems, listed, raters))
+    rated = [tables.raters(experiment.table.of(split), split) for split in experiment.splits]
+    scale = experiment.table.scale
+    title = f"Clips of {experiment.table.id}, scores from {scale.low:g} to {scale.high:g}"
+    columns = ("split", "clips", "hours", "systems", "domains", "raters a clip")
+    blocks: list[Table | Plot | str] = [Table(title, columns, tuple(body)), *rated]
+    rejects = experiment.work / "rejects.csv"
+    if rejects.is_file():
+        rows = list(csv.reader(io.StringIO(files.read_bytes(rejects).decode())))[1:]
+        shown = tuple(tuple(row) for row in rows[:MOST_REJECTS])
+        title = f"{len(rows)} files could not be used"
+        none = "Every file of the table could be read."
+        blocks.append(Table(title, ("clip", "path", "reason"), shown) if rows else none)
+    return Section("data", "Data", "What was rated, and what was left out.", tuple(blocks))
+
+
+def _trivial(metric: str) -> str:
+    return TRAIN_MEAN if metric == "mse" else DOMAIN_ORACLE

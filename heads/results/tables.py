@@ -1,0 +1,219 @@
+"""The paper's tables and ours, from rows: one form for the terminal, the notebooks and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from heads.ensemble import FURTHER, TABLE4, Ensemble
+from heads.metrics import LEVELS, METRICS
+from heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN
+from heads.results.comparison import Comparison
+from heads.results.evaluation import EVERYWHERE, Row, parts
+from heads.results.experiment import Experiment
+from heads.results.table import (
+    Cell,
+    Table,
+    axis_note,
+    axis_of_record,
+    index_rows,
+    rounded,
+    value_of,
+    with_interval,
+)
+from heads.selectors import encoder_cost
+from store.schema import AXES, COMPOSITE, Clip
+
+TABLE3_LEVELS = {"dev": "utterance", "pam": "utterance", "test": "system"}
+"""The level at which the paper prints each split (Table III)."""
+
+
+FIGURE_NOTES = (
+    "Human ceiling: what the raters' own noise leaves to the best predictor (for MSE the least error).",
+    "Baseline: for MSE always answering the train mean; else knowing each clip's domain and no more.",
+)
+
+
+def configurations(experiment: Experiment, rows: Sequence[Row], title: str = "Configurations") -> Table:
+    """Table III: every run's composite MSE, LCC, SRCC, KTAU on dev and PAM (clips) and test (systems)."""
+    found, axis = index_rows(rows), axis_of_record(rows)
+    splits = experiment.splits
+    columns = [
+        "encoders",
+        "aggregator",
+        "loss",
+        *(f"{split} {m.upper()}" for split in splits for m in METRICS),
+    ]
+    # Tuned runs and seeds share their first cells; then only the id tells them apart.
+    cells = [(run.encoders, run.config.aggregator, run.config.loss) for run in experiment.runs]
+    named = len(set(cells)) < len(cells)
+    columns += ["run"] * named
+    body: list[tuple[Cell, ...]] = []
+    for run in experiment.runs:
+        figures = [
+            value_of(found.get((run.id, split, TABLE3_LEVELS[split], EVERYWHERE, axis, metric)))
+            for split in splits
+            for metric in METRICS
+        ]
+        if any(figure is not None for figure in figures):
+            body.append(
+                ("+".join(run.encoders), run.config.aggregator, run.config.loss, *figures, *[run.id] * named)
+            )
+    levels = ", ".join(
+        f"{split} over {'clips' if TABLE3_LEVELS[split] == 'utterance' else 'systems'}" for split in splits
+    )
+    return Table(title, tuple(columns), tuple(body), (f"{axis_note(axis)}; {levels}.",))
+
+
+def encoders(experiment: Experiment, rows: Sequence[Row], aggregator: str = "mlp", loss: str = "ut") -> Table:
+    """Table II: one line for each set of encoders under one aggregator and loss, the cheapest first."""
+    found, axis, splits = index_rows(rows), axis_of_record(rows), experiment.splits
+    body: list[tuple[Cell, ...]] = []
+    for run in experiment.runs:
+        if (run.config.aggregator, run.config.loss) == (aggregator, loss):
+            where = [(run.id, split, TABLE3_LEVELS[split], EVERYWHERE, axis) for split in splits]
+            shown = [value_of(found.get((*place, metric))) for place in where for metric in ("mse", "srcc")]
+            body.append(("+".join(run.encoders), round(encoder_cost(run.encoders)), *shown))
+    columns = (
+        "encoders",
+        "GFLOP/crop",
+        *(f"{split} {metric}" for split in splits for metric in ("MSE", "SRCC")),
+    )
+    notes = (
+        f"{axis_note(axis)}; aggregator {aggregator}, loss {loss}. Train all seven sets with "
+        "`python pipeline.py heads --grid encoders`.",
+    )
+    return Table("Sets of encoders", columns, tuple(sorted(body, key=lambda line: (line[1], line[0]))), notes)
+
+
+def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table]:
+    """Every axis of one run on one split, a table a level: the run, the human ceiling, the baseline."""
+    found = index_rows(rows)
+    axes = [axis for axis in (*AXES, COMPOSITE) if (run, split, LEVELS[0], EVERYWHERE, axis, "mse") in found]
+    result = []
+    for level in LEVELS:
+        body: list[tuple[Cell, ...]] = []
+        reasons: dict[str, list[tuple[str, str]]] = {}
+        for axis in axes:
+            of_axis = {metric: found[(run, split, level, EVERYWHERE, axis, metric)] for metric in METRICS}
+            beside = [found.get((_baseline(m), split, level, EVERYWHERE, axis, m)) for m in METRICS]
+            body.append((axis, title, *(with_interval(row) for row in of_axis.values())))
+            body.append(("", "human ceiling", *(rounded(row.ceiling) for row in of_axis.values())))
+            body.append(("", "baseline", *(rounded(value_of(row)) for row in beside)))
+            for metric, row in of_axis.items():
+                if row.reason:
+                    reasons.setdefault(row.reason, []).append((axis, metric))
+        n = found[(run, split, level, EVERYWHERE, axes[0], "mse")].n if axes else 0
+        what = f"{n} clips" if level == LEVELS[0] else f"{n} systems"
+        columns = ("axis", "", *(f"{metric.upper()} [95 %]" for metric in METRICS))
+        why = [f"{reason}: {_where(where, axes)}." for reason, where in reasons.items()]
+        notes = (*why, *(FIGURE_NOTES if level == LEVELS[-1] else ()))
+        result.append(Table(f"{split}, {level} level, {what}", columns, tuple(body), notes))
+    return result
+
+
+def raters(clips: Sequence[Clip], split: str) -> Table:
+    """How far the raters agree, axis by axis: the noise of their mean and what it leaves to a predictor."""
+    body: list[tuple[Cell, ...]] = []
+    for part in parts(clips):
+        if (part.level, part.domain) == (LEVELS[0], EVERYWHERE) and part.ceiling.n:
+            c = part.ceiling
+            body.append((part.axis, c.n, c.mse, c.lcc, c.srcc, c.split_half))
+    columns = ("axis", "clips", "noise MSE", "highest LCC", "highest SRCC", "split-half SRCC")
+    notes = (
+        "Noise MSE: the variance that another panel of as many raters would have brought.",
+        "Split-half: one half of the raters against the other; highest: corrected to a faultless predictor.",
+    )
+    return Table(
+        f"Agreement of the raters, {split}", columns, tuple(body), notes if body else ("No single ratings.",)
+    )
+
+
+def domains(rows: Sequence[Row], run: str, split: str, metric: str = "srcc") -> Table | None:
+    """One metric of a run within each domain, utterance level; None where there is one domain only."""
+    found = index_rows(rows)
+    names = sorted({r.domain for r in rows if (r.run, r.split) == (run, split)} - {EVERYWHERE})
+    axes = [axis for axis in (*AXES, COMPOSITE) if (run, split, LEVELS[0], EVERYWHERE, axis, metric) in found]
+    if not names:
+        return None
+    body: list[tuple[Cell, ...]] = []
+    for axis in axes:
+        of_axis = [found.get((run, split, LEVELS[0], name, axis, metric)) for name in (EVERYWHERE, *names)]
+        body.append((axis, *(with_interval(row, 2) for row in of_axis)))
+    notes = ("Within one domain nothing can be won by telling speech, music and sound apart.",)
+    title = f"{metric.upper()} within domains, {split}, utterance level"
+    return Table(title, ("axis", EVERYWHERE, *names), tuple(body), notes)
+
+
+def ensembles(
+    experiment: Experiment,
+    found: Mapping[str, Ensemble | str],
+    rows: Sequence[Row],
+    comparisons: Mapping[str, Comparison],
+    against: str,
+) -> Table:
+    """Table IV: each rule's ensemble, what it costs, its composite SRCC, and test against one rule's."""
+    index, axis, splits = index_rows(rows), axis_of_record(rows), experiment.splits
+    encoders = {run.id: run.encoders for run in experiment.runs}
+    shown = [f"{split} {'SRCC [95 %]' if split == 'test' else 'SRCC'}" for split in splits]
+    columns = ("ensemble", "rule", "runs", "GFLOP/crop", *shown, "test MSE", "difference", "p")
+    body: list[tuple[Cell, ...]] = []
+    for rule, ensemble in found.items():
+        name = {**TABLE4, **FURTHER}.get(rule, rule)
+        if isinstance(ensemble, str):
+            body.append((name, rule, *[None] * (len(columns) - 2)))
+            continue
+        of = {s: index.get((ensemble.id, s, TABLE3_LEVELS[s], EVERYWHERE, axis, "srcc")) for s in splits}
+        error = value_of(index.get((ensemble.id, "test", "system", EVERYWHERE, axis, "mse")))
+        gflop = round(encoder_cost([e for member in ensemble.members for e in encoders[member]]))
+        srccs = [with_interval(row) if s == "test" else value_of(row) for s, row in of.items()]
+        paired = comparisons.get(rule)
+        pair = (paired.difference, paired.p) if paired else (None, None)
+        body.append((name, rule, len(ensemble.members), gflop, *srccs, error, *pair))
+    notes = [
+        f"{axis_note(axis)}; dev and PAM over clips, test over systems.",
+        "GFLOP: the full-size encoders that are needed, each run once on 10 s.",
+    ]
+    detectable = [c.detectable for c in comparisons.values() if c.detectable]
+    if comparisons:
+        notes.append(f"Difference: test SRCC less that of {against}, paired over the same resampled systems.")
+    if detectable:
+        least, most = min(detectable), max(detectable)
+        reach = f"{least:.3f}" if least == most else f"{least:.3f} to {most:.3f}, depending on the pair"
+        notes.append(f"The smallest true difference that this test set shows four times in five: {reach}.")
+    notes += [f"{rule}: {reason}." for rule, reason in found.items() if isinstance(reason, str)]
+    return Table("Ensembles", columns, tuple(body), tuple(notes))
+
+
+def differences(comparisons: Sequence[Comparison], title: str) -> Table:
+    """Paired comparison of two runs in the composite, over all domains: difference, interval, p, power."""
+    axes = {c.axis for c in comparisons}
+    axis = COMPOSITE if COMPOSITE in axes else next((a for a in AXES if a in axes), COMPOSITE)
+    body: list[tuple[Cell, ...]] = []
+    silent: dict[str, list[str]] = {}
+    for c in comparisons:
+        if (c.domain, c.axis) != (EVERYWHERE, axis):
+            continue
+        if c.low is None:
+            silent.setdefault(c.reason, []).append(f"{c.split} {c.level} {c.metric.upper()}")
+            continue
+        where = (c.split, c.level, c.metric.upper())
+        body.append((*where, c.difference, f"[{c.low:.3f}, {c.high:.3f}]", c.p, c.detectable))
+    columns = ("split", "level", "metric", "difference", "95 %", "p", "detectable")
+    notes = (
+        f"{axis_note(axis)}.",
+        "Detectable: the smallest true difference that a set like this shows four times in five.",
+        *(f"{reason}: {', '.join(where)}." for reason, where in silent.items()),
+    )
+    return Table(title, columns, tuple(body), notes)
+
+
+def _where(places: Sequence[tuple[str, str]], axes: Sequence[str]) -> str:
+    """ "MSE of every axis, CE LCC": a metric that is meant for all axes is named once."""
+    whole = [metric for metric in METRICS if all((axis, metric) in places for axis in axes)]
+    rest = [f"{axis} {metric.upper()}" for axis, metric in places if metric not in whole]
+    named = f"{', '.join(metric.upper() for metric in whole)} of every axis"
+    return ", ".join([*([named] if whole else []), *rest])
+
+
+def _baseline(metric: str) -> str:
+    return TRAIN_MEAN if metric == "mse" else DOMAIN_ORACLE

@@ -1,0 +1,61 @@
+"""Where the clips of a work folder lie in feature space: their stored time means, the training domains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.data import layer_rule
+from heads.results.experiment import Experiment
+from heads.scoring.reference import Reference, make_reference
+from store.crops import crops_of
+from store.features import FeatureStore
+from store.schema import Clip, EncoderSpec
+
+REFERENCE_CLIPS = 2000
+"""Clips that feature statistics are taken from at most: enough for means and deviations, soon read."""
+CHUNK = 256
+
+
+def reference_of(experiment: Experiment, specs: Sequence[EncoderSpec]) -> Reference:
+    """Domains of the training clips in the features of these encoders; the limit from dev and PAM."""
+    rng = np.random.default_rng(0)
+    table = experiment.table
+
+    def some(clips: Sequence[Clip]) -> list[Clip]:
+        chosen = sorted(rng.permutation(len(clips))[:REFERENCE_CLIPS])
+        return [clips[n] for n in chosen]
+
+    train, held_out = some(table.of("train")), some([*table.of("dev"), *table.of("pam")])
+    features = {spec.id: clip_features(experiment, train, spec) for spec in specs}
+    other = {spec.id: clip_features(experiment, held_out, spec) for spec in specs}
+    return make_reference(features, [clip.domain for clip in train], other)
+
+
+def features_of(
+    experiment: Experiment, clips: Sequence[Clip], reference: Reference
+) -> Mapping[str, NDArray[np.float32]]:
+    """Features of clips as `reference` takes them: spec id -> [N, D]."""
+    folder = experiment.work / "features"
+    return {
+        spec_id: clip_features(experiment, clips, FeatureStore.open(folder / spec_id).spec)
+        for spec_id in reference.means
+    }
+
+
+def clip_features(experiment: Experiment, clips: Sequence[Clip], spec: EncoderSpec) -> NDArray[np.float32]:
+    """Time means of clips under the spec's layer rule [N, frame_dim], their crops weighted by `valid_s`."""
+    store = FeatureStore.open(experiment.work / "features" / spec.id)
+    crops = [crops_of(clip) for clip in clips]
+    ids = [crop.id for of_clip in crops for crop in of_clip]
+    parts = [layer_rule(store.means(ids[at : at + CHUNK]), spec) for at in range(0, len(ids), CHUNK)]
+    if not parts:
+        return np.empty((0, spec.frame_dim), np.float32)
+    flat = np.concatenate(parts)
+    owner = np.repeat(np.arange(len(clips)), [len(of_clip) for of_clip in crops])
+    seconds = np.array([crop.valid_s for of_clip in crops for crop in of_clip])
+    sums = np.zeros((len(clips), flat.shape[1]))
+    np.add.at(sums, owner, flat * seconds[:, None])
+    return (sums / np.bincount(owner, weights=seconds)[:, None]).astype(np.float32)

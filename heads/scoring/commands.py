@@ -1,0 +1,275 @@
+"""The commands of scoring: `predict`, `compare`, `sensitivity`, `serve` and `push`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from store.console import OK, REJECTS, say, table
+
+if TYPE_CHECKING:
+    from heads.scoring.answers import Answer
+    from heads.scoring.scorer import Scorer
+
+WORSE = 7
+"""`compare`: B is worse than A beyond chance and margin."""
+DAMAGED_SCORES = 5
+"""`predict --check`: the golden scores do not come out (the same code as other damage)."""
+TALK_EVERY_S = 10.0
+
+Work = Annotated[Path, typer.Option(help="Folder of an experiment, whose ensemble is used without --bundle.")]
+BundleOption = Annotated[
+    str, typer.Option("--bundle", help="A bundle's folder, or owner/name of one on the Hugging Face hub.")
+]
+Weights = Annotated[
+    Path | None, typer.Option(help="Folder with the encoders' pretrained weights; left out: the hub.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:K.")]
+Batch = Annotated[int | None, typer.Option(min=1, help="Windows per forward pass; left out: by device.")]
+Workers = Annotated[int, typer.Option(min=1, help="Files decoded ahead.")]
+AudioRoot = Annotated[
+    Path | None, typer.Option(help="Where the relative paths of a list begin; left out: beside it.")
+]
+
+
+def predict(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Audio files, folders, patterns, .csv with a path column, .jsonl as audiobox has it."
+        ),
+    ] = None,
+    bundle: BundleOption = "",
+    work: Work = Path("work"),
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; left out: stdout.")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="jsonl or csv; left out: by the output's suffix, else jsonl.")
+    ] = "",
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Scores of overlapping 10 s windows too.")
+    ] = False,
+    hop: Annotated[float, typer.Option(min=1, max=10, help="Seconds from one window to the next.")] = 5.0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an output file that was broken off.")
+    ] = False,
+    audio_root: AudioRoot = None,
+    domain: Annotated[
+        str, typer.Option(help="Kind of all the audio, where known: narrows the intervals.")
+    ] = "",
+    weights: Weights = None,
+    device: Device = "auto",
+    batch: Batch = None,
+    workers: Workers = 2,
+    check: Annotated[
+        bool, typer.Option("--check", help="First compare this installation with the bundle's golden scores.")
+    ] = False,
+) -> None:
+    """Score audio: four scores with intervals, flags and, if wanted, a timeline; one row a file, in order."""
+    from dataclasses import replace
+
+    from heads.scoring.answers import OutputFile, Writer
+    from store.requests import list_requests
+
+    requests = list_requests(files or (), audio_root)
+    if not requests and not check:
+        raise ValueError("nothing to score: name files, folders, patterns or lists")
+    if domain:
+        requests = [replace(request, domain=request.domain or domain) for request in requests]
+    if resume and output is None:
+        raise ValueError("--resume goes on with a file: name it by -o")
+    chosen = form or ("csv" if output is not None and output.suffix.lower() == ".csv" else "jsonl")
+    scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
+    if check and (lines := scorer.check()):
+        say("the golden scores do not come out here:\n  " + "\n  ".join(lines))
+        raise typer.Exit(DAMAGED_SCORES)
+    hop_s = hop if timeline else None
+    if output is None:
+        code = _write(scorer, requests, Writer(sys.stdout, chosen, scorer.axes), hop_s)
+    else:
+        with OutputFile(
+            output, chosen, scorer.axes, requests, scorer.id, timeline=timeline, resume=resume
+        ) as file:
+            if file.done:
+                say(f"{output}: {file.done} of {len(requests)} are there, going on")
+            code = _write(scorer, requests[file.done :], file.writer, hop_s, errors=file.errors)
+    raise typer.Exit(code)
+
+
+def _write(scorer: Scorer, requests: list[Any], writer: Any, hop_s: float | None, errors: int = 0) -> int:
+    audio_s = 0.0
+    for answer in _talking(scorer.stream(requests, hop_s=hop_s), len(requests)):
+        writer.write(answer)
+        errors += "error" in answer
+        audio_s += answer.get("seconds", 0.0)
+    say(
+        f"{len(requests)} scored, {audio_s:.0f} s of audio"
+        + (f", {errors} could not be read" if errors else "")
+    )
+    return REJECTS if errors else OK
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="Folder, pattern or list of the audio as it was.")],
+    b: Annotated[str, typer.Argument(help="The same of what it is compared with.")],
+    bundle: BundleOption = "",
+    work: Work = Path("work"),
+    pairing: Annotated[
+        str, typer.Option(help="auto, paired (by name below the folder) or unpaired.")
+    ] = "auto",
+    margin: Annotated[float, typer.Option(min=0, help="Points of the scale that do not matter.")] = 0.0,
+    weights: Weights = None,
+    device: Device = "auto",
+    batch: Batch = None,
+    workers: Workers = 2,
+) -> None:
+    """Is B better or worse than A?  Exit code 7 where it is worse on some axis, for use in checks."""
+    from heads.scoring.ab import compare as compare_scores
+
+    scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
+    (scores_a, unread_a), (scores_b, unread_b) = _scores(scorer, a), _scores(scorer, b)
+    outcome = compare_scores(scores_a, scores_b, scorer.axes, pairing=pairing, margin=margin)
+    table(
+        f"B - A, {'paired' if outcome.paired else 'unpaired'}, margin {margin:g}",
+        ("axis", "A", "B", "B - A", "low", "high", "detectable", "n A", "n B", "verdict"),
+        [
+            (d.axis, d.mean_a, d.mean_b, d.difference, d.low, d.high, d.detectable, d.n_a, d.n_b, d.verdict)
+            for d in outcome.differences
+        ],
+        scorer.caveats,
+    )
+    say("low, high: 95 % for all rows together; detectable: the smallest true difference that would show")
+    if outcome.left_out:
+        say(f"{len(outcome.left_out)} files without a namesake were left out, first {outcome.left_out[0]}")
+    raise typer.Exit(WORSE if outcome.worse else REJECTS if unread_a or unread_b else OK)
+
+
+def _scores(scorer: Scorer, source: str) -> tuple[dict[str, dict[str, float]], int]:
+    """Name -> axis -> score of what can be read, and how much cannot."""
+    from heads.scoring.ab import namesake
+    from store.requests import list_requests
+
+    requests = list_requests([source])
+    scores, errors = {}, 0
+    for answer in _talking(scorer.stream(requests), len(requests)):
+        if "error" in answer:
+            say(f"{answer['path']}: {answer['error']}")
+            errors += 1
+        else:
+            scores[namesake(answer["id"], source)] = {axis: answer[axis] for axis in scorer.axes}
+    return scores, errors
+
+
+def sensitivity(
+    audio: Annotated[str, typer.Option(help="Folder, pattern or list of audio to try it on.")],
+    bundle: BundleOption = "",
+    work: Work = Path("work"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for table and plot; left out: the bundle's.")
+    ] = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    batch: Batch = None,
+    workers: Workers = 2,
+) -> None:
+    """What level, rate, channels, coding, silence and start do to the scores; kept in the model card."""
+    from heads.scoring.sensitivity import plot, write_card
+    from heads.scoring.sensitivity import sensitivity as card_of
+    from store.requests import list_requests
+
+    scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
+    card = card_of(scorer, list_requests([audio]))
+    table(
+        f"Mean shift (mean absolute shift) over {card.files} files, in points",
+        ("change", *card.axes, "largest"),
+        [
+            (
+                row.change,
+                *(f"{row.shift[axis]:+.3f} ({row.size[axis]:.3f})" for axis in card.axes),
+                max(row.largest.values()),
+            )
+            for row in card.rows
+        ],
+        card.caveats,
+    )
+    for path, reason in card.errors:
+        say(f"{path}: {reason}")
+    folder = Path(bundle) if bundle else work / "bundle"
+    if output is not None:
+        write_card(card, output)
+        say(f"kept as {output}/sensitivity.csv, .json and .svg")
+    elif (folder / "bundle.json").is_file():
+        from heads.scoring.export import add_to_bundle
+
+        add_to_bundle(folder, "sensitivity", card.to_json(), {"sensitivity.svg": plot(card)})
+        say(f"kept in {folder}: model card and sensitivity.svg")
+    raise typer.Exit(REJECTS if card.errors else OK)
+
+
+def serve(
+    bundle: BundleOption = "",
+    work: Work = Path("work"),
+    port: Annotated[int | None, typer.Option(help="Left out: the first free one from 7860.")] = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    batch: Batch = None,
+) -> None:
+    """A page on this machine: drop a file, see four scores with intervals and a timeline (needs gradio)."""
+    from heads.scoring.serve import serving
+
+    scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch)
+    with serving(scorer, port) as address:
+        say(f"listening at {address} until Ctrl-C")
+        while True:
+            time.sleep(3600)
+
+
+def push(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    repository: Annotated[str, typer.Argument(help="owner/name on the Hugging Face hub.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="Visible to everybody; left out: private.")
+    ] = False,
+) -> None:
+    """Upload a bundle to the Hugging Face hub, with the account that `hf auth login` knows."""
+    from heads.scoring.hub import push_to_hub
+
+    say(push_to_hub(bundle, repository, private=not public))
+
+
+def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
+    """The scorer of a bundle's folder, of one on the hub, or of a work folder's ensemble."""
+    from heads.bundle import load_bundle
+
+    if not bundle:
+        from heads.scoring.export import bundle_of_work
+
+        folder = bundle_of_work(work)
+        say(f"scoring with {folder}, the ensemble of {work}")
+        scorer = load_bundle(folder, **options)
+    elif not Path(bundle).exists() and bundle.count("/") == 1:
+        from heads.scoring.hub import from_pretrained
+
+        scorer = from_pretrained(bundle, **options)
+    else:
+        scorer = load_bundle(bundle, **options)
+    for caveat in scorer.caveats:
+        say(f"beware: {caveat}")
+    return scorer
+
+
+def _talking(answers: Iterable[Answer], of: int) -> Iterator[Answer]:
+    """The same answers, with a word on stderr now and then."""
+    started_s = spoken_s = time.monotonic()
+    audio_s = 0.0
+    for done, answer in enumerate(answers, 1):
+        yield answer
+        audio_s += answer.get("seconds", 0.0)
+        now_s = time.monotonic()
+        if now_s - spoken_s >= TALK_EVERY_S:
+            spoken_s = now_s
+            say(f"{done}/{of} files, {audio_s / (now_s - started_s):.1f} times real time")

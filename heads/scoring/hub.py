@@ -1,0 +1,42 @@
+"""Bundles on the Hugging Face hub: down to score with, up to share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, snapshot_download
+
+from heads.bundle import ABOUT, CARD, REFERENCE, BundleError, load_bundle, read_bundle
+from heads.scoring.scorer import Scorer
+
+CONTENTS = [ABOUT, CARD, REFERENCE, "heads/*.safetensors", "*.svg"]
+
+
+def from_pretrained(repo: str, *, revision: str | None = None, **options: Any) -> Scorer:
+    """`load_bundle` of a bundle on the Hugging Face hub, or of its cached copy where there is no network.
+
+    BundleError, with the reason, where neither is to be had.
+    """
+    try:
+        folder = snapshot_download(repo, revision=revision, allow_patterns=CONTENTS)
+    except Exception as error:  # the hub client's HTTP library, and so its errors, change with its version
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BundleError(
+            f"{repo} is neither a folder here nor to be had from the hub or its cache: {reason}"
+        ) from error
+    return load_bundle(folder, **options)
+
+
+def push_to_hub(folder: Path, repo: str, *, private: bool = True, message: str = "") -> str:
+    """Upload a bundle's folder as a model repository and return its address; it is read and checked first."""
+    bundle = read_bundle(folder)
+    api = HfApi()
+    api.create_repo(repo, private=private, exist_ok=True)
+    done = api.upload_folder(
+        repo_id=repo,
+        folder_path=str(folder),
+        allow_patterns=CONTENTS,
+        commit_message=message or f"Upload {bundle.id}",
+    )
+    return str(done)

@@ -1,0 +1,152 @@
+"""A small page for listening: drop a file, see its scores, intervals and timeline over the waveform.
+
+Built with gradio (the extra `serve`).  It is bound to this machine, takes files up to a size and a length,
+and keeps what is uploaded in a folder of its own that goes when the page does.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from heads.results.drawing import timeline_plot
+from heads.scoring.answers import FLAGS, Answer
+from store.requests import Request
+from store.schema import AXIS_TITLES
+
+if TYPE_CHECKING:
+    from heads.scoring.scorer import Scorer
+
+MAX_BYTES = 200 * 2**20
+MAX_DURATION_S = 30 * 60.0
+HOPS_S = ((60.0, 1.0), (300.0, 5.0), (MAX_DURATION_S, 10.0))
+"""Up to so many seconds of audio, a window every so many: a page should not keep anybody waiting."""
+ENVELOPE_STEPS = 600
+KEPT_S = 3600
+"""Uploads are removed after an hour, and all of them when the page ends."""
+LOCAL = "127.0.0.1"
+
+
+class TooLargeError(ValueError):
+    """An upload beyond the page's caps."""
+
+
+def score_upload(scorer: Scorer, path: Path) -> tuple[str, str]:
+    """(table as HTML, timeline as SVG) of a file; ValueError with the reason where it cannot be scored."""
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise TooLargeError(f"{size / 2**20:.0f} MiB; at most {MAX_BYTES / 2**20:.0f} MiB are taken")
+    sound = scorer.front.file_piece(path, None, None)
+    if sound.claimed_s > MAX_DURATION_S:
+        raise TooLargeError(
+            f"{sound.claimed_s / 60:.0f} minutes; at most {MAX_DURATION_S / 60:.0f} are taken"
+        )
+    hop_s = next(hop for limit, hop in HOPS_S if sound.claimed_s <= limit)
+    envelope = envelope_of(sound)
+    (answer,) = scorer.stream([Request(path.name, path.name, path)], hop_s=hop_s)
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    series = {
+        axis: [((w["start_s"] + w["end_s"]) / 2, w[axis]) for w in answer["windows"]] for axis in scorer.axes
+    }
+    scale = scorer.ensemble.scale
+    drawing = timeline_plot(envelope, sound.claimed_s, series, scale.low, scale.high)
+    return table_of(answer, scorer), drawing
+
+
+def envelope_of(sound: Any) -> list[tuple[float, float]]:
+    """(lowest, highest) sample of ENVELOPE_STEPS equal steps of a piece of audio, in one pass."""
+    total = max(1, round(sound.claimed_s * sound.rate_hz))
+    low, high = np.zeros(ENVELOPE_STEPS), np.zeros(ENVELOPE_STEPS)
+    position = 0
+    for block in sound.blocks:
+        steps = (np.arange(position, position + len(block)) * ENVELOPE_STEPS // total).clip(
+            max=ENVELOPE_STEPS - 1
+        )
+        np.minimum.at(low, steps, block.min(axis=1))
+        np.maximum.at(high, steps, block.max(axis=1))
+        position += len(block)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def table_of(answer: Answer, scorer: Scorer) -> str:
+    """Scores, intervals and flags of one answer as HTML."""
+    head = ("score", "80 % interval", "95 % interval", "members' spread")
+    rows = []
+    for axis in scorer.axes:
+        low80, high80, low95, high95 = (
+            _one(answer[f"{axis}_{end}"]) for end in ("80_low", "80_high", "95_low", "95_high")
+        )
+        cells = (f"<b>{_one(answer[axis])}</b>", f"{low80} to {high80}", f"{low95} to {high95}")
+        spread = _one(answer[f"{axis}_spread"])
+        rows.append(_row(f"{axis} <small>{AXIS_TITLES[axis]}</small>", (*cells, spread)))
+    notes = [f"{name.replace('_', ' ')}: {FLAGS[name]}" for name in answer["flags"]] + list(scorer.caveats)
+    warning = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    scale, kind = scorer.ensemble.scale, escape(answer["domain"]) or "unknown"
+    return (
+        f"<table id='scores'><thead>{_row(f'axis ({scale.low:g} to {scale.high:g})', head)}</thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+        f"<p>{answer['seconds']:g} s scored, taken for {kind}; {scorer.id}</p>"
+        + (f"<p>Beware:</p><ul id='notes'>{warning}</ul>" if notes else "")
+    )
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    return f"<tr><th scope='row'>{name}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _one(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def build_page(scorer: Scorer) -> Any:
+    """The page as gradio Blocks."""
+    try:
+        import gradio as gr  # type: ignore[import-not-found]
+    except ImportError:
+        raise RuntimeError("the page needs gradio: pip install 'mmmos[serve]'") from None
+
+    def show(path: str | None) -> tuple[str, str]:
+        if path is None:
+            return "", ""
+        try:
+            return score_upload(scorer, Path(path))
+        except ValueError as reason:
+            return f"<p id='refused'>cannot be scored: {escape(str(reason))}</p>", ""
+
+    with gr.Blocks(title="MMMOS", delete_cache=(60, KEPT_S), analytics_enabled=False) as page:
+        gr.Markdown("# How does it sound?\nDrop an audio file. Nothing leaves this machine.")
+        audio = gr.Audio(sources=["upload"], type="filepath", label="Audio", elem_id="audio", buttons=[])
+        table = gr.HTML(elem_id="table")
+        timeline = gr.HTML(elem_id="timeline")
+        audio.change(show, audio, [table, timeline], show_progress="full")
+    return page
+
+
+@contextmanager
+def serving(scorer: Scorer, port: int | None = None) -> Iterator[str]:
+    """The page at its address, as long as the block lasts; uploads are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="mmmos-page-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        page = build_page(scorer)
+        _, address, _ = page.launch(
+            server_name=LOCAL,
+            server_port=port,
+            share=False,
+            footer_links=[],
+            max_file_size=MAX_BYTES,
+            prevent_thread_lock=True,
+            quiet=True,
+        )
+        try:
+            yield address
+        finally:
+            page.close()

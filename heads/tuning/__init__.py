@@ -1,0 +1,1 @@
+"""The parts of a sweep that are not training: space, objective, study, journal."""

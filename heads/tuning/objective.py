@@ -1,0 +1,80 @@
+"""What a sweep optimises: one metric of the composite on one split, never on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from heads.metrics import METRICS, composite
+from store.clips import score_array
+from store.names import choose
+from store.predictions import Predictions
+from store.schema import AXES, COMPOSITE, Clip
+
+OBJECTIVE_SPLITS = {"pam": "pam", "dev": "dev", "oof": "train"}
+"""Where predictions may be judged, and the split of the table that they are about."""
+
+MIN_CLIPS = 3
+"""Fewer have no correlation."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """ "pam:srcc": split, metric, and where asked an axis instead of the composite ("pam:srcc:PQ")."""
+
+    split: str
+    metric: str
+    axis: str = COMPOSITE
+
+    @staticmethod
+    def parse(text: str) -> Objective:
+        """ValueError for anything but SPLIT:METRIC or SPLIT:METRIC:AXIS, with what is known."""
+        parts = text.split(":")
+        if len(parts) not in (2, 3):
+            raise ValueError(f"an objective is SPLIT:METRIC, for example pam:srcc, not {text!r}")
+        if parts[0] == "test":
+            raise ValueError("the test split never chooses: use pam, dev or oof")
+        choose("split", parts[0], OBJECTIVE_SPLITS)
+        choose("metric", parts[1], METRICS)
+        return Objective(parts[0], parts[1], choose("axis", [*parts, COMPOSITE][2], (*AXES, COMPOSITE)))
+
+    def __str__(self) -> str:
+        return ":".join((self.split, self.metric, *([self.axis] if self.axis != COMPOSITE else [])))
+
+    @property
+    def clip_split(self) -> str:
+        """The split of the clip table that is predicted."""
+        return OBJECTIVE_SPLITS[self.split]
+
+    @property
+    def direction(self) -> Literal["minimize", "maximize"]:
+        return "minimize" if self.metric == "mse" else "maximize"
+
+    def require(self, clips: Sequence[Clip]) -> None:
+        """ValueError unless enough clips are rated where this objective looks."""
+        there = [clip for clip in clips if clip.split == self.clip_split]
+        column = None if self.axis == COMPOSITE else AXES.index(self.axis)
+        rated = [
+            any(s is not None for s in (c.scores if column is None else [c.scores[column]])) for c in there
+        ]
+        if sum(rated) < MIN_CLIPS:
+            raise ValueError(
+                f"objective {self}: only {sum(rated)} clips of split {self.clip_split!r} are rated; "
+                f"choose another of {', '.join(OBJECTIVE_SPLITS)}"
+            )
+
+    def value(self, predictions: Predictions, clips: Sequence[Clip]) -> float | None:
+        """The metric over utterances; None where it is undefined (constant predictions, too few clips)."""
+        truth = {clip.id: row for clip, row in zip(clips, score_array(clips), strict=True)}
+        columns = [AXES.index(axis) for axis in predictions.axes]
+        rated = np.array([truth[clip_id][columns] for clip_id in predictions.clip_ids])
+        if self.axis == COMPOSITE:
+            pred, target = composite(predictions.values, rated)
+        else:
+            column = predictions.axes.index(choose("axis", self.axis, predictions.axes))
+            pred, target = predictions.values[:, column], rated[:, column]
+        there = np.isfinite(target)
+        return METRICS[self.metric](pred[there], target[there])

@@ -1,0 +1,62 @@
+"""Training one trial of a sweep: a run like any other, watched while it trains.  Knows no Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from heads.config import HeadConfig
+from heads.data import Features
+from heads.model import Head
+from heads.out_of_fold import OOF, keep_out_of_fold, out_of_fold
+from heads.runs import is_whole, keep, predictions_path, run_folder, runs_folder, to_predictions
+from heads.training import Epoch, fit
+from heads.tuning.study import Plan, TrialRow, best_of
+from store.predictions import Predictions
+
+Report = Callable[[Predictions, int], None]
+"""Called with the objective's predictions as they stand and the step (epoch or fold); may raise to stop."""
+
+
+def train_trial(
+    plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report
+) -> Predictions:
+    """The predictions that a trial's objective is about; its run is trained where it is not there yet."""
+    if plan.objective.split == OOF:
+        return _train_folds(plan, config, features, work, report)
+    return _train_once(plan, config, features, work, report)
+
+
+def stored_predictions(plan: Plan, rows: Sequence[TrialRow], work: Path) -> dict[str, Predictions]:
+    """What the first and the best trial predict where the objective looks, by run id."""
+    wanted = [
+        row.run for row in (*rows[:1], best_of(rows, plan.objective)) if row and row.state == "complete"
+    ]
+    split = plan.objective.split
+    return {run: Predictions.load(predictions_path(runs_folder(work) / run, split)) for run in wanted}
+
+
+def _train_once(
+    plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report
+) -> Predictions:
+    folder, split = run_folder(work, config), plan.objective.split
+    clips = features.of(split)
+
+    def on_epoch(epoch: Epoch, head: Head) -> None:
+        report(to_predictions(head, features, clips, split, ()), epoch.number)
+
+    if not is_whole(folder):
+        keep(fit(config, features, on_epoch=on_epoch), features, folder, {"study": plan.name})
+    return Predictions.load(predictions_path(folder, split))
+
+
+def _train_folds(
+    plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report
+) -> Predictions:
+    """Out-of-fold first, so that a trial can be pruned before the head on all clips is trained."""
+    folder = run_folder(work, config)
+    if is_whole(folder):
+        return keep_out_of_fold(config, features, work, plan.folds)
+    found = out_of_fold(config, features, plan.folds, on_fold=lambda fold, so_far: report(so_far, fold))
+    keep(fit(config, features), features, folder, {"study": plan.name})
+    return keep_out_of_fold(config, features, work, plan.folds, found)

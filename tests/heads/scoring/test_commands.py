@@ -1,0 +1,141 @@
+"""Scoring from a shell: what is printed, what is written, and the exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import typer
+from typer.testing import CliRunner, Result
+
+from heads.bundle import read_bundle
+from heads.results.drawing import timeline_plot
+from heads.scoring import commands as scoring_commands
+from heads.scoring.commands import DAMAGED_SCORES, WORSE
+from store.schema import AXES
+from tests.heads.scoring import Experiment, scoring_experiment
+
+app = typer.Typer(pretty_exceptions_enable=False)
+for verb in (scoring_commands.predict, scoring_commands.compare, scoring_commands.sensitivity):
+    app.command()(verb)
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Experiment:
+    return scoring_experiment()
+
+
+@pytest.fixture(scope="module")
+def audio(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audio")
+    for path in experiment.paths("test")[:6]:
+        shutil.copy(path, folder)
+    return folder
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, words), "--device", "cpu"])
+
+
+def test_rows_on_stdout_and_talk_on_stderr(experiment: Experiment, audio: Path) -> None:
+    done = run("predict", audio, "--bundle", experiment.bundle, "--check")
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["path"] for row in rows] == sorted(map(str, audio.iterdir()))
+    assert "beware: synthetic audio" in done.stderr
+    assert "6 scored" in done.stderr
+
+
+def test_without_a_bundle_the_work_folders_ensemble_scores(experiment: Experiment, audio: Path) -> None:
+    first = next(audio.iterdir())
+    ours = json.loads(run("predict", first, "--work", experiment.work).stdout)
+    bundled = json.loads(run("predict", first, "--bundle", experiment.bundle).stdout)
+    assert [ours[axis] for axis in AXES] == [bundled[axis] for axis in AXES]
+
+
+def test_a_broken_off_output_is_gone_on_with(experiment: Experiment, audio: Path, tmp_path: Path) -> None:
+    words = ("predict", audio, audio / "none.wav", "--bundle", experiment.bundle, "--timeline", "--hop", "4")
+    for form in ("jsonl", "csv"):
+        path = tmp_path / f"out.{form}"
+        assert run(*words, "-o", path).exit_code == 3, "one file cannot be read"
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        again = run(*words, "-o", path, "--resume")
+        assert again.exit_code == 3
+        assert "are there, going on" in again.stderr
+        assert path.read_bytes() == whole
+        refused = run(*words, "-o", path)
+        assert isinstance(refused.exception, ValueError)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows if row["error"]] == [str(audio / "none.wav")]
+    assert any(row["row"] == "window" for row in rows)
+
+
+def test_an_installation_that_differs_is_told_by_the_exit_code(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(experiment.bundle, tmp_path / "bundle"))
+    about = json.loads((copy / "bundle.json").read_text())
+    about["golden"]["buzz"]["CE"] = 1.0 if about["golden"]["buzz"]["CE"] > 5 else 9.0
+    (copy / "bundle.json").write_text(json.dumps(about))
+    done = run("predict", "--bundle", copy, "--check")
+    assert done.exit_code == DAMAGED_SCORES
+    assert "buzz CE" in done.stderr
+
+
+def test_worse_audio_fails_a_check_and_the_same_audio_passes(
+    experiment: Experiment, audio: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for path in audio.iterdir():
+        frames, rate = soundfile.read(path, always_2d=True)
+        noisy = 0.3 * frames + 0.2 * rng.standard_normal(frames.shape)
+        soundfile.write(tmp_path / f"{path.stem}.wav", np.clip(noisy, -1, 1), rate)
+    same = run("compare", audio, audio, "--bundle", experiment.bundle)
+    assert same.exit_code == 0
+    assert "no difference" in same.stdout
+    worse = run("compare", audio, tmp_path, "--bundle", experiment.bundle)
+    assert worse.exit_code == WORSE
+    assert "paired" in worse.stdout
+    assert "B lower" in worse.stdout
+
+
+def test_the_sensitivity_card_is_kept_with_the_bundle(
+    experiment: Experiment, audio: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(experiment.bundle, tmp_path / "bundle"))
+    some = tmp_path / "some"
+    some.mkdir()
+    for path in sorted(audio.iterdir())[:2]:
+        shutil.copy(path, some)
+    (some / "broken.wav").write_bytes(b"x")
+    done = run("sensitivity", "--audio", some, "--bundle", copy)
+    assert done.exit_code == 3, done.output
+    card = read_bundle(copy).about["sensitivity"]
+    rows = {row["change"]: row for row in card["rows"]}
+    assert card["files"] == 2
+    for harmless in ("mono", "two equal channels", "3 s of digital silence after"):
+        assert max(rows[harmless]["largest"].values()) < 1e-3, harmless
+    assert max(rows["nothing but zeros"]["largest"].values()) > 0.1
+    assert "## Sensitivity" in (copy / "README.md").read_text()
+    svg = (copy / "sensitivity.svg").read_text()
+    assert svg.count("<path") == 4 * len(rows) + 4
+    assert "synthetic audio" in svg
+    assert read_bundle(copy).id == read_bundle(experiment.bundle).id, "the scores did not change"
+    assert run("sensitivity", "--audio", some, "--bundle", copy, "-o", tmp_path / "card").exit_code == 3
+    with (tmp_path / "card" / "sensitivity.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 4 * len(rows)
+
+
+def test_a_timeline_is_drawn_in_its_frame() -> None:
+    svg = timeline_plot(
+        [(-0.5, 0.5)] * 10, 40.0, {"CE": [(5.0, 1.0), (15.0, 10.0)], "a<b": [(5.0, 4.0)]}, 1, 10
+    )
+    assert "a&lt;b" in svg
+    assert 'points="126.0,230.0 286.0,40.0"' in svg

@@ -1,0 +1,85 @@
+"""The page for listening: what it shows and refuses, and once in a real browser."""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from heads.bundle import load_bundle
+from heads.scoring import serve
+from heads.scoring.scorer import Scorer
+from heads.scoring.serve import TooLargeError, envelope_of, score_upload
+from tests.browser import Browser
+from tests.heads.scoring import scoring_experiment
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return load_bundle(scoring_experiment().bundle, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def audio() -> Path:
+    return max(scoring_experiment().paths("test"), key=lambda path: soundfile.info(path).duration)
+
+
+def test_a_file_becomes_a_table_and_a_drawing(scorer: Scorer, audio: Path) -> None:
+    table, drawing = score_upload(scorer, audio)
+    (answer,) = scorer.files([audio])
+    assert f"<b>{answer['PQ']:.2f}</b>" in table
+    assert "Production Quality" in table
+    assert "<li>synthetic audio</li>" in table
+    assert drawing.startswith("<svg")
+    assert drawing.count("<polyline") == 4
+
+
+def test_the_envelope_holds_every_peak(scorer: Scorer, tmp_path: Path) -> None:
+    wave = np.zeros((16000 * 70, 2))
+    wave[1000, 0], wave[-1, 1], wave[16000 * 35, 1] = 0.5, -0.25, 0.75
+    soundfile.write(tmp_path / "a.wav", wave, 16000)
+    envelope = envelope_of(scorer.front.file_piece(tmp_path / "a.wav", None, None))
+    highest = [high for _, high in envelope]
+    assert len(envelope) == serve.ENVELOPE_STEPS
+    assert max(highest) == pytest.approx(0.75, abs=1e-4)
+    assert highest.index(max(highest)) == serve.ENVELOPE_STEPS // 2
+    assert envelope[-1][0] == pytest.approx(-0.25, abs=1e-4)
+
+
+def test_what_is_too_large_or_not_audio_is_refused(
+    scorer: Scorer, audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.wav").write_bytes(b"x")
+    with pytest.raises(ValueError, match="libsndfile"):
+        score_upload(scorer, tmp_path / "x.wav")
+    monkeypatch.setattr(serve, "MAX_DURATION_S", 1.0)
+    with pytest.raises(TooLargeError, match="minutes"):
+        score_upload(scorer, audio)
+    monkeypatch.setattr(serve, "MAX_BYTES", 10)
+    with pytest.raises(TooLargeError, match="MiB"):
+        score_upload(scorer, audio)
+
+
+@pytest.mark.browser
+def test_a_person_drops_a_file_and_sees_its_scores(scorer: Scorer, audio: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gradio", reason="needs gradio, the extra `serve`")
+    with serve.serving(scorer) as address, Browser() as browser:
+        assert address.startswith("http://127.0.0.1:")
+        uploads = Path(os.environ["GRADIO_TEMP_DIR"])
+        urllib.request.urlopen(address, timeout=60).close()
+        browser.open(address)
+        browser.wait_for("!!document.querySelector('#audio input[type=file]')")
+        browser.choose_file("#audio input[type=file]", audio)
+        text = browser.wait_for("document.querySelector('#scores')?.innerText")
+        (answer,) = scorer.files([audio])
+        for axis in scorer.axes:
+            assert f"{answer[axis]:.2f}" in text
+        assert browser.wait_for("document.querySelectorAll('#timeline svg polyline').length") == 4
+        assert any(path.is_file() for path in uploads.rglob("*"))
+        if folder := os.environ.get("SCREENSHOTS"):
+            browser.screenshot(Path(folder) / "page.png")
+    assert not uploads.exists(), "uploads go when the page does"

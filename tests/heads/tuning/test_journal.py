@@ -1,0 +1,76 @@
+"""A journal survives torn lines and dead workers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from heads.tuning.journal import JournalLock, cut_torn_tail, is_alive, this_worker
+
+
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [
+        (b"", b""),
+        (b'{"a":1}\n', b'{"a":1}\n'),
+        (b'{"a":1}\n{"b"', b'{"a":1}\n'),
+        (b'{"a"', b""),
+        (b'{"a":1}\n{"b":2}', b'{"a":1}\n'),
+    ],
+)
+def test_a_torn_tail_is_cut_by_the_next_holder_of_the_lock(
+    tmp_path: Path, content: bytes, kept: bytes
+) -> None:
+    journal = tmp_path / "sweep.journal"
+    journal.write_bytes(content)
+    lock = JournalLock(journal)
+    assert lock.acquire()
+    lock.release()
+    assert journal.read_bytes() == kept
+
+
+def test_no_journal_is_no_fault(tmp_path: Path) -> None:
+    assert cut_torn_tail(tmp_path / "none") == 0
+
+
+def test_the_lock_excludes_others_and_dies_with_its_process(tmp_path: Path) -> None:
+    journal = tmp_path / "sweep.journal"
+    code = (
+        "import sys, os, pathlib; from heads.tuning.journal import JournalLock\n"
+        "lock = JournalLock(pathlib.Path(sys.argv[1])); lock.acquire(); print('held', flush=True)\n"
+        "sys.stdin.read(1); os._exit(9)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(journal)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        assert holder.stdout.readline() == b"held\n"
+        fd = os.open(journal.with_name("sweep.journal.flock"), os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(fd)
+        holder.stdin.write(b"x")
+        holder.stdin.flush()
+        holder.wait()
+    lock = JournalLock(journal)
+    assert lock.acquire()
+    lock.release()
+    with pytest.raises(RuntimeError, match="not held"):
+        lock.release()
+
+
+def test_workers_are_told_apart() -> None:
+    me = this_worker()
+    assert is_alive(me) is True
+    host, pid, started = me.rsplit(" ", 2)
+    assert is_alive(f"{host} {pid} {int(started) - 1}") is False  # the pid was given out again
+    assert is_alive(f"elsewhere {pid} {started}") is None
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert is_alive(f"{host} {gone.pid} {started}") is False

@@ -1,0 +1,87 @@
+"""Plans and results of sweeps, without Optuna."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from heads.config import configure
+from heads.tuning.objective import Objective
+from heads.tuning.study import TrialRow, best_of, plans, summarise
+from store.predictions import Predictions
+from store.schema import Clip
+
+OBJECTIVE = Objective.parse("pam:srcc")
+BASES = [configure("d", ["wavlm-1"], "mlp", loss) for loss in ("ut", "con")]
+
+
+def row(number: int, state: str = "complete", value: float | None = None) -> TrialRow:
+    return TrialRow(number, state, value, {}, f"run{number}", "it exploded" if state == "fail" else "")
+
+
+def test_a_cell_is_a_study_and_its_seed_does_not_count() -> None:
+    found = plans([*BASES, replace(BASES[0], seed=7)], OBJECTIVE, "cell", 0, 5)
+    assert [plan.bases for plan in found] == [(BASES[0],), (BASES[1],)]
+    (whole,) = plans(BASES, OBJECTIVE, "grid", 0, 5)
+    assert whole.bases == tuple(BASES)
+    with pytest.raises(ValueError, match="two cells of one title"):
+        plans([BASES[0], replace(BASES[0], hidden=32)], OBJECTIVE, "cell", 0, 5)
+
+
+def test_the_name_changes_with_whatever_changes_the_result() -> None:
+    (base,) = plans(BASES[:1], OBJECTIVE, "cell", 0, 5)
+    others = [
+        plans([replace(BASES[0], data="e")], OBJECTIVE, "cell", 0, 5)[0],
+        plans(BASES[:1], OBJECTIVE, "cell", 1, 5)[0],
+        plans(BASES[:1], Objective.parse("pam:mse"), "cell", 0, 5)[0],
+        plans(BASES[:1], Objective.parse("oof:srcc"), "cell", 0, 5)[0],
+        plans(BASES[:1], Objective.parse("oof:srcc"), "cell", 0, 6)[0],
+    ]
+    names = {base.name, *(other.name for other in others)}
+    assert len(names) == 6
+    assert base.name.startswith("wavlm-mlp-ut-pam-srcc-")
+    # Folds do not matter where nothing is folded.
+    assert plans(BASES[:1], OBJECTIVE, "cell", 0, 9)[0].name == base.name
+
+
+def test_trial_seeds_come_from_the_study_and_the_number() -> None:
+    first, second = (plans(BASES[:1], OBJECTIVE, "cell", seed, 5)[0] for seed in (0, 1))
+    seeds = [plan.trial_seed(n) for plan in (first, second) for n in range(50)]
+    assert len(set(seeds)) == 100
+    assert first.trial_seed(3) == plans(BASES[:1], OBJECTIVE, "cell", 0, 5)[0].trial_seed(3)
+
+
+def test_the_best_is_complete_and_the_earlier_of_equals() -> None:
+    rows = [row(0, value=0.5), row(1, "pruned", None), row(2, value=0.7), row(3, value=0.7), row(4, "fail")]
+    assert best_of(rows, OBJECTIVE) == rows[2]
+    assert best_of(rows, Objective.parse("pam:mse")) == rows[0]
+    assert best_of(rows[4:], OBJECTIVE) is None
+
+
+def test_the_best_against_the_first_on_the_same_resamples() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(5, 1, 60)
+    clips = [
+        Clip(f"c{n:02d}", "", system=f"s{n % 12}", scores=(t, None, None, None)) for n, t in enumerate(truth)
+    ]
+    said = {
+        name: Predictions(name, "pam", tuple(c.id for c in clips), (truth + noise)[:, None], ("CE",))
+        for name, noise in (("run0", rng.normal(0, 2, 60)), ("run1", rng.normal(0, 0.1, 60)))
+    }
+    values = {name: OBJECTIVE.value(predictions, clips) for name, predictions in said.items()}
+    rows = [row(0, value=values["run0"]), row(1, value=values["run1"])]
+    (plan,) = plans(BASES[:1], OBJECTIVE, "cell", 0, 5)
+    found = summarise(plan, rows, said, clips)
+    assert found.difference == pytest.approx((values["run1"] or 0) - (values["run0"] or 0))
+    assert found.low is not None
+    assert found.high is not None
+    assert found.difference is not None
+    assert 0 < found.low < found.difference < found.high
+    assert (found.n, found.clusters) == (60, "system")
+    assert "expect less" in found.reason
+    same = summarise(plan, rows[:1], said, clips)
+    assert (same.difference, same.reason) == (0.0, "no trial is better than the first")
+    lost = summarise(plan, [row(0, "fail"), rows[1]], said, clips)
+    assert (lost.difference, lost.reason) == (None, "the first trial is not complete: it exploded")
