@@ -1,1 +1,1 @@
-"""Scoring new audio with a trained ensemble: the scorer, its answers and intervals, the model card, the page."""
+"""Scoring new audio with a trained ensemble: scorer, answers, intervals, the model card, the page."""
