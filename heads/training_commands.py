@@ -104,7 +104,7 @@ def heads(
 
 def configs_of(work: Path, grid: str, **choices: Any) -> tuple[HeadConfig, ...]:
     """The configs of a named grid over the features that a work folder has."""
-    from heads.config import grid as named
+    from heads.grids import grid as named
     from store.clips import load_table
     from store.features import list_stores
 

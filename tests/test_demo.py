@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import pipeline
-from heads.config import grid
 from heads.data import Features
 from heads.ensemble import Ensemble, score
+from heads.grids import grid
 from heads.metrics import srcc
 from heads.results.assessment import evaluate_work
 from heads.results.evaluation import EVERYWHERE, find

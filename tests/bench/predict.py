@@ -27,7 +27,7 @@ from extract.extraction import choose_device
 from extract.front import Front
 from extract.pieces import file_piece
 from extract.stream import Window, windows
-from heads.config import configure
+from heads.grids import configure
 from heads.model import Head
 from heads.scoring.intervals import LEVELS, Intervals
 from heads.scoring.reference import Reference

@@ -27,8 +27,9 @@ import torch
 from torch import Tensor, nn
 
 from heads.aggregators import AGGREGATORS
-from heads.config import DEFAULT_FRAME_RATE_HZ, HeadConfig, configure
+from heads.config import HeadConfig
 from heads.data import Rows
+from heads.grids import DEFAULT_FRAME_RATE_HZ, configure
 from heads.losses import LOSSES
 from heads.model import Batch, Head
 from heads.training import clip_outputs, one_thread, train_epoch

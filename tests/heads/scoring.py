@@ -14,7 +14,7 @@ from extract.encoders import load_encoder
 from extract.extraction import extract
 from extract.survey import survey
 from extract.synthetic import CAVEAT, synthesise
-from heads.config import grid
+from heads.grids import grid
 from heads.results.assessment import select_ensemble
 from heads.scoring.export import export_bundle
 from heads.sweep import train_grid

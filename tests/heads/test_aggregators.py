@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from heads.aggregators import AGGREGATORS
-from heads.config import HeadConfig, configure
+from heads.config import HeadConfig
 from heads.frames import average_down, to_common, valid_steps
+from heads.grids import configure
 from heads.model import feature_shape
 from store.schema import EncoderSpec
 from tests.heads.small import M2D, MUQ, WAVLM

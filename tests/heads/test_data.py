@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from heads.aggregators import AGGREGATORS
-from heads.config import configure
 from heads.data import Features, layer_rule
+from heads.grids import configure
 from heads.model import Head
 from store.clips import load_table, save_table
 from store.features import FeatureStore

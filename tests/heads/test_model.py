@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from heads.aggregators import AGGREGATORS
-from heads.config import configure
+from heads.grids import configure
 from heads.losses import LOSSES
 from heads.model import DEFAULT_SCALE, Batch, Head, Towers, feature_shape, level_values
 from store.schema import AXES, EncoderSpec, Scale

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from heads import out_of_fold as module
-from heads.config import HeadConfig, configure
+from heads.config import HeadConfig
 from heads.data import Features, Rows
+from heads.grids import configure
 from heads.out_of_fold import has_out_of_fold, keep_out_of_fold, out_of_fold
 from heads.parallel import train_grid
 from heads.runs import predictions_path, run_folder

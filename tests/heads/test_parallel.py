@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from heads.config import configure, grid
 from heads.data import Features
+from heads.grids import configure, grid
 from heads.parallel import train_grid, watched
 from heads.runs import run_folder
 from store.clips import load_table, save_table

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heads.config import configure
 from heads.data import Features
+from heads.grids import configure
 from heads.runs import (
     is_whole,
     load_config,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from heads.config import HeadConfig, grid
+from heads.config import HeadConfig
 from heads.data import Features
+from heads.grids import grid
 from heads.runs import load_config
 from heads.sweep import sweep
 from heads.tuning.objective import Objective

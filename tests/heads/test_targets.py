@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from heads.config import configure
 from heads.data import Features
+from heads.grids import configure
 from heads.losses import LEVELS
 from heads.targets import Targets
 from heads.training import fresh_head

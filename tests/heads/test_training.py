@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from heads import training
-from heads.config import HeadConfig, configure
+from heads.config import HeadConfig
 from heads.data import Features
+from heads.grids import configure
 from heads.losses import LOSSES
 from heads.metrics import srcc
 from heads.training import DivergedError, Epoch, clip_outputs, epoch_batches, fit, fresh_head, predict

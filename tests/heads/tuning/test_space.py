@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from heads.aggregators import AGGREGATORS
-from heads.config import configure
+from heads.grids import configure
 from heads.tuning.space import SPACE, paper_params, suggest, suggest_cell
 
 

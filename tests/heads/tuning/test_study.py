@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from heads.config import configure
+from heads.grids import configure
 from heads.tuning.objective import Objective
 from heads.tuning.study import TrialRow, best_of, plans, summarise
 from store.predictions import Predictions

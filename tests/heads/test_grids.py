@@ -1,0 +1,106 @@
+"""The grids are the paper's tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from heads.aggregators import AGGREGATORS
+from heads.config import HeadConfig
+from heads.grids import GRIDS, grid, paper_grid
+from heads.losses import LOSSES
+from tests.heads.small import M2D, MUQ, WAVLM, spec
+
+PAPER = (WAVLM, MUQ, M2D)
+LOGMEL = spec("logmel", 25.0, 4, 1)
+
+
+def names(config: HeadConfig) -> str:
+    return "+".join(e.rpartition("-")[0] for e in config.encoders)
+
+
+def test_the_sixteen_of_table_three() -> None:
+    found = paper_grid(PAPER, "data-0")
+    assert len(found) == len({config.id for config in found}) == 16
+    assert Counter((names(c), c.aggregator) for c in found) == {
+        ("wavlm+m2d", "mlp"): 4,
+        ("wavlm+muq+m2d", "mlp"): 4,
+        ("wavlm+muq+m2d", "blstm_h"): 4,
+        ("wavlm+muq+m2d", "blstm_t"): 4,
+    }
+    assert {c.loss for c in found} == {"ccc", "con", "dcq", "ut"}
+    assert {(c.aggregator, c.batch, c.learning_rate, c.epochs) for c in found} == {
+        ("mlp", 32, 1e-4, 10),
+        ("blstm_h", 16, 1e-4, 10),
+        ("blstm_t", 16, 1e-4, 10),
+    }
+
+
+def test_further_encoders_join_both_sets_and_absent_ones_are_left_out() -> None:
+    assert {names(c) for c in paper_grid((LOGMEL, *PAPER), "d")} == {
+        "wavlm+m2d+logmel",
+        "wavlm+muq+m2d+logmel",
+    }
+    assert len(paper_grid((LOGMEL,), "d")) == 12  # the two sets are one, and its mlp is kept once
+    assert {names(c) for c in paper_grid((MUQ,), "d")} == {"muq"}
+
+
+def test_table_two_and_the_full_grid() -> None:
+    table_two = grid("encoders", PAPER, "d")
+    assert {names(c) for c in table_two} == {
+        "wavlm",
+        "muq",
+        "m2d",
+        "wavlm+muq",
+        "wavlm+m2d",
+        "muq+m2d",
+        "wavlm+muq+m2d",
+    }
+    assert {(c.aggregator, c.loss) for c in table_two} == {("mlp", "ut")}
+    full = grid("full", PAPER, "d")
+    assert len(full) == 7 * 3 * 4
+    assert set(table_two) <= set(full)
+    assert set(paper_grid(PAPER, "d")) <= set(full)
+    assert len(grid("beyond", PAPER, "d")) == len(AGGREGATORS) * len(LOSSES)
+    assert "logmel" in {names(c) for c in grid("encoders", (*PAPER, LOGMEL), "d")}
+
+
+def test_filters_seeds_and_overrides() -> None:
+    found = grid("paper", PAPER, "d", aggregators=["mlp"], losses=["ut", "con"], seeds=5)
+    assert len(found) == 2 * 2 * 5
+    assert {c.seed for c in found} == set(range(5))
+    only = grid("paper", PAPER, "d", encoders=["wavlm"], learning_rate=1e-3, epochs=None, seed=7)
+    assert {(names(c), c.learning_rate, c.epochs, c.seed) for c in only} == {("wavlm", 1e-3, 10, 7)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "papers"}, "Did you mean 'paper'"),
+        ({"encoders": ["wavelm"]}, "Did you mean 'wavlm'"),
+        ({"aggregators": ["attention"]}, "Grid 'beyond' has every"),
+        ({"learning_rat": 1.0}, "Did you mean 'learning_rate'"),
+        ({"frame_rate_hz": 7.0}, "6.25"),
+        ({"epochs": 0}, "at least 1"),
+        ({"learning_rate": float("nan")}, "finite"),
+        ({"precision": "fp16"}, "known: bf16, fp32"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        grid(**{"name": "paper", "specs": PAPER, "data": "d", **arguments})
+
+
+def test_two_features_of_one_encoder_must_be_told_apart() -> None:
+    last = replace(WAVLM, layer="last")
+    with pytest.raises(ValueError, match="by its full name"):
+        paper_grid((WAVLM, last), "d")
+    assert {c.encoders for c in paper_grid((WAVLM, last), "d", encoders=[last.id])} == {(last.id,)}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_grid_builds_from_any_encoder(name: str) -> None:
+    for one in (*PAPER, LOGMEL):
+        assert grid(name, (one,), "d")
