@@ -20,9 +20,9 @@ from store import files
 from store.names import signature
 from store.predictions import Predictions, average
 
-__all__ = ["DEFAULT_RULE", "SELECTORS", "TABLE4", "Ensemble", "Scored", "choose_ensemble", "score", "select"]
+__all__ = ["PAPER_RULE", "SELECTORS", "TABLE4", "Ensemble", "Scored", "choose_ensemble", "score", "select"]
 
-DEFAULT_RULE = "intersect:12,12"
+PAPER_RULE = "intersect:12,12"
 
 TABLE4 = {
     "all": "all configurations",
@@ -111,9 +111,18 @@ def from_weights(rule: str, weights: Mapping[str, float], data: str) -> Ensemble
     return Ensemble(rule, tuple(weights), tuple(weights.values()), data)
 
 
-def choose_ensemble(experiment: Experiment, rule: str = DEFAULT_RULE) -> Ensemble:
-    """Follow `rule` over the experiment's runs, looking at dev, PAM and out-of-fold predictions only."""
+def default_rule(pool: Pool) -> str:
+    """The paper's rule where dev and PAM are both scored; else the top 8 of what there is to choose by."""
+    scored = [split for split, scores in pool.scores.items() if any(s is not None for s in scores.values())]
+    if {"dev", "pam"} <= set(scored):
+        return PAPER_RULE
+    return f"top:{scored[0]}:8" if scored else PAPER_RULE
+
+
+def choose_ensemble(experiment: Experiment, rule: str = "") -> Ensemble:
+    """Follow `rule` (left out: `default_rule`) over the runs, never looking at the test split."""
     pool: Pool = experiment.pool
+    rule = rule or default_rule(pool)
     return from_weights(rule, select(rule, pool), experiment.table.id)
 
 

@@ -127,7 +127,9 @@ class Head(nn.Module):
         """[..., A] z-scored predictions from what `for_loss` returned: a distribution's expected level."""
         if not self.loss.distribution:
             return outputs
-        levels = (level_values(self.scale) - self.target_mean[:, None]) / self.target_std[:, None]
+        levels = (level_values(self.scale).to(outputs.device) - self.target_mean[:, None]) / self.target_std[
+            :, None
+        ]
         return (outputs.softmax(-1) * levels.to(outputs.dtype)).sum(-1)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -19,9 +19,12 @@ REJECTS = 3
 COVERAGE = 4
 """Stopped before training: too few of the table's clips could be read."""
 DAMAGED = 5
-"""Stored data does not match its checksums or its structure."""
+"""Stored data does not match its checksums or structure, or golden scores do not come out."""
 MISSING = 6
 """Something asked for is not stored yet."""
+
+WORSE = 7
+"""`compare`: B is worse than A beyond chance and margin."""
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

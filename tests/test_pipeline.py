@@ -141,6 +141,9 @@ def test_scale_and_split_are_checked_and_kept(cli, tmp_path: Path) -> None:
     assert table.scale.high == 100.0
     assert len(table.of("train")) == pytest.approx(24, abs=2)
     assert cli("heads", "--work", work, *QUICK).code == 0
+    chosen = cli("ensemble", "--work", work)
+    assert chosen.code == 0, "without a PAM split the default rule looks at dev alone"
+    assert "top:dev:8" in chosen.out
 
 
 @pytest.mark.parametrize(

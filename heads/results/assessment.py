@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 from heads.ensemble import (
-    DEFAULT_RULE,
     FURTHER,
     TABLE4,
     Ensemble,
     choose_ensemble,
     contenders,
+    default_rule,
     score,
     times_test_was_scored,
 )
@@ -48,8 +48,8 @@ class Assessment:
     notes: tuple[str, ...]
 
 
-def select_ensemble(work: Path, rule: str = DEFAULT_RULE) -> Ensemble:
-    """Choose the ensemble of a work folder by `rule` and keep it as work/ensemble.json."""
+def select_ensemble(work: Path, rule: str = "") -> Ensemble:
+    """Choose the ensemble by `rule` (left out: the default one) and keep it as work/ensemble.json."""
     experiment = open_experiment(work)
     chosen = choose_ensemble(experiment, rule)
     chosen.save(experiment.work / "ensemble.json")
@@ -119,7 +119,7 @@ def evaluate_work(
 def compare_ensembles(
     work: Path,
     rules: Sequence[str] = (*TABLE4, *FURTHER),
-    against: str = DEFAULT_RULE,
+    against: str = "",
     resamples: int = RESAMPLES,
 ) -> Assessment:
     """Table IV for the runs of a work folder: each rule's ensemble scored, and paired with that of `against`.
@@ -127,6 +127,7 @@ def compare_ensembles(
     Writes work/ensembles.csv, the rows of all of them.
     """
     experiment = open_experiment(work)
+    against = against or default_rule(experiment.pool)
     found = contenders(experiment, tuple(dict.fromkeys([*rules, against])))
     chosen = {rule: ensemble for rule, ensemble in found.items() if isinstance(ensemble, Ensemble)}
     if against not in chosen:

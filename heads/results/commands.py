@@ -21,9 +21,9 @@ def ensemble(
         str,
         typer.Option(
             help="intersect:D,P | top:SPLIT:K | best:SPLIT | all | greedy:SPLITS | stack:SPLITS | cost:SPLITS"
-            "; a split is dev, pam or oof."
+            "; a split is dev, pam or oof. Left out: intersect:12,12, or top:dev:8 without PAM."
         ),
-    ] = "intersect:12,12",
+    ] = "",
     compare: Annotated[
         bool, typer.Option("--compare", help="Score every rule side by side (the paper's Table IV) instead.")
     ] = False,

@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from store.console import OK, REJECTS, say, table
+from store.console import DAMAGED, OK, REJECTS, WORSE, say, table
 
 if TYPE_CHECKING:
     from heads.scoring.answers import Answer
     from heads.scoring.scorer import Scorer
 
-WORSE = 7
-"""`compare`: B is worse than A beyond chance and margin."""
-DAMAGED_SCORES = 5
-"""`predict --check`: the golden scores do not come out (the same code as other damage)."""
 TALK_EVERY_S = 10.0
 
 Work = Annotated[Path, typer.Option(help="Folder of an experiment, whose ensemble is used without --bundle.")]
@@ -86,7 +82,7 @@ def predict(
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
     if check and (lines := scorer.check()):
         say("the golden scores do not come out here:\n  " + "\n  ".join(lines))
-        raise typer.Exit(DAMAGED_SCORES)
+        raise typer.Exit(DAMAGED)
     hop_s = hop if timeline else None
     if output is None:
         code = _write(scorer, requests, Writer(sys.stdout, chosen, scorer.axes), hop_s)

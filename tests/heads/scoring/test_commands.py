@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from heads.bundle import read_bundle
 from heads.results.drawing import timeline_plot
 from heads.scoring import commands as scoring_commands
-from heads.scoring.commands import DAMAGED_SCORES, WORSE
+from store.console import DAMAGED, WORSE
 from store.schema import AXES
 from tests.heads.scoring import Experiment, scoring_experiment
 
@@ -85,7 +85,7 @@ def test_an_installation_that_differs_is_told_by_the_exit_code(
     about["golden"]["buzz"]["CE"] = 1.0 if about["golden"]["buzz"]["CE"] > 5 else 9.0
     (copy / "bundle.json").write_text(json.dumps(about))
     done = run("predict", "--bundle", copy, "--check")
-    assert done.exit_code == DAMAGED_SCORES
+    assert done.exit_code == DAMAGED
     assert "buzz CE" in done.stderr
 
 
