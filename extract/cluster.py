@@ -127,13 +127,16 @@ def _lanes(job: Job) -> list[Lane]:
 def _load(job: Job) -> list[Lane]:
     """The encoders of a job on this worker's device; ClusterError where they are not what it asks for."""
     encoders = load_encoders(job.request, device=job.device, stock=job.stock)
-    for wanted, encoder in zip(job.specs, encoders, strict=True):
-        if lines := differences(asdict(wanted), asdict(encoder.spec)):
-            raise ClusterError(
-                f"the worker on {this_worker()} has another {wanted.name} than this run asks for: "
-                f"{'; '.join(lines)}. Give it the same weights and version, or stop it, and run again; "
-                "what was finished is kept"
-            )
+    lines = [
+        f"{wanted.name}: {line}"
+        for wanted, encoder in zip(job.specs, encoders, strict=True)
+        for line in differences(asdict(wanted), asdict(encoder.spec))
+    ]
+    if lines:
+        raise ClusterError(
+            f"the worker on {this_worker()} has other encoders than this run asks for: {'; '.join(lines)}. "
+            "Give it the same weights and version, or stop it, and run again; what was finished is kept"
+        )
     return [lane_of(encoder, job.features, job.batch) for encoder in encoders]
 
 

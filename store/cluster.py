@@ -11,9 +11,11 @@ import logging
 import os
 import re
 import socket
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from joblib import Parallel, delayed, parallel_config
@@ -50,7 +52,7 @@ class Workers:
     def each(self, task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         """task(*arguments) for each, as they end; the first error ends all.
 
-        ClusterError where one task has ended several workers, or the scheduler is gone.
+        ClusterError where a task failed, or has ended several workers, or the scheduler is gone.
         """
         from concurrent.futures import CancelledError
 
@@ -59,7 +61,13 @@ class Workers:
         with parallel_config(backend=_backend(self.client)):
             parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch=IN_FLIGHT)
         try:
-            yield from parallel(delayed(task)(*one) for one in arguments)
+            with closing(parallel(delayed(_guarded)(task, *one) for one in arguments)) as outcomes:
+                for outcome in outcomes:
+                    if isinstance(outcome, _Failure):
+                        error = ClusterError(outcome.message)
+                        error.add_note(outcome.traceback)
+                        raise error
+                    yield outcome
         except KilledWorker as error:
             raise ClusterError(
                 "several workers in a row died of the same task, the last of them "
@@ -68,6 +76,23 @@ class Workers:
             ) from error
         except CancelledError as error:
             raise ClusterError("the scheduler is gone; what was finished is kept") from error
+
+
+@dataclass(frozen=True)
+class _Failure:
+    message: str
+    traceback: str
+
+
+def _guarded(task: Callable[..., Any], *arguments: Any) -> Any:
+    """A worker's task, its error as words: one that cannot be pickled would never arrive."""
+    try:
+        return task(*arguments)
+    except ClusterError as error:
+        return _Failure(str(error), traceback.format_exc())
+    except Exception as error:
+        message = f"a task failed on {this_worker()}: {type(error).__name__}: {error}"
+        return _Failure(f"{message}. What was finished is kept", traceback.format_exc())
 
 
 def _backend(client: Client) -> Any:
@@ -144,7 +169,10 @@ def _local(count: int, devices: Sequence[str]) -> Iterator[Any]:
         number: {"cls": Nanny, "options": {**quiet, "nthreads": 1, "memory_limit": 0, "env": environment}}
         for number, environment in enumerate(environments)
     }
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": ":0"},
+    }
     with SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.ERROR) as cluster:
         yield cluster
 

@@ -1,0 +1,325 @@
+"""Two worker processes do what one machine does, bit for bit, whatever becomes of them on the way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("distributed", reason="needs the extra [cluster]")
+
+from distributed import Client
+
+from extract import cluster as extract_cluster
+from extract.cluster import Job, encode_block, extract_on
+from extract.commands import Request, load_encoders
+from extract.extraction import extract
+from extract.survey import survey
+from heads.grids import grid
+from heads.parallel import train_grid
+from heads.runs import HEAD, run_folder
+from store import cluster, maintenance
+from store.clips import ClipTable, read_clips, save_table
+from store.cluster import ClusterError, workers_of
+from store.features import list_stores
+from store.schema import EncoderSpec
+from tests.conftest import ROOT
+from tests.corpus import small_corpus
+
+SHARD_CROPS = 8
+
+ANOTHER_VERSION = """
+from dataclasses import replace
+from extract import commands
+from extract.encoders import logmel
+from heads.config import HeadConfig
+logmel.RECIPE = HeadConfig.recipe = 2
+def load(request, load=commands.load_encoders, **how):
+    return load(replace(request, random_weights=1), **how)
+commands.load_encoders = load
+"""
+
+DIES_BEFORE_IT_WRITES = """
+import os, signal
+from store.features import FeatureStore
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+FeatureStore.append = die
+"""
+
+DIES_WHEN_IT_HAS_TRAINED = """
+import os, signal
+from heads import runs
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+runs.keep = die
+"""
+
+# joblib tells how many tasks it cancelled when one has failed.
+pytestmark = pytest.mark.filterwarnings("ignore:.*tasks which were still being processed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Cluster:
+    """A scheduler on loopback, and worker processes that are started by hand, as on other machines."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder, self.stack = folder, stack
+        self.file = folder / "scheduler.json"
+        self._start(
+            "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(self.file)
+        )
+        self.client = stack.enter_context(self._connect())
+        self.address = self.client.scheduler.address
+
+    def _connect(self) -> Client:
+        return Client(scheduler_file=str(self.file), timeout=60, set_as_default=False)
+
+    def worker(self, program: str = "") -> subprocess.Popen[bytes]:
+        """A worker that runs `program` before anything else."""
+        preload = self.folder / f"preload{abs(hash(program))}.py"
+        preload.write_text(program or "pass\n")
+        return self._start(
+            "dask_worker", self.address, "--nthreads", "1", "--no-nanny", "--memory-limit", "0",
+            "--local-directory", str(self.folder), "--preload", str(preload), "--death-timeout", "60",
+        )  # fmt: skip
+
+    def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        log = self.stack.enter_context((self.folder / f"{what}.log").open("ab"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.{what}", "--no-dashboard", *arguments],
+            cwd=self.folder, env=environment, stdout=log, stderr=log,
+        )  # fmt: skip
+        self.stack.callback(process.wait)
+        self.stack.callback(process.kill)
+        return process
+
+
+@contextmanager
+def started(folder: Path, *programs: str) -> Iterator[Cluster]:
+    with ExitStack() as stack:
+        made = Cluster(folder, stack)
+        for program in programs:
+            made.worker(program)
+        made.client.wait_for_workers(len(programs), timeout=60)
+        yield made
+
+
+class Corpus:
+    """A surveyed corpus, a request for two encoders, and what one machine makes of them."""
+
+    def __init__(self, folder: Path) -> None:
+        clips = small_corpus(folder / "corpus")
+        self.request = Request(
+            clips, clips.parent, encoders="logmel,wavlm", random_weights=0, size="tiny", weights=None
+        )
+        self.table: ClipTable = survey(read_clips(clips), clips.parent, quiet=True)[0]
+        self.encoders = load_encoders(self.request, device="cpu")
+        self.work = folder / "alone"
+        self.extract = {"shard_crops": SHARD_CROPS, "quiet": True}
+        extract(self.table, clips.parent, self.encoders, self.work / "features", **self.extract)
+        save_table(self.table, self.work / "clips.json")
+
+    @property
+    def specs(self) -> tuple[EncoderSpec, ...]:
+        return tuple(encoder.spec for encoder in self.encoders)
+
+    def on(self, address: str, features: Path):
+        return extract_on(
+            address, self.table, self.request, features, self.specs, device="cpu", **self.extract
+        )
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return Corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with started(tmp_path_factory.mktemp("pair"), "", "") as made:
+        yield made
+
+
+def shards(features: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(features)): path.read_bytes() for path in sorted(features.rglob("*.h5"))}
+
+
+def is_clean(features: Path) -> bool:
+    found = [maintenance.verify(store.folder, fraction=1.0) for store in list_stores(features)]
+    left = [one for store in list_stores(features) for one in maintenance.info(store.folder).leftovers]
+    return bool(found) and not left and all(one.outcome == "clean" and not one.duplicates for one in found)
+
+
+def test_two_workers_write_the_very_shards_of_one_machine(
+    corpus: Corpus, pair: Cluster, tmp_path: Path
+) -> None:
+    done = corpus.on(pair.address, tmp_path)
+    alone = shards(corpus.work / "features")
+    assert len(alone) == 10
+    assert shards(tmp_path) == alone
+    assert is_clean(tmp_path)
+    assert done.encoded == {"logmel": done.crops, "wavlm": done.crops}
+    # Both of them worked; and nothing is left to do, so that no cluster is needed any more.
+    loaded = pair.client.run(lambda: extract_cluster._load.cache_info().misses)
+    assert list(loaded.values()) == [1, 1]
+    assert corpus.on("tcp://127.0.0.1:1", tmp_path).encoded == {"logmel": 0, "wavlm": 0}
+
+
+def test_two_workers_train_the_very_heads_of_one_machine(
+    corpus: Corpus, pair: Cluster, tmp_path: Path
+) -> None:
+    (tmp_path / "features").symlink_to(corpus.work / "features")
+    save_table(corpus.table, tmp_path / "clips.json")
+    configs = grid("paper", corpus.specs, corpus.table.id, losses=["ut", "con"], epochs=2)
+    one = train_grid(configs, corpus.work, jobs=1)
+    seen: list[tuple[str, int, int]] = []
+    two = train_grid(configs, tmp_path, cluster=pair.address, progress=lambda *a: seen.append(a))
+    assert not one.failed
+    assert not two.failed
+    assert sorted(two.trained) == sorted(config.id for config in configs)
+    assert [done for _, done, _ in seen] == list(range(1, len(configs) + 1))
+    for config in configs:
+        ours, theirs = run_folder(tmp_path, config), run_folder(corpus.work, config)
+        assert _tensors(ours / HEAD) == _tensors(theirs / HEAD)
+        for split in ("dev", "pam", "test"):
+            name = f"predictions-{split}.parquet"
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+    assert not train_grid(configs, tmp_path, cluster="tcp://127.0.0.1:1").trained
+
+
+def _tensors(path: Path) -> bytes:
+    """The tensors of a safetensors file without its header, which holds the seconds it took."""
+    data = path.read_bytes()
+    return data[8 + int.from_bytes(data[:8], "little") :]
+
+
+def test_a_task_may_be_run_twice(corpus: Corpus, tmp_path: Path) -> None:
+    job = Job(corpus.request, corpus.specs, tmp_path, device="cpu")
+    tasks = extract_cluster.plan(corpus.table, [lane.store for lane in extract_cluster._lanes(job)])[1][:5]
+    first, again = (encode_block(job, 3, tuple(tasks)) for _ in range(2))
+    assert first.encoded == {"logmel": 5, "wavlm": 5}
+    assert (again.block, again.encoded, again.audio_s) == (3, {"logmel": 0, "wavlm": 0}, 0.0)
+    assert len(shards(tmp_path)) == 2
+
+
+def test_audio_that_went_away_rejects_its_clip_alone(corpus: Corpus, pair: Cluster, tmp_path: Path) -> None:
+    gone = replace(corpus.table.clips[0], path="audio/gone.wav", audio="0" * 32)
+    table = replace(corpus.table, clips=(gone, *corpus.table.clips[1:3]))
+    done = extract_on(
+        pair.address, table, corpus.request, tmp_path, corpus.specs, device="cpu", **corpus.extract
+    )
+    assert [(reject.id, "gone.wav" in reject.path) for reject in done.rejects] == [(gone.id, True)]
+    assert done.encoded["logmel"] == done.crops - 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "program"),
+    [("extract", DIES_BEFORE_IT_WRITES), ("heads", DIES_WHEN_IT_HAS_TRAINED)],
+    ids=["extract", "heads"],
+)
+def test_a_worker_that_is_killed_loses_nothing(
+    stage: str, program: str, corpus: Corpus, pair: Cluster, tmp_path: Path
+) -> None:
+    doomed = pair.worker(program)
+    pair.client.wait_for_workers(3, timeout=60)
+    if stage == "extract":
+        corpus.on(pair.address, tmp_path / "features")
+        assert shards(tmp_path / "features") == shards(corpus.work / "features")
+        assert is_clean(tmp_path / "features")
+    else:
+        (tmp_path / "features").symlink_to(corpus.work / "features")
+        save_table(corpus.table, tmp_path / "clips.json")
+        configs = grid("paper", corpus.specs, corpus.table.id, losses=["ccc", "dcq"], epochs=1)
+        done = train_grid(configs, tmp_path, cluster=pair.address)
+        assert sorted(done.trained) == sorted(config.id for config in configs)
+    assert doomed.wait(60) == -9
+    assert len(pair.client.ncores()) == 2
+
+
+def test_a_task_that_kills_its_workers_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    with (
+        started(tmp_path, "") as made,
+        pytest.raises(ClusterError, match="died of the same task"),
+        workers_of(made.address) as workers,
+    ):
+        list(workers.each(os._exit, [(9,)]))
+
+
+class CannotTravelError(Exception):
+    def __reduce__(self) -> str:
+        raise RecursionError
+
+
+def _fail() -> None:
+    raise CannotTravelError("on its way")
+
+
+def test_the_first_error_ends_the_run_even_one_that_cannot_travel(pair: Cluster) -> None:
+    with workers_of(pair.address) as workers, pytest.raises(ClusterError, match="on its way") as failed:
+        list(workers.each(_fail, [()] * 20))
+    assert "in _fail" in failed.value.__notes__[0]
+
+
+def test_a_worker_of_another_version_is_refused_by_signature(corpus: Corpus, tmp_path: Path) -> None:
+    configs = grid("paper", corpus.specs, corpus.table.id, losses=["ut"], epochs=3)
+    with started(tmp_path, ANOTHER_VERSION) as made:
+        with pytest.raises(ClusterError, match="logmel: recipe: 1 here, 2 there") as refused:
+            corpus.on(made.address, tmp_path / "features")
+        assert "wavlm: weights: 'random:0' here, 'random:1' there" in str(refused.value)
+        assert not shards(tmp_path / "features")
+        with pytest.raises(ClusterError, match="recipe: 1 here, 2 there"):
+            train_grid(configs, corpus.work, cluster=made.address)
+    assert not any(run_folder(corpus.work, config).exists() for config in configs)
+
+
+def test_what_cannot_be_a_cluster_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def enter(address: str) -> None:
+        with workers_of(address):
+            pytest.fail("there is no such cluster")
+
+    monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
+    with pytest.raises(ClusterError, match="no Dask scheduler answers"):
+        enter("tcp://127.0.0.1:1")
+    with pytest.raises(ClusterError, match="takes local:N"):
+        enter("local:0")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ClusterError, match=r"pip install mmmos\[cluster\]"):
+        enter("local:2")
+
+
+def test_local_processes_share_out_processors_and_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    with workers_of("local:2", devices=["3", "5"]) as workers:
+        assert workers.per_machine == 2
+        names = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+        found = workers.client.run(lambda: [os.environ[name] for name in names])
+    assert sorted(found.values()) == [["3", "3"], ["3", "5"]]
+
+
+def test_visible_devices_are_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: Callable[[str], list[str]] = extract_cluster._devices
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert devices("auto") == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert devices("cuda") == ["4", "7"]
+    assert devices("cpu") == devices("cuda:1") == []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert devices("auto") == []
