@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,12 +141,29 @@ def mono(frames: Samples) -> Samples:
     return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
 
 
+def resample(samples: Samples, rate_hz: int, target_hz: int) -> Samples:
+    """[n] or [n, channels] at another rate, by the recipe's resampler; itself where the rates are equal."""
+    if target_hz == rate_hz:
+        return samples
+    resampled: Samples = soxr.resample(samples, rate_hz, target_hz, RESAMPLER_QUALITY)
+    return resampled
+
+
+def through_codec(frames: Samples, rate_hz: int, **settings: Any) -> Samples:
+    """[n, channels] coded in memory and decoded again; `settings` are soundfile.write's."""
+    coded = io.BytesIO()
+    soundfile.write(coded, frames, rate_hz, **settings)
+    coded.seek(0)
+    decoded: Samples = soundfile.read(coded, dtype="float32", always_2d=True)[0]
+    return decoded
+
+
 def at_rates(frames: Samples, rate_hz: int, sample_rates_hz: Iterable[int]) -> dict[int, Samples]:
     """At most 10 s, [n, channels], as a crop at each rate: {rate: mono float32 [10 * rate]}."""
     wave = np.ascontiguousarray(mono(frames))
     crops = {}
     for target_hz in set(sample_rates_hz):
-        samples = wave if target_hz == rate_hz else soxr.resample(wave, rate_hz, target_hz, RESAMPLER_QUALITY)
+        samples = resample(wave, rate_hz, target_hz)
         crop = np.zeros(round(CROP_SECONDS * target_hz), np.float32)
         crop[: len(samples)] = samples[: len(crop)]
         crops[target_hz] = crop

@@ -6,7 +6,6 @@ the same kind of pair.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,9 +32,7 @@ def level(gain_db: float, frames: Samples, rate_hz: int) -> Audio:
 
 def sampled_at(target_hz: int, frames: Samples, rate_hz: int) -> Audio:
     """Resampled by the recipe's own resampler; what lies above half the new rate is gone."""
-    if target_hz == rate_hz:
-        return frames, rate_hz
-    return audio.soxr.resample(frames, rate_hz, target_hz, audio.RESAMPLER_QUALITY), target_hz
+    return audio.resample(frames, rate_hz, target_hz), target_hz
 
 
 def to_mono(frames: Samples, rate_hz: int) -> Audio:
@@ -50,11 +47,9 @@ def to_stereo(frames: Samples, rate_hz: int) -> Audio:
 def through_mp3(kbit_s: int, frames: Samples, rate_hz: int) -> Audio:
     """Coded as MP3 at a constant bit rate and back, at 44.1 kHz, where MP3 has rates of 32 to 320 kbit/s."""
     resampled, _ = sampled_at(MP3_RATE_HZ, frames[:, :2], rate_hz)
-    coded = io.BytesIO()
     # libsndfile: 320 kbit/s at level 0, 32 at level 1, linear between.
     compression = (320 - kbit_s) / (320 - 32)
-    audio.soundfile.write(
-        coded,
+    decoded = audio.through_codec(
         np.clip(resampled, -1.0, 1.0),
         MP3_RATE_HZ,
         format="MP3",
@@ -62,8 +57,7 @@ def through_mp3(kbit_s: int, frames: Samples, rate_hz: int) -> Audio:
         compression_level=compression,
         bitrate_mode="CONSTANT",
     )
-    coded.seek(0)
-    return audio.soundfile.read(coded, dtype="float32", always_2d=True)
+    return decoded, MP3_RATE_HZ
 
 
 def silence_before(seconds: float, frames: Samples, rate_hz: int) -> Audio:

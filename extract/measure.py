@@ -61,34 +61,61 @@ def check_shape(frames: int, rate_hz: int, channels: int) -> None:
         )
 
 
-def measure(digest: str, rate_hz: int, windows: Iterable[Samples]) -> tuple[AudioInfo, int]:
-    """The info, and the number of frames decoded.  Silence adds nothing to peak and energy, so only the
-    length and the counts have to wait until it is known to be followed by sound."""
-    frames = audible = channels = clipped = 0
-    peak = energy = 0.0
-    for block in windows:
-        channels = block.shape[1]
+@dataclass
+class Meter:
+    """What `AudioInfo` tells, added up block by block; `audible` counts up to the last sound."""
+
+    rate_hz: int
+    channels: int
+    frames: int = 0
+    audible: int = 0
+    clipped: int = 0
+    peak: float = 0.0
+    energy: float = 0.0
+
+    def take(self, block: Samples) -> int:
+        """Add a block [n, channels]; returns how many of its frames reach to its last sound."""
         loud = np.abs(block)
-        block_peak = float(loud.max())
-        if not math.isfinite(block_peak):
-            bad = frames + int(np.argmin(np.isfinite(block).all(axis=1)))
-            raise AudioError(f"a sample that is not a number, at {bad / rate_hz:.3f} s")
-        if block_peak > MAX_PEAK:
-            raise AudioError(
-                f"samples up to {block_peak:g} where full scale is 1: integers stored as floats?"
-            )
-        if block_peak:
-            last = len(block) - int(np.argmax(loud[::-1].any(axis=1)))
-            audible = frames + last
-            energy += float(np.square(block, dtype=np.float64).sum())
-            clipped += int(np.count_nonzero(loud >= FULL_SCALE))
-            peak = max(peak, block_peak)
-        frames += len(block)
-        if frames > MAX_DURATION_S * rate_hz:
+        peak = float(loud.max())
+        if not math.isfinite(peak):
+            bad = self.frames + int(np.argmin(np.isfinite(block).all(axis=1)))
+            raise AudioError(f"a sample that is not a number, at {bad / self.rate_hz:.3f} s")
+        if peak > MAX_PEAK:
+            raise AudioError(f"samples up to {peak:g} where full scale is 1: integers stored as floats?")
+        reach = 0
+        if peak:
+            reach = len(block) - int(np.argmax(loud[::-1].any(axis=1)))
+            self.audible = self.frames + reach
+            self.energy += float(np.square(block, dtype=np.float64).sum())
+            self.clipped += int(np.count_nonzero(loud >= FULL_SCALE))
+            self.peak = max(self.peak, peak)
+        self.frames += len(block)
+        return reach
+
+    def info(self, audio: str = "") -> AudioInfo:
+        counted = self.audible or self.frames
+        if not counted:
+            raise AudioError("holds no audio that can be decoded")
+        samples = counted * self.channels
+        return AudioInfo(
+            audio=audio,
+            duration_s=counted / self.rate_hz,
+            sample_rate_hz=self.rate_hz,
+            channels=self.channels,
+            peak=self.peak,
+            rms=math.sqrt(self.energy / samples),
+            clipped=self.clipped / samples,
+        )
+
+
+def measure(audio: str, rate_hz: int, windows: Iterable[Samples]) -> tuple[AudioInfo, int]:
+    """The info of audio that passes by in windows, under its content hash, and the number of its frames."""
+    meter: Meter | None = None
+    for block in windows:
+        meter = meter or Meter(rate_hz, block.shape[1])
+        meter.take(block)
+        if meter.frames > MAX_DURATION_S * rate_hz:
             raise AudioError(f"longer than {MAX_DURATION_S / 3600:g} hours")
-    if not frames:
+    if meter is None:
         raise AudioError("holds no audio that can be decoded")
-    counted = audible or frames
-    samples = counted * channels
-    rms = math.sqrt(energy / samples)
-    return AudioInfo(digest, counted / rate_hz, rate_hz, channels, peak, rms, clipped / samples), frames
+    return meter.info(audio), meter.frames

@@ -6,7 +6,6 @@ numbers) is measured as the blocks pass by.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from extract import audio
-from extract.measure import FULL_SCALE, MAX_PEAK, AudioError, AudioInfo, Samples, check_shape
+from extract.measure import AudioError, Meter, Samples, check_shape
 
 
 @dataclass(frozen=True)
@@ -86,53 +85,6 @@ def wave_piece(wave: npt.ArrayLike, sample_rate_hz: int) -> Sound:
     size = max(1, audio.WINDOW_SAMPLES // frames.shape[1])
     blocks = (frames[at : at + size] for at in range(0, len(frames), size))
     return Sound(sample_rate_hz, frames.shape[1], blocks, len(frames) / sample_rate_hz)
-
-
-@dataclass
-class Meter:
-    """What `AudioInfo` tells, added up block by block; `audible` counts up to the last sound."""
-
-    rate_hz: int
-    channels: int
-    frames: int = 0
-    audible: int = 0
-    clipped: int = 0
-    peak: float = 0.0
-    energy: float = 0.0
-
-    def take(self, block: Samples) -> int:
-        """Add a block [n, channels]; returns how many of its frames reach to its last sound."""
-        loud = np.abs(block)
-        peak = float(loud.max())
-        if not math.isfinite(peak):
-            bad = self.frames + int(np.argmin(np.isfinite(block).all(axis=1)))
-            raise AudioError(f"a sample that is not a number, at {bad / self.rate_hz:.3f} s")
-        if peak > MAX_PEAK:
-            raise AudioError(f"samples up to {peak:g} where full scale is 1: integers stored as floats?")
-        reach = 0
-        if peak:
-            reach = len(block) - int(np.argmax(loud[::-1].any(axis=1)))
-            self.audible = self.frames + reach
-            self.energy += float(np.square(block, dtype=np.float64).sum())
-            self.clipped += int(np.count_nonzero(loud >= FULL_SCALE))
-            self.peak = max(self.peak, peak)
-        self.frames += len(block)
-        return reach
-
-    def info(self) -> AudioInfo:
-        counted = self.audible or self.frames
-        if not counted:
-            raise AudioError("holds no audio that can be decoded")
-        samples = counted * self.channels
-        return AudioInfo(
-            audio="",
-            duration_s=counted / self.rate_hz,
-            sample_rate_hz=self.rate_hz,
-            channels=self.channels,
-            peak=self.peak,
-            rms=math.sqrt(self.energy / samples),
-            clipped=self.clipped / samples,
-        )
 
 
 def audible(sound: Sound, meter: Meter) -> Iterator[Samples]:

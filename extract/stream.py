@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from extract import audio
-from extract.measure import AudioError, AudioInfo, Samples
-from extract.pieces import Listening, Meter, Sound, audible
+from extract.measure import AudioError, AudioInfo, Meter, Samples
+from extract.pieces import Listening, Sound, audible
 from store.crops import MIN_TAIL_S
 from store.schema import CROP_SECONDS
 

@@ -21,7 +21,7 @@ from heads.scoring.scorer import Scorer
 from store.requests import list_requests
 from store.schema import AXES
 from tests.conftest import ROOT
-from tests.heads.scoring import Experiment, scoring_experiment
+from tests.heads.scoring.experiment import Experiment, scoring_experiment
 
 TOLERANCE = 1e-4
 

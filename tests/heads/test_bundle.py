@@ -40,7 +40,7 @@ from heads.scoring.model_card import model_card
 from heads.scoring.reference import Reference
 from store.schema import AXES, EncoderSpec, Scale
 from tests.conftest import ROOT
-from tests.heads.scoring import Experiment, scoring_experiment
+from tests.heads.scoring.experiment import Experiment, scoring_experiment
 
 
 @pytest.fixture(scope="module")

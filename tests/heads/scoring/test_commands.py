@@ -18,7 +18,7 @@ from heads.results.drawing import timeline_plot
 from heads.scoring import commands as scoring_commands
 from store.console import DAMAGED, WORSE
 from store.schema import AXES
-from tests.heads.scoring import Experiment, scoring_experiment
+from tests.heads.scoring.experiment import Experiment, scoring_experiment
 
 app = typer.Typer(pretty_exceptions_enable=False)
 for verb in (scoring_commands.predict, scoring_commands.compare, scoring_commands.sensitivity):

@@ -22,7 +22,7 @@ from heads.scoring.intervals import (
     measure,
 )
 from store.schema import AXES
-from tests.heads.scoring import scoring_experiment
+from tests.heads.scoring.experiment import scoring_experiment
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from heads.scoring import serve
 from heads.scoring.scorer import Scorer
 from heads.scoring.serve import TooLargeError, envelope_of, score_upload
 from tests.browser import Browser
-from tests.heads.scoring import scoring_experiment
+from tests.heads.scoring.experiment import scoring_experiment
 
 
 @pytest.fixture(scope="module")
