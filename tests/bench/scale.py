@@ -1,0 +1,175 @@
+"""What a second worker is worth, and what a million crops cost beside their bytes.
+
+    python -m tests.bench.scale [--quick]
+
+1. Extraction by one worker process and by two, in turns, on clusters that are up and have loaded their
+   encoder: full-size M2D with random weights (the arithmetic does not depend on them), one thread a worker.
+2. A simulated store of a million crops, one number each, in shards of 64, on the disk of the temporary
+   folder: listed, opened (first by the shards' heads, then by the index cache), asked what a table of a
+   million crops is missing when every shard of the last tenth is gone, and read in random batches of 32.
+
+--quick takes tiny M2D and 64,000 crops; `crops` says how many the figures ending in 1m_s are for.
+Ends with one JSON line: `efficiency_2` = seconds of one worker / (2 x seconds of two), the median of turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extract.audio import write_audio
+from extract.blocks import plan
+from extract.cluster import extract_on
+from extract.commands import Request, load_encoders
+from extract.extraction import SHARD_CROPS
+from extract.survey import survey
+from store import files, shards
+from store.clips import ClipTable, crops_of
+from store.cluster import workers_of
+from store.features import FeatureStore
+from store.index import CACHE_FILE
+from store.schema import Clip, EncoderSpec
+from store.specs import write_spec
+
+BLOCKS = 8
+CLIP_CROPS = 10
+BATCH, BATCHES = 32, 200
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    started_s = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started_s, result
+
+
+def efficiency(folder: Path, size: str, block: int, turns: int) -> dict[str, float]:
+    """Seconds by one and by two workers for 8 blocks, in turns."""
+    rng = np.random.default_rng(0)
+    clips = []
+    for number in range(BLOCKS * block):
+        write_audio(folder / f"{number}.wav", 0.1 * rng.standard_normal((160_000, 1)), 16_000)
+        clips.append(Clip(f"c{number}", f"{number}.wav", split="train"))
+    table = survey(ClipTable(tuple(clips)), folder, quiet=True)[0]
+    request = Request(folder / "none.csv", folder, encoders="m2d", random_weights=0, size=size)
+    specs = tuple(encoder.spec for encoder in load_encoders(request, device="cpu"))
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with workers_of("local:1") as one, workers_of("local:2") as two:
+        for turn in range(turns + 1):
+            for count, workers in ((1, one), (2, two)):
+                address = workers.client.scheduler.address
+                taken_s, done = timed(
+                    lambda a=address: extract_on(
+                        a, table, request, folder / "out", specs, device="cpu", shard_crops=block, quiet=True
+                    )
+                )
+                assert done.encoded == {"m2d": len(clips)}
+                shutil.rmtree(folder / "out")
+                if turn:  # the first turn loads the encoders
+                    seconds[count].append(taken_s)
+    one_s, two_s = (statistics.median(seconds[count]) for count in (1, 2))
+    return {
+        "efficiency_2": one_s / (2 * two_s),
+        "workers_1_s": one_s,
+        "workers_2_s": two_s,
+        "crops": len(clips),
+    }
+
+
+def million(folder: Path, clips: int) -> dict[str, float]:
+    """A store of 10 x clips crops: seconds to list, open, plan and sample."""
+    table = ClipTable(
+        tuple(
+            Clip(f"c{n}", f"{n}.wav", split="train", audio=f"{n:032x}", duration_s=10.0 * CLIP_CROPS)
+            for n in range(clips)
+        )
+    )
+    spec = EncoderSpec(
+        "tiny", "random", "random:0", "tiny", "mean", 16000, 0.1, 1, 1, 1, "fp32", 1, "simulated"
+    )
+    place = folder / spec.id
+    files.make_folder(place)
+    write_spec(place, spec)
+    crop_ids = [crop.id for clip in table.clips for crop in crops_of(clip)]
+    count = len(crop_ids)
+
+    def write() -> list[Path]:
+        made = []
+        for start in range(0, count, SHARD_CROPS):
+            some = crop_ids[start : start + SHARD_CROPS]
+            values = np.arange(start, start + len(some), dtype=np.float32)
+            rows = shards.Rows(
+                some,
+                np.ones(len(some), "<i4"),
+                (values % 2048).astype(np.float16)[:, None, None],
+                values[:, None, None],
+            )
+            name, parts = shards.build(spec, shards.storable(spec, rows))
+            # Not FeatureStore.append, which syncs each file: this is about the store that results.
+            with (place / name).open("xb") as file:
+                for part in parts:
+                    file.write(part)
+            made.append(place / name)
+        return made
+
+    write_s, made = timed(write)
+    list_s, _ = timed(lambda: files.listing(place))
+    first_s, _ = timed(lambda: FeatureStore(folder, spec))
+    open_s, store = timed(lambda: FeatureStore(folder, spec))
+    refresh_s, _ = timed(store.refresh)
+    rng = np.random.default_rng(0)
+    ids = [[crop_ids[n] for n in rng.integers(0, count, BATCH)] for _ in range(BATCHES)]
+    cold_s, _ = timed(lambda: [store.means(batch) for batch in ids])
+    warm_s, values = timed(lambda: [store.means(batch) for batch in ids])
+    expected = [int(crop_id[:32], 16) * CLIP_CROPS + int(crop_id[33:]) for crop_id in ids[-1]]
+    assert values[-1][:, 0, 0].tolist() == expected
+    cache = (place / CACHE_FILE).stat().st_size
+    gone = made[-(len(made) // 10) :]
+    for path in gone:
+        path.unlink()
+    plan_s, (planned, tasks) = timed(lambda: plan(table, [store]))
+    assert planned == count
+    assert count - len(tasks) == SHARD_CROPS * (len(made) - len(gone))
+    return {
+        "crops": count,
+        "shards": len(made),
+        "write_1m_s": write_s,
+        "list_1m_s": list_s,
+        "first_open_1m_s": first_s,
+        "open_1m_s": open_s,
+        "refresh_1m_s": refresh_s,
+        "plan_1m_s": plan_s,
+        "batch_first_ms": 1e3 * cold_s / BATCHES,
+        "batch_ms": 1e3 * warm_s / BATCHES,
+        "index_cache_mb": cache / 1e6,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    with tempfile.TemporaryDirectory() as folder:
+        store = million(Path(folder), 6_400 if quick else 100_000)
+        print("store:", {name: round(value, 3) for name, value in store.items()}, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        scaling = efficiency(Path(folder), *(("tiny", 4, 1) if quick else ("full", 2, 3)))
+        print("scaling:", {name: round(value, 3) for name, value in scaling.items()}, flush=True)
+    scaling["crops_encoded"] = scaling.pop("crops")
+    print(json.dumps({name: round(value, 4) for name, value in {**scaling, **store}.items()}))
+
+
+if __name__ == "__main__":
+    main()
