@@ -52,7 +52,7 @@ def train_grid(
     A config that cannot be trained fails alone; everything else is kept.
     ClusterError where there is no cluster, or a worker's code gives configs another meaning.
     """
-    work = Path(work).resolve() if cluster else Path(work)
+    work = Path(work).resolve()  # processes that live on, and other machines, have folders of their own
     missing = [config for config in configs if not _is_done(config, work, folds)]
     kept = tuple(config.id for config in configs if config not in missing)
     trained, failed = [], {}

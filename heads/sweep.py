@@ -76,7 +76,7 @@ def sweep(
     Results are also kept as `sweeps/<study>.json` in the work folder.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    work, jobs = Path(work), jobs or os.cpu_count() or 1
+    work, jobs = Path(work).resolve(), jobs or os.cpu_count() or 1
     storage, features = storage or str(work / JOURNAL), Features.open(work)
     todo = plans(bases, Objective.parse(objective), study, seed, folds)
     todo[0].objective.require(features.clips)
