@@ -20,7 +20,7 @@ demo: install
 	$(BIN)/python pipeline.py demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

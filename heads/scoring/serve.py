@@ -109,7 +109,7 @@ def _one(value: float | None) -> str:
 def build_page(scorer: Scorer) -> Any:
     """The page as gradio Blocks."""
     try:
-        import gradio as gr  # type: ignore[import-not-found]
+        import gradio as gr
     except ImportError:
         raise RuntimeError("the page needs gradio: pip install 'mmmos[serve]'") from None
 
