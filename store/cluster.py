@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LOCAL = re.compile(r"local:([1-9]\d*)")
 CONNECT_S = 10
 WAIT_S = 600
-"""How long workers may take to come up, e.g. from a queue, before a run gives up."""
+"""How long workers may take to come up, e.g. from a queue, or all be gone, before a run gives up."""
 IN_FLIGHT = 512
 """Tasks handed over at a time: more than any lab has workers, and few enough that their ids are some MB."""
 
@@ -57,6 +57,7 @@ class Workers:
         from concurrent.futures import CancelledError
 
         from distributed import KilledWorker
+        from distributed.scheduler import NoWorkerError
 
         with parallel_config(backend=_backend(self.client)):
             parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch=IN_FLIGHT)
@@ -73,6 +74,11 @@ class Workers:
                 "several workers in a row died of the same task, the last of them "
                 f"{error.last_worker.address}; their logs say why (often the machine's memory). "
                 "What was finished is kept"
+            ) from error
+        except NoWorkerError as error:
+            raise ClusterError(
+                f"no worker was left for {error.timeout:g} s; start some and run again, "
+                "what was finished is kept"
             ) from error
         except CancelledError as error:
             raise ClusterError("the scheduler is gone; what was finished is kept") from error
@@ -144,8 +150,19 @@ def workers_of(cluster: str, devices: Sequence[str] = ()) -> Iterator[Workers]:
                 client.wait_for_workers(1, timeout=WAIT_S)
             except TimeoutError as error:
                 raise ClusterError(f"no workers came to {cluster} within {WAIT_S} s") from error
+            client.run_on_scheduler(_patience(WAIT_S))
             say(f"cluster: {len(client.ncores())} workers at {cluster}")
             yield Workers(client)
+
+
+def _patience(seconds: float) -> Callable[..., None]:
+    """Has a scheduler fail tasks that no worker is left for; by itself it would wait for ever."""
+
+    def settle(dask_scheduler: Any) -> None:
+        if dask_scheduler.no_workers_timeout is None:
+            dask_scheduler.no_workers_timeout = seconds
+
+    return settle  # a nested function travels by value: the scheduler's machine needs no code of ours
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from distributed import Client
 
 from extract import cluster as extract_cluster
 from extract.cluster import Job, encode_block, extract_on
-from extract.commands import Request, load_encoders
+from extract.commands import Request, load_encoders, run
 from extract.extraction import extract
 from extract.survey import survey
 from heads.grids import grid
@@ -209,6 +209,17 @@ def _tensors(path: Path) -> bytes:
     return data[8 + int.from_bytes(data[:8], "little") :]
 
 
+def test_the_command_does_the_same_on_a_cluster(corpus: Corpus, pair: Cluster, tmp_path: Path) -> None:
+    codes = [
+        run(corpus.request, tmp_path / name, device="cpu", cluster=address)
+        for name, address in (("here", ""), ("there", pair.address))
+    ]
+    assert codes == [0, 0]
+    assert shards(tmp_path / "here" / "features") == shards(tmp_path / "there" / "features")
+    here, there = (tmp_path / name / "clips.json" for name in ("here", "there"))
+    assert here.read_bytes() == there.read_bytes()
+
+
 def test_a_task_may_be_run_twice(corpus: Corpus, tmp_path: Path) -> None:
     job = Job(corpus.request, corpus.specs, tmp_path, device="cpu")
     tasks = extract_cluster.plan(corpus.table, [lane.store for lane in extract_cluster._lanes(job)])[1][:5]
@@ -260,6 +271,16 @@ def test_a_task_that_kills_its_workers_ends_the_run(tmp_path: Path, monkeypatch:
         workers_of(made.address) as workers,
     ):
         list(workers.each(os._exit, [(9,)]))
+
+
+def test_a_run_that_no_worker_is_left_for_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with started(tmp_path, "") as made:
+        monkeypatch.setattr(cluster, "WAIT_S", 1)
+        with (
+            pytest.raises(ClusterError, match="no worker was left for 1 s"),
+            workers_of(made.address) as workers,
+        ):
+            list(workers.each(os._exit, [(9,)]))
 
 
 class CannotTravelError(Exception):

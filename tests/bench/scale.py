@@ -9,7 +9,9 @@
    million crops is missing when every shard of the last tenth is gone, and read in random batches of 32.
 
 --quick takes tiny M2D and 64,000 crops; `crops` says how many the figures ending in 1m_s are for.
-Ends with one JSON line: `efficiency_2` = seconds of one worker / (2 x seconds of two), the median of turns.
+Ends with one JSON line: `efficiency_2` = seconds of one worker / (2 x seconds of two), the median of turns;
+`machine_2` is what the machine allows: the seconds that an encoder alone takes for waves in memory in one
+process, divided by those that it takes while a second process does the same.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from extract.audio import write_audio
 from extract.blocks import plan
@@ -52,6 +55,14 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - started_s, result
 
 
+def encode_alone(request: Request, crops: int) -> float:
+    """Seconds for so many crops of noise, one at a time, once the encoder is loaded and warm."""
+    (encoder,) = load_encoders(request, device="cpu")
+    wave = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 160_000)).astype(np.float32))
+    encoder.hidden_states(wave)
+    return timed(lambda: [encoder.hidden_states(wave) for _ in range(crops)])[0]
+
+
 def efficiency(folder: Path, size: str, block: int, turns: int) -> dict[str, float]:
     """Seconds by one and by two workers for 8 blocks, in turns."""
     rng = np.random.default_rng(0)
@@ -63,6 +74,7 @@ def efficiency(folder: Path, size: str, block: int, turns: int) -> dict[str, flo
     request = Request(folder / "none.csv", folder, encoders="m2d", random_weights=0, size=size)
     specs = tuple(encoder.spec for encoder in load_encoders(request, device="cpu"))
     seconds: dict[int, list[float]] = {1: [], 2: []}
+    alone: dict[int, list[float]] = {1: [], 2: []}
     os.environ["OMP_NUM_THREADS"] = "1"
     with workers_of("local:1") as one, workers_of("local:2") as two:
         for turn in range(turns + 1):
@@ -77,9 +89,11 @@ def efficiency(folder: Path, size: str, block: int, turns: int) -> dict[str, flo
                 shutil.rmtree(folder / "out")
                 if turn:  # the first turn loads the encoders
                     seconds[count].append(taken_s)
+                    alone[count] += workers.each(encode_alone, [(request, len(clips) // 2)] * count)
     one_s, two_s = (statistics.median(seconds[count]) for count in (1, 2))
     return {
         "efficiency_2": one_s / (2 * two_s),
+        "machine_2": statistics.median(alone[1]) / statistics.median(alone[2]),
         "workers_1_s": one_s,
         "workers_2_s": two_s,
         "crops": len(clips),
