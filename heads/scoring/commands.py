@@ -103,7 +103,7 @@ def _write(scorer: Scorer, requests: list[Any], writer: Any, hop_s: float | None
         errors += "error" in answer
         audio_s += answer.get("seconds", 0.0)
     say(
-        f"{len(requests)} scored, {audio_s:.0f} s of audio"
+        f"{len(requests) - errors} scored, {audio_s:.0f} s of audio"
         + (f", {errors} could not be read" if errors else "")
     )
     return REJECTS if errors else OK
