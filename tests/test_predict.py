@@ -14,9 +14,9 @@ import soundfile
 import torch
 
 from heads.bundle import load_bundle
+from heads.results.assessment import load_ensemble
 from heads.results.experiment import open_experiment
 from heads.scoring.answers import FLAGS
-from heads.scoring.export import load_ensemble
 from heads.scoring.scorer import Scorer
 from store.requests import list_requests
 from store.schema import AXES

@@ -56,6 +56,18 @@ def select_ensemble(work: Path, rule: str = "") -> Ensemble:
     return chosen
 
 
+def load_ensemble(experiment: Experiment) -> Ensemble:
+    """The ensemble of a work folder, chosen by the default rule where there is none yet."""
+    path = experiment.work / "ensemble.json"
+    ensemble = Ensemble.load(path) if path.is_file() else select_ensemble(experiment.work)
+    if ensemble.data != experiment.table.id:
+        raise ValueError(
+            f"{path} was chosen on {ensemble.data}, the clip table is {experiment.table.id}: "
+            f"run `python pipeline.py ensemble --work {experiment.work}` again"
+        )
+    return ensemble
+
+
 def members_table(work: Path, ensemble: Ensemble) -> Table:
     """The members of an ensemble with their weights and selection scores."""
     experiment = open_experiment(work)
@@ -180,13 +192,7 @@ def _subject(experiment: Experiment, name: str) -> _Subject:
             return evaluate([run.predictions(split)], experiment.table.of(split), resamples)
 
         return _Subject(run.id, run.title, run.predictions, rows_of)
-    path = experiment.work / "ensemble.json"
-    ensemble = Ensemble.load(path) if path.is_file() else select_ensemble(experiment.work)
-    if ensemble.data != experiment.table.id:
-        raise ValueError(
-            f"{path} was chosen on {ensemble.data}, the clip table is {experiment.table.id}: "
-            f"run `python pipeline.py ensemble --work {experiment.work}` again"
-        )
+    ensemble = load_ensemble(experiment)
 
     def scored(split: str, resamples: int) -> list[Row]:
         return list(score(ensemble, experiment, split, resamples).rows)

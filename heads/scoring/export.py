@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from heads.bundle import ABOUT, CARD, Bundle, BundleError, golden_or_reason, read_bundle, save_bundle
 from heads.ensemble import Ensemble, score
-from heads.results.assessment import select_ensemble
+from heads.results.assessment import load_ensemble
 from heads.results.experiment import Experiment, open_experiment
 from heads.runs import load_head, load_record, run_folder
 from heads.scoring.clip_features import features_of, reference_of
@@ -76,18 +76,6 @@ def bundle_of_work(work: Path) -> Path:
         pass
     export_bundle(work, folder, golden=False, resamples=0)
     return folder
-
-
-def load_ensemble(experiment: Experiment) -> Ensemble:
-    """The ensemble of a work folder, chosen by the default rule where there is none yet."""
-    path = experiment.work / "ensemble.json"
-    ensemble = Ensemble.load(path) if path.is_file() else select_ensemble(experiment.work)
-    if ensemble.data != experiment.table.id:
-        raise ValueError(
-            f"{path} was chosen on {ensemble.data}, the clip table is {experiment.table.id}: "
-            f"run `python pipeline.py ensemble --work {experiment.work}` again"
-        )
-    return ensemble
 
 
 def collect(experiment: Experiment, ensemble: Ensemble, resamples: int = 1000) -> Bundle:

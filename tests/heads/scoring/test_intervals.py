@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from heads.results.assessment import load_ensemble
 from heads.results.experiment import open_experiment
-from heads.scoring.export import load_ensemble
 from heads.scoring.held_out import errors_of, panel_noise
 from heads.scoring.intervals import (
     LEVELS,
