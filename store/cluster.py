@@ -172,10 +172,14 @@ def _running(address: str) -> Iterator[str]:
 
 @contextmanager
 def _local(count: int, devices: Sequence[str]) -> Iterator[Any]:
-    """A scheduler on loopback and processes that share out the processors; one that dies is started again."""
+    """A scheduler on loopback and processes that share out the processors, unless OMP_NUM_THREADS is set.
+
+    A process that dies is started again.
+    """
     from distributed import Nanny, Scheduler, SpecCluster
 
-    shared = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // count))
+    shared = {"OMP_NUM_THREADS": threads}
     environments = [
         {**shared, **({"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {})}
         for number in range(count)

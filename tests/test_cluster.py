@@ -327,6 +327,7 @@ def test_what_cannot_be_a_cluster_is_refused_in_words(monkeypatch: pytest.Monkey
 
 def test_local_processes_share_out_processors_and_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with workers_of("local:2", devices=["3", "5"]) as workers:
         assert workers.per_machine == 2
         names = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
