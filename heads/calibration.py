@@ -1,4 +1,4 @@
-"""Level and spread for heads whose loss leaves them free (`con`, `dcq`: FACTS of the paper's losses)."""
+"""Level and spread for heads whose loss leaves them free (`con`, `dcq`, `listeners`)."""
 
 from __future__ import annotations
 

@@ -119,12 +119,18 @@ def _storage(storage: str) -> BaseStorage:
         with warnings.catch_warnings():
             # Heartbeats are marked experimental; what is used of them is held by tests.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return RDBStorage(
-                storage,
-                heartbeat_interval=HEARTBEAT_S,
-                grace_period=2 * HEARTBEAT_S,
-                heartbeat_stale_trial_callback=_enqueue_again,
-            )
+            try:
+                return RDBStorage(
+                    storage,
+                    heartbeat_interval=HEARTBEAT_S,
+                    grace_period=2 * HEARTBEAT_S,
+                    heartbeat_stale_trial_callback=_enqueue_again,
+                )
+            except ImportError as error:
+                raise RuntimeError(
+                    f"{storage.partition('://')[0]} needs a driver ({error}); "
+                    "for PostgreSQL: pip install '.[postgres]'"
+                ) from None
     return JournalStorage(JournalFileBackend(storage, lock_obj=JournalLock(Path(storage))))  # type: ignore[arg-type]
 
 

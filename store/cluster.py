@@ -130,7 +130,7 @@ def workers_of(cluster: str, devices: Sequence[str] = ()) -> Iterator[Workers]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise ClusterError("--cluster needs Dask: pip install mmmos[cluster]") from error
+        raise ClusterError("--cluster needs Dask: pip install '.[cluster]'") from error
     if (local := LOCAL.fullmatch(cluster)) is None and cluster.startswith("local"):
         raise ClusterError(
             f"--cluster takes local:N with a number of processes, or an address, not {cluster!r}"

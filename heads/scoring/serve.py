@@ -111,7 +111,7 @@ def build_page(scorer: Scorer) -> Any:
     try:
         import gradio as gr
     except ImportError:
-        raise RuntimeError("the page needs gradio: pip install 'mmmos[serve]'") from None
+        raise RuntimeError("the page needs gradio: pip install '.[serve]'") from None
 
     def show(path: str | None) -> tuple[str, str]:
         if path is None:

@@ -154,3 +154,8 @@ def test_what_a_sweep_refuses(work: Path, arguments: dict[str, str], message: st
         sweep(cells(work), work, trials=1, **arguments)
     with pytest.raises(ValueError, match="nothing to tune"):
         sweep((), work, trials=1)
+
+
+def test_a_database_without_its_driver_says_what_to_install(work: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"needs a driver.*\.\[postgres\]"):
+        sweep(cells(work)[:1], work, trials=1, storage="postgresql+pg8000://user@localhost/none")
