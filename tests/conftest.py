@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,3 +26,26 @@ def shared(path: str) -> Path:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+class Outcome:
+    """Exit code and what was printed."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Call the command line in this process, as a shell would."""
+    import pipeline
+
+    def call(*words: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["pipeline.py", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            pipeline.main()
+        shown = capsys.readouterr()
+        return Outcome(int(stop.value.code or 0), shown.out, shown.err)
+
+    return call

@@ -5,38 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-import pipeline
 from store.clips import load_table
 from store.features import list_stores
 from tests.conftest import ROOT, shared
 from tests.corpus import small_corpus
-
-
-class Outcome:
-    """Exit code and what was printed."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Call the command line in this process, as a shell would."""
-
-    def call(*words: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["pipeline.py", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            pipeline.main()
-        shown = capsys.readouterr()
-        return Outcome(int(stop.value.code or 0), shown.out, shown.err)
-
-    return call
 
 
 @pytest.fixture
@@ -238,3 +214,24 @@ def test_features_made_otherwise_are_not_mixed_and_the_differing_field_is_said(
     refused = cli("heads", "--work", work)
     assert refused.code == 2
     assert "choose one by its full name" in refused.err
+
+
+def test_another_experiment_over_the_same_audio_extracts_nothing(cli, corpus: Path, tmp_path: Path) -> None:
+    """Other ids, paths, scores and splits: the audio's content is what counts."""
+    work, other = tmp_path / "work", tmp_path / "other"
+    assert cli("extract", "--clips", corpus, "--work", work, *LOGMEL).code == 0
+    shutil.copytree(work / "features", other / "features")
+    shutil.move(corpus.parent / "audio", corpus.parent / "moved")
+    with corpus.open() as file:
+        rows = list(csv.DictReader(file))[::-1][:20]
+    table = corpus.with_name("other.csv")
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "path", "system", "group", "PQ"])
+        for number, row in enumerate(rows):
+            name = row["path"].replace("audio", "moved")
+            writer.writerow([f"new-{number}", name, "s", row["group"], number % 7])
+    done = cli("extract", "--clips", table, "--work", other, *LOGMEL, "--split", "0.7")
+    assert done.code == 0, done.err
+    assert " 0 " in done.out
+    assert {clip.split for clip in load_table(other / "clips.json")} == {"train", "dev"}
