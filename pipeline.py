@@ -5,7 +5,7 @@
     python pipeline.py ensemble
     python pipeline.py predict FILES...
 
-Each verb lives in its layer's commands.py and loads what it needs when it is called.
+Each verb lives in its layer, in a file named ...commands.py, and loads what it needs when it is called.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def demo(
     work: Annotated[Path, typer.Option(help="Folder of the demonstration.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of the corpus and of the untrained encoders.")] = 0,
 ) -> None:
-    """The whole way, on a made-up corpus with tiny untrained encoders; its scores mean nothing else."""
+    """The whole way on a made-up corpus with tiny untrained encoders: it shows that everything works."""
     from extract.synthetic import CAVEAT, synthesise
     from store.clips import load_table
 
