@@ -321,7 +321,7 @@ def test_what_cannot_be_a_cluster_is_refused_in_words(monkeypatch: pytest.Monkey
     with pytest.raises(ClusterError, match="takes local:N"):
         enter("local:0")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ClusterError, match=r"pip install mmmos\[cluster\]"):
+    with pytest.raises(ClusterError, match=r"pip install '\.\[cluster\]'"):
         enter("local:2")
 
 
