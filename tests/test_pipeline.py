@@ -24,7 +24,9 @@ LOGMEL = ("--encoders", "logmel")
 QUICK = ("--aggregator", "mlp", "--epochs", "3", "--lr", "0.003", "--jobs", "1")
 
 
-def test_from_a_table_to_an_ensemble_and_again(cli, corpus: Path, tmp_path: Path) -> None:
+def test_from_a_table_to_an_ensemble_and_again(
+    cli, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work = tmp_path / "work"
     first = cli("extract", "--clips", corpus, "--work", work, *LOGMEL)
     assert first.code == 0, first.err
@@ -46,6 +48,14 @@ def test_from_a_table_to_an_ensemble_and_again(cli, corpus: Path, tmp_path: Path
     assert chosen.code == 0, chosen.err
     assert len(json.loads((work / "ensemble.json").read_text())["members"]) == 2
     assert cli("ensemble", "--work", work, "--compare").code == 0
+    alone = cli("ensemble", "--work", work, "--push-to-hub", "somebody/scores")
+    assert alone.code == 2
+    assert "--export" in alone.err
+    sent: list[tuple[Path, str]] = []
+    monkeypatch.setattr("heads.scoring.hub.push_to_hub", lambda *given: sent.append(given) or "sent")
+    words = ("--export", tmp_path / "bundle", "--push-to-hub", "somebody/scores")
+    assert cli("ensemble", "--work", work, "--rule", "top:pam:2", *words).code == 0
+    assert sent == [(tmp_path / "bundle", "somebody/scores")]
     assert cli("evaluate", "--work", work).code == 0
     assert (work / "evaluation.csv").exists()
 

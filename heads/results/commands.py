@@ -31,11 +31,17 @@ def ensemble(
         Path | None,
         typer.Option(help="Also write it as a bundle, one folder that scores audio, to this folder."),
     ] = None,
+    push_to_hub: Annotated[
+        str,
+        typer.Option(metavar="OWNER/NAME", help="Also upload that bundle to the Hugging Face hub, private."),
+    ] = "",
 ) -> None:
     """Choose an ensemble from stored predictions alone, and keep it as ensemble.json in the work folder."""
     from heads.results.assessment import compare_ensembles, members_table, select_ensemble
     from heads.results.experiment import open_experiment
 
+    if push_to_hub and export is None:
+        raise ValueError("--push-to-hub uploads the bundle that --export writes: name its folder, too")
     if compare:
         _show(compare_ensembles(work))
         return
@@ -47,6 +53,10 @@ def ensemble(
 
         export_bundle(work, export)
         say(f"bundle with its model card: {export}")
+        if push_to_hub:
+            from heads.scoring import hub
+
+            say(hub.push_to_hub(export, push_to_hub))
 
 
 def evaluate(

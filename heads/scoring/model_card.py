@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from heads.bundle import Bundle
 
 LICENCES = {
-    "wavlm": "CC BY-SA 3.0 (https://github.com/microsoft/UniSpeech/blob/main/LICENSE)",
+    "wavlm": "as its model card says (https://huggingface.co/microsoft/wavlm-base-plus)",
     "muq": "CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use",
     "muq16k": "CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use",
     "m2d": "NTT's own licence, in https://github.com/nttcslab/m2d",
