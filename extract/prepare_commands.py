@@ -22,17 +22,17 @@ def labels(
     ] = False,
 ) -> None:
     """The label files of AES and AudioMOS 2025: which are here and whole. Exit code 6 if some are not."""
-    from store.downloads import LABELS, fetch_labels, missing_labels
+    from store.downloads import BASES, LABELS, fetch_labels, missing_labels
 
     if download:
-        done = fetch_labels(folder)
+        done = fetch_labels(folder, LABELS, BASES)
         say(f"{len(done.fetched)} fetched, {len(done.present)} were there: {folder}")
         raise typer.Exit(OK)
-    missing = missing_labels(folder)
+    missing = missing_labels(folder, LABELS)
     table(
         f"Label files in {folder}",
         ("file", "state", "sha256"),
-        [(name, missing.get(name, "whole"), sha256) for name, sha256 in LABELS.items()],
+        [(Path(path).name, missing.get(path, "whole"), sha256) for path, sha256 in LABELS.items()],
     )
     raise typer.Exit(MISSING if missing else OK)
 

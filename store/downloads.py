@@ -14,24 +14,35 @@ from pathlib import Path
 from store import files
 
 BASES = tuple(
-    f"https://raw.githubusercontent.com/facebookresearch/audiobox-aesthetics/{revision}/{folder}/"
+    f"https://raw.githubusercontent.com/facebookresearch/audiobox-aesthetics/{revision}/"
     for revision in ("2618e9d", "main")
-    for folder in ("evaluation_data", "audiomos2025_track2")
 )
-"""Folders of the labels' own repository, tried in turn; the sha256 decides what is accepted."""
+"""The labels' own repository, at the revision that was pinned and as it is now; the sha256 decides."""
+
+PAGES = "https://github.com/facebookresearch/audiobox-aesthetics"
 
 LABELS = {
-    "AES_PAM.jsonl": "3cd83286944e9a7e3aeaecdb7c0476c06f52b9ee85ea5f11869781a2490ab75e",
-    "AES_natural_music.jsonl": "616fd44281bc31168d5779307761ba84799512ae0b6b133d81353b8ea157dccf",
-    "AES_natural_sound.jsonl": "84350af272600b238942855781b0da15446c8b941a670bb4bf7998bf25d32853",
-    "AES_natural_speech.jsonl": "2bbb55e272445818d4557ce584866d3b7afdac745e22287a6bbe35e638a7992b",
-    "audiomos2025-track2-dev_list.csv": "17c63bdc937fbd66d80654b262cf86537813a9a7bcba3b7a51b3a78b8b57b68f",
-    "audiomos2025-track2-train_list.csv": "1b45657b2cf39a13ea1a4ce5af95e5d2a582e0f23372094386e800b884ec2e55",
-    "audiomos2025_track2_human_annotations.jsonl": (
+    "evaluation_data/AES_PAM.jsonl": "3cd83286944e9a7e3aeaecdb7c0476c06f52b9ee85ea5f11869781a2490ab75e",
+    "evaluation_data/AES_natural_music.jsonl": (
+        "616fd44281bc31168d5779307761ba84799512ae0b6b133d81353b8ea157dccf"
+    ),
+    "evaluation_data/AES_natural_sound.jsonl": (
+        "84350af272600b238942855781b0da15446c8b941a670bb4bf7998bf25d32853"
+    ),
+    "evaluation_data/AES_natural_speech.jsonl": (
+        "2bbb55e272445818d4557ce584866d3b7afdac745e22287a6bbe35e638a7992b"
+    ),
+    "audiomos2025_track2/audiomos2025-track2-dev_list.csv": (
+        "17c63bdc937fbd66d80654b262cf86537813a9a7bcba3b7a51b3a78b8b57b68f"
+    ),
+    "audiomos2025_track2/audiomos2025-track2-train_list.csv": (
+        "1b45657b2cf39a13ea1a4ce5af95e5d2a582e0f23372094386e800b884ec2e55"
+    ),
+    "audiomos2025_track2/audiomos2025_track2_human_annotations.jsonl": (
         "19ce27dc7aebac13b4a4357da31d2d7fa57d7a01993a14ec5f091ea9f4d20cc0"
     ),
 }
-"""File name -> sha256 of what it must hold."""
+"""Path in that repository -> sha256 of what it must hold; a user's folder holds the files side by side."""
 
 TIMEOUT_S = 30.0
 MAX_BYTES = 64 << 20
@@ -52,60 +63,70 @@ class Fetched:
     fetched: tuple[str, ...]
 
 
-def missing_labels(folder: Path, wanted: Mapping[str, str] = LABELS) -> dict[str, str]:
-    """Name -> why it does not count: "missing", or that its content is not the published one."""
+def missing_labels(folder: Path, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Path -> why it does not count: "missing", or that its content is not the published one."""
     problems = {}
-    for name, sha256 in wanted.items():
+    for path, sha256 in wanted.items():
         try:
-            found = hashlib.sha256(files.read_bytes(Path(folder) / name, MAX_BYTES)).hexdigest()
+            found = hashlib.sha256(files.read_bytes(_kept(folder, path), MAX_BYTES)).hexdigest()
         except FileNotFoundError:
-            problems[name] = "missing"
+            problems[path] = "missing"
             continue
         if found != sha256:
-            problems[name] = f"its sha256 is {found[:12]}..., the published file's {sha256[:12]}..."
+            problems[path] = f"its sha256 is {found[:12]}..., the published file's {sha256[:12]}..."
     return problems
 
 
-def fetch_labels(folder: Path, wanted: Mapping[str, str] = LABELS, bases: Sequence[str] = BASES) -> Fetched:
-    """Fetch those of `wanted` (name -> sha256) that are not rightly in `folder`, trying each base in turn.
+def fetch_labels(folder: Path, wanted: Mapping[str, str], bases: Sequence[str]) -> Fetched:
+    """Fetch those of `wanted` (path -> sha256) that are not rightly in `folder`, from the first base that
+    has them.
 
     Running again goes on where the last call broke off.  DownloadError, after everything that could be
-    fetched is kept, names each file that is still not there and where it belongs.
+    fetched is kept, names each file that is still not there, where it is published and where it belongs.
     """
-    folder = Path(folder)
     todo = missing_labels(folder, wanted)
-    reasons = {name: _fetch(folder, name, wanted[name], bases) for name in todo}
-    failed = {name: reason for name, reason in reasons.items() if reason}
+    reasons = {path: _fetch(folder, path, wanted[path], bases) for path in todo}
+    failed = {path: reason for path, reason in reasons.items() if reason}
     if failed:
-        lines = [f"{folder / name} (sha256 {wanted[name]}): {reason}" for name, reason in failed.items()]
-        pages = "https://github.com/facebookresearch/audiobox-aesthetics"
+        lines = [
+            f"{path} -> {_kept(folder, path)}, sha256 {wanted[path]}: {reason}"
+            for path, reason in failed.items()
+        ]
         raise DownloadError(
-            f"{len(failed)} of {len(wanted)} label files could not be fetched. Run this again to go on, or "
-            f"take them from {pages} by hand and put them here:\n  " + "\n  ".join(lines)
+            f"{len(failed)} of {len(wanted)} label files could not be fetched from "
+            f"{' or '.join(bases) or 'anywhere'}. Run this again to go on, or take them by hand from {PAGES} "
+            "and put them here:\n  " + "\n  ".join(lines)
         )
-    return Fetched(tuple(name for name in wanted if name not in todo), tuple(todo))
+    present = tuple(_kept(folder, path).name for path in wanted if path not in todo)
+    return Fetched(present, tuple(_kept(folder, path).name for path in todo))
 
 
-def _fetch(folder: Path, name: str, sha256: str, bases: Sequence[str]) -> str:
+def _kept(folder: Path, path: str) -> Path:
+    """Where a published file is kept: all in one folder."""
+    return Path(folder) / path.rpartition("/")[2]
+
+
+def _fetch(folder: Path, path: str, sha256: str, bases: Sequence[str]) -> str:
     """Fetch one file; the reason why not, or ""."""
     reason = "no address to fetch it from"
+    kept = _kept(folder, path)
+    part = kept.with_name(f"{kept.name}.part")
     for base in bases:
-        part = folder / f"{name}.part"
         try:
-            data = _read_url(base + name, part)
+            data = _read_url(base + path, part)
         except (OSError, ValueError) as error:
             if getattr(error, "code", None) == 416 and part.exists():
                 files.remove(part)  # more was kept than there is: it cannot be the beginning of this file
             # A later base that does not have the file must not hide why the first one broke off.
             first = reason.startswith("no address") or "404" in reason
-            reason = f"{base + name}: {error}" if first else reason
+            reason = str(error) if first else reason
             continue
         if part.exists():
             files.remove(part)
         if hashlib.sha256(data).hexdigest() == sha256:
-            files.write_atomic(folder / name, data)
+            files.write_atomic(kept, data)
             return ""
-        reason = f"{base + name} holds something else ({len(data)} bytes)"
+        reason = f"what is there is something else ({len(data)} bytes)"
     return reason
 
 

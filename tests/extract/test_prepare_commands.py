@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from extract.audio import write_audio
 from store.clips import read_clips
 from store.console import MISSING, OK, REFUSED
+from store.downloads import LABELS
 from store.schema import Scale
 from tests.conftest import shared
 
@@ -20,6 +25,26 @@ def test_labels_says_what_is_missing_and_where_it_belongs(cli, tmp_path: Path) -
 def test_a_wrong_label_file_does_not_count(cli, tmp_path: Path) -> None:
     (tmp_path / "AES_PAM.jsonl").write_text("{}\n")
     assert "its sha256 is" in cli("prepare", "labels", tmp_path).out
+
+
+def test_download_fetches_what_is_missing(cli, tmp_path: Path, monkeypatch) -> None:
+    published, folder = tmp_path / "published", tmp_path / "labels"
+    *most, last = LABELS
+    for path in most:
+        (published / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(shared("data/aes") / Path(path).name, published / path)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=published)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr("store.downloads.BASES", (f"http://127.0.0.1:{server.server_port}/",))
+        found = cli("prepare", "labels", folder, "--download")
+        assert found.code == REFUSED
+        assert str(folder / Path(last).name) in found.err
+        assert cli("prepare", "labels", folder).out.count("whole") == 6
+        shutil.copyfile(shared("data/aes") / Path(last).name, published / last)
+        assert "1 fetched, 6 were there" in cli("prepare", "labels", folder, "--download").err
+        server.shutdown()
+    assert cli("prepare", "labels", folder).code == OK
 
 
 def test_the_real_labels_and_one_recording_make_a_table(cli, tmp_path: Path, rng) -> None:

@@ -11,7 +11,7 @@ import pytest
 from store.downloads import LABELS, DownloadError, fetch_labels, missing_labels
 from tests.conftest import shared
 
-CONTENT = {"a.jsonl": b"a" * 200_000, "b.csv": b"hello"}
+CONTENT = {"one/a.jsonl": b"a" * 200_000, "two/b.csv": b"hello"}
 WANTED = {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()}
 
 
@@ -55,7 +55,7 @@ def base():
 def test_files_are_fetched_once(tmp_path, base):
     got = fetch_labels(tmp_path, WANTED, [base])
     assert got.fetched == ("a.jsonl", "b.csv")
-    assert (tmp_path / "a.jsonl").read_bytes() == CONTENT["a.jsonl"]
+    assert (tmp_path / "a.jsonl").read_bytes() == CONTENT["one/a.jsonl"]
     again = fetch_labels(tmp_path, WANTED, ["http://127.0.0.1:9/"])
     assert (again.present, again.fetched) == (("a.jsonl", "b.csv"), ())
 
@@ -68,14 +68,14 @@ def test_a_broken_download_goes_on_where_it_broke_off(tmp_path, base):
     assert not (tmp_path / "a.jsonl").exists()
     assert fetch_labels(tmp_path, WANTED, [base]).fetched == ("a.jsonl",)
     assert Handler.ranges == ["bytes=100000-"]
-    assert (tmp_path / "a.jsonl").read_bytes() == CONTENT["a.jsonl"]
+    assert (tmp_path / "a.jsonl").read_bytes() == CONTENT["one/a.jsonl"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "b.csv"]
 
 
 def test_the_next_address_is_tried_and_wrong_content_never_kept(tmp_path, base):
     assert fetch_labels(tmp_path, WANTED, [base + "nowhere/", base]).fetched == ("a.jsonl", "b.csv")
-    other = {"b.csv": "0" * 64}
-    with pytest.raises(DownloadError, match="holds something else"):
+    other = {"two/b.csv": "0" * 64}
+    with pytest.raises(DownloadError, match="is something else"):
         fetch_labels(tmp_path / "other", other, [base])
     assert not (tmp_path / "other" / "b.csv").exists()
 
@@ -83,15 +83,15 @@ def test_the_next_address_is_tried_and_wrong_content_never_kept(tmp_path, base):
 def test_offline_it_says_what_to_put_where(tmp_path):
     with pytest.raises(DownloadError) as told:
         fetch_labels(tmp_path, WANTED, ["http://127.0.0.1:9/"])
-    assert str(tmp_path / "a.jsonl") in str(told.value)
-    assert WANTED["a.jsonl"] in str(told.value)
+    assert f"one/a.jsonl -> {tmp_path / 'a.jsonl'}, sha256" in str(told.value)
+    assert WANTED["one/a.jsonl"] in str(told.value)
 
 
 def test_a_changed_file_is_noticed(tmp_path):
     (tmp_path / "b.csv").write_bytes(b"hellO")
     problems = missing_labels(tmp_path, WANTED)
-    assert problems["a.jsonl"] == "missing"
-    assert problems["b.csv"].startswith("its sha256 is")
+    assert problems["one/a.jsonl"] == "missing"
+    assert problems["two/b.csv"].startswith("its sha256 is")
 
 
 def test_the_real_label_files_have_the_pinned_content():
