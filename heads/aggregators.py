@@ -127,9 +127,13 @@ class BlstmTime(nn.Module):
         self.dim = 2 * width
 
     def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
-        projected: Tensor = self.bias
-        for x, weight, spec in zip(features, self.weights, self.specs, strict=True):
-            projected = projected + to_common(project(x, weight, self.precision), spec, self.rate_hz, valid_s)
+        parts = (
+            to_common(project(x, weight, self.precision), spec, self.rate_hz, valid_s)
+            for x, weight, spec in zip(features, self.weights, self.specs, strict=True)
+        )
+        projected = next(parts) + self.bias
+        for part in parts:
+            projected += part
         valid = valid_steps(valid_s, self.rate_hz)
         hidden = bidirectional(projected.unflatten(-1, (2, -1)), self.recurrent, valid)
         return (hidden.sum(0) / valid[:, None]).transpose(0, 1).flatten(1)

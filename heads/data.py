@@ -7,7 +7,6 @@ the numbers are the same.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from heads.config import HeadConfig
 from heads.frames import average_down, held_rate, mean_and_deviation, valid_steps
+from heads.memory import spare_memory_bytes
 from heads.model import Batch, Head
 from store.clips import ClipTable, crops_of, load_table, score_array
 from store.features import FeatureStore, list_stores
@@ -220,8 +220,3 @@ def _moments(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         total, square, count = total + part.sum(0), square + part.square().sum(0), count + len(part)
     mean = total / count
     return mean.float(), (square / count - mean.square()).clamp(min=0).sqrt().float()
-
-
-def spare_memory_bytes() -> int:
-    """Memory that is free for use now, on this machine."""
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

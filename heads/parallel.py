@@ -15,7 +15,8 @@ from typing import Any
 from joblib import Parallel, delayed
 
 from heads.config import HeadConfig
-from heads.data import Features, spare_memory_bytes
+from heads.data import Features
+from heads.memory import spare_memory_bytes
 from heads.out_of_fold import has_out_of_fold, keep_out_of_fold
 from heads.runs import is_whole, run_folder, train_run
 from heads.training import DivergedError

@@ -73,9 +73,8 @@ class Recurrence(torch.autograd.Function):
             if t:
                 d_cell *= f[t]
                 torch.bmm(d_gates[t], weight, out=d_hidden)
-        d_weight = torch.bmm(
-            d_gates[1:].permute(1, 3, 0, 2).flatten(2), hidden[:-1].transpose(0, 1).flatten(1, 2)
-        )
+        by_direction = (x.transpose(0, 1).flatten(1, 2) for x in (d_gates[1:], hidden[:-1]))
+        d_weight = torch.einsum("dng,dnh->dgh", *by_direction)
         d_projected = torch.empty_like(gates).view(batch, steps, 2, GATES * size)
         d_projected[:, :, 0] = d_gates[:, 0].transpose(0, 1)
         d_projected[:, :, 1] = reverse(d_gates[:, 1].transpose(0, 1), valid)

@@ -9,7 +9,7 @@ real widths, synthetic features in memory at 6.25 Hz, one thread.  Three ways ta
     ordinary  nn.LSTM over concatenated frames, four nn.Sequential, torch.optim.Adam, a plain loop
     ours      heads.model and heads.training as they are (and with the opt-in bf16 projection)
 
-A whole epoch of each aggregator is timed, the best of two turns counts, and it stands for the ten epochs
+A whole epoch of each aggregator is timed, the best of three turns counts, and it stands for the ten epochs
 of its four losses; --quick times a few batches of each and scales up.  Ends with one JSON line:
 `multiple_of_floor` (at most 1.4 wanted), `speedup_vs_ordinary` (at least 1.6 wanted),
 `worst_difference` between ours and ordinary.
@@ -299,7 +299,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few batches of each, scaled up; under 60 s")
     parser.add_argument("--encoders", action="store_true", help="measure the encoders' seconds a crop too")
     arguments = parser.parse_args()
-    train, scored, rounds = (64, 27, 3) if arguments.quick else (TRAIN, SCORED, 2)
+    train, scored, rounds = (64, 27, 3) if arguments.quick else (TRAIN, SCORED, 3)
     pool = Pool(train + scored)
     with one_thread():
         times = {}
