@@ -123,22 +123,20 @@ def grid(
     aggregators, losses: keep only these of the grid; empty: all of it.
     seeds:     trains each with seeds 0 .. seeds - 1 (or seed .. where `seed` is overridden).
     overrides: fields of HeadConfig put over the paper's values; None leaves the paper's.
-    ValueError where nothing is left, or one encoder name stands for several specs.
+    ValueError for a name that the grid does not have, and where one encoder name stands for several specs.
     """
     by_name = named_specs(specs, encoders)
     present = sorted(by_name, key=lambda n: (ENCODER_ORDER.index(n) if n in ENCODER_ORDER else 99, n))
-    every = GRIDS[choose("grid", name, GRIDS)](present)
+    every = [cell for cell in GRIDS[choose("grid", name, GRIDS)](present) if cell[0]]
+    if not every:
+        raise ValueError(f"no encoder's features are stored for grid {name!r}")
+    _refuse_absent(name, "aggregator", aggregators, AGGREGATORS, {cell[1] for cell in every})
+    _refuse_absent(name, "loss", losses, LOSSES, {cell[2] for cell in every})
     cells = [
         cell
         for cell in every
-        if cell[0] and (not aggregators or cell[1] in aggregators) and (not losses or cell[2] in losses)
+        if (not aggregators or cell[1] in aggregators) and (not losses or cell[2] in losses)
     ]
-    if not cells:
-        raise ValueError(
-            f"nothing of grid {name!r} is left; it has encoders {', '.join(present) or '(none)'}, "
-            f"aggregators {', '.join(sorted({c[1] for c in every}))}, "
-            f"losses {', '.join(sorted({c[2] for c in every}))}. Grid 'beyond' has every aggregator and loss."
-        )
     first = overrides.pop("seed", None) or 0
     configs = [
         configure(data, (by_name[n].id for n in names), aggregator, loss, seed=seed, **overrides)
@@ -146,6 +144,18 @@ def grid(
         for seed in range(first, first + max(1, seeds))
     ]
     return tuple(dict.fromkeys(configs))
+
+
+def _refuse_absent(
+    grid_name: str, kind: str, asked: Iterable[str], known: Iterable[str], offered: set[str]
+) -> None:
+    """ValueError for a name that is unknown or not in the grid, so that no filter is half obeyed."""
+    for name in asked:
+        if choose(kind, name, known) not in offered:
+            raise ValueError(
+                f"grid {grid_name!r} has no {kind} {name!r}, only {', '.join(sorted(offered))}; "
+                "grid 'beyond' has every aggregator and loss"
+            )
 
 
 def paper_grid(specs: Iterable[EncoderSpec], data: str, **overrides: Any) -> tuple[HeadConfig, ...]:

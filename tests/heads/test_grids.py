@@ -80,7 +80,11 @@ def test_filters_seeds_and_overrides() -> None:
     [
         ({"name": "papers"}, "Did you mean 'paper'"),
         ({"encoders": ["wavelm"]}, "Did you mean 'wavlm'"),
-        ({"aggregators": ["attention"]}, "Grid 'beyond' has every"),
+        ({"aggregators": ["mlp", "attention"]}, "grid 'beyond' has every"),
+        ({"aggregators": ["mlp", "blstmt"]}, "unknown aggregator 'blstmt'.*Did you mean 'blstm_t'"),
+        ({"losses": ["ut", "mse"]}, "has no loss 'mse', only ccc, con, dcq, ut"),
+        ({"losses": ["cc"]}, "Did you mean 'ccc'"),
+        ({"specs": ()}, "no encoder's features are stored"),
         ({"learning_rat": 1.0}, "Did you mean 'learning_rate'"),
         ({"frame_rate_hz": 7.0}, "6.25"),
         ({"epochs": 0}, "at least 1"),
