@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from store.console import COVERAGE, REJECTS, say, table
+from store.names import choose
 
 if TYPE_CHECKING:
     from extract.encoders import Encoder
@@ -218,12 +219,14 @@ def run(
 def load_encoders(request: Request, *, device: str = "auto", stock: bool = False) -> list[Encoder]:
     """The encoders of a request, in its order, on the device."""
     from extract.audio import AUDIO_RECIPE
-    from extract.encoders import load_encoder
+    from extract.encoders import ENCODERS, load_encoder
     from extract.extraction import choose_device
 
     names = [name.strip() for name in request.encoders.split(",") if name.strip()]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"--encoders takes different names separated by commas, not {request.encoders!r}")
+    for name in names:  # all of them before the first one's weights are fetched
+        choose("encoder", name, ENCODERS)
     return [
         load_encoder(
             name,

@@ -138,6 +138,7 @@ def test_scale_and_split_are_checked_and_kept(cli, tmp_path: Path) -> None:
         (("extract", "--clips", "nowhere.csv"), "nowhere.csv"),
         (("extract",), "no --clips given"),
         (("extract", "--clips", "{corpus}", "--encoders", "wavml"), "Did you mean 'wavlm'?"),
+        (("extract", "--clips", "{corpus}", "--encoders", "wavlm,muqq"), "Did you mean 'muq'?"),
         (("extract", "--clips", "{corpus}", *LOGMEL, "--device", "tpu"), "cuda:K"),
         (("extract", "--clips", "{corpus}", *LOGMEL, "--scale", "ten"), "--scale"),
         (("extract", "--clips", "{corpus}", "--weights", "{folder}", "--encoders", "m2d"), "m2d"),
