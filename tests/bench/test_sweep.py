@@ -1,0 +1,35 @@
+"""What the timings of heads stand on: ours and the ordinary modules compute the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+
+from heads.training import one_thread
+from tests.bench.sweep import KINDS, Pool, measure, seconds_apart, worst_difference
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    """One thread, as the bench itself: a forked process has none of its parent's others."""
+    with one_thread():
+        yield
+
+
+def test_ours_agrees_with_ordinary_modules_at_the_real_widths() -> None:
+    assert worst_difference(Pool(16)) < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_way_runs_and_is_scaled_to_a_whole_epoch(kind: str) -> None:
+    times = vars(measure(kind, Pool(24), train=16, scored=8, rounds=1))
+    assert set(times) == {"floor", "ordinary", "ours", "ours_bf16"}
+    assert all(math.isfinite(seconds) and seconds > 0 for seconds in times.values())
+
+
+def test_a_turn_leaves_nothing_behind_in_this_process() -> None:
+    left: list[int] = []
+    assert seconds_apart(lambda: left.append(1)) >= 0
+    assert not left
