@@ -119,19 +119,24 @@ def grid(
 ) -> tuple[HeadConfig, ...]:
     """The configs of a named grid over the encoders that are there; equal ones are kept once.
 
-    encoders:  only these encoder names (or spec ids) of `specs`; empty: all.
+    encoders:  only these encoder names (or spec ids) of `specs`; empty: all.  Where some are joined by "+",
+               as in wavlm+m2d, each item is one set, and no other sets are kept.
     aggregators, losses: keep only these of the grid; empty: all of it.
     seeds:     trains each with seeds 0 .. seeds - 1 (or seed .. where `seed` is overridden).
     overrides: fields of HeadConfig put over the paper's values; None leaves the paper's.
     ValueError for a name that the grid does not have, and where one encoder name stands for several specs.
     """
-    by_name = named_specs(specs, encoders)
+    sets = [item.split("+") for item in encoders]
+    by_name = named_specs(specs, [one for names in sets for one in names])
     present = sorted(by_name, key=lambda n: (ENCODER_ORDER.index(n) if n in ENCODER_ORDER else 99, n))
     every = [cell for cell in GRIDS[choose("grid", name, GRIDS)](present) if cell[0]]
     if not every:
         raise ValueError(f"no encoder's features are stored for grid {name!r}")
     _refuse_absent(name, "aggregator", aggregators, AGGREGATORS, {cell[1] for cell in every})
     _refuse_absent(name, "loss", losses, LOSSES, {cell[2] for cell in every})
+    if any(len(one) > 1 for one in sets):
+        wanted = [frozenset(n for n, spec in by_name.items() if {n, spec.id} & {*one}) for one in sets]
+        every = _with_sets(name, every, wanted)
     cells = [
         cell
         for cell in every
@@ -144,6 +149,17 @@ def grid(
         for seed in range(first, first + max(1, seeds))
     ]
     return tuple(dict.fromkeys(configs))
+
+
+def _with_sets(grid_name: str, cells: Sequence[Cell], sets: Sequence[frozenset[str]]) -> list[Cell]:
+    """The cells with one of these sets of encoders; ValueError for a set that the grid does not have."""
+    offered = {frozenset(cell[0]): "+".join(cell[0]) for cell in cells}
+    for names in sets:
+        if names not in offered:
+            raise ValueError(
+                f"grid {grid_name!r} has no set {'+'.join(sorted(names))}, only {', '.join(offered.values())}"
+            )
+    return [cell for cell in cells if frozenset(cell[0]) in sets]
 
 
 def _refuse_absent(

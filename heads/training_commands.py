@@ -21,7 +21,9 @@ def heads(
     grid: Annotated[
         str, typer.Option(help="paper (the sixteen), encoders (Table II), full, or beyond.")
     ] = "paper",
-    encoders: Annotated[str, typer.Option(help="Only these stored encoders, comma-separated.")] = "",
+    encoders: Annotated[
+        str, typer.Option(help="Only these stored encoders, comma-separated; as wavlm+m2d, only that set.")
+    ] = "",
     aggregator: Annotated[str, typer.Option(help="Only these of the grid, comma-separated.")] = "",
     loss: Annotated[str, typer.Option(help="Only these of the grid, comma-separated.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Train each configuration with this many seeds.")] = 1,

@@ -75,10 +75,23 @@ def test_filters_seeds_and_overrides() -> None:
     assert {(names(c), c.learning_rate, c.epochs, c.seed) for c in only} == {("wavlm", 1e-3, 10, 7)}
 
 
+def test_encoders_joined_by_a_plus_are_one_set() -> None:
+    def kept(*encoders: str, name: str = "encoders") -> list[str]:
+        return [names(c) for c in grid(name, PAPER, "d", encoders=encoders)]
+
+    assert kept("wavlm", "m2d") == ["wavlm", "m2d", "wavlm+m2d"]
+    assert kept("m2d+wavlm") == ["wavlm+m2d"]
+    assert kept("wavlm+m2d", "muq") == ["muq", "wavlm+m2d"]
+    assert kept(f"{WAVLM.id}+m2d") == ["wavlm+m2d"]
+    assert set(kept("wavlm+m2d", name="paper")) == {"wavlm+m2d"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"name": "papers"}, "Did you mean 'paper'"),
+        ({"encoders": ["wavlm+m2"]}, "Did you mean 'm2d'"),
+        ({"encoders": ["wavlm+m2d", "muq"]}, "'paper' has no set m.*, only wavlm.m2d, wavlm.muq.m2d"),
         ({"encoders": ["wavelm"]}, "Did you mean 'wavlm'"),
         ({"aggregators": ["mlp", "attention"]}, "grid 'beyond' has every"),
         ({"aggregators": ["mlp", "blstmt"]}, "unknown aggregator 'blstmt'.*Did you mean 'blstm_t'"),
