@@ -55,7 +55,7 @@ def scatter(data: Sequence[Series], scale: Scale) -> Figure:
         panel.set(
             title=_title(one.axis), xlabel=f"rated ({_unit(scale)})", ylabel=f"predicted ({_unit(scale)})"
         )
-    legend(figure, panels[0], show=len(domains) > 1, enlarge=2.5 if many_points(data) else 1.0)
+    legend(figure, show=len(domains) > 1, enlarge=2.5 if many_points(data) else 1.0)
     return figure
 
 
@@ -87,7 +87,7 @@ def ranking(one: Series, scale: Scale) -> Figure:
         yticks=np.arange(len(names)), yticklabels=[names[i] for i in order], ylim=(-0.6, len(names) - 0.4)
     )
     panel.set(xlabel=f"mean {_title(one.axis).lower()} of a system ({_unit(scale)})")
-    legend(figure, panel)
+    legend(figure)
     return figure
 
 
@@ -131,7 +131,7 @@ def bars(rows: Sequence[Row], baselines: Mapping[tuple[str, str, str], float | N
         panel.grid(axis="x", visible=False)
         panel.axhline(0, color=INK, linewidth=0.8)
         panel.yaxis.set_tick_params(labelleft=True)
-    legend(figure, panels[0])
+    legend(figure)
     return figure
 
 
@@ -162,7 +162,7 @@ def contenders(entries: Sequence[tuple[str, Mapping[str, Row]]]) -> Figure:
             labelled = True
     panel.set(yticks=range(len(entries)), yticklabels=names, xlabel="composite SRCC")
     panel.set(ylim=(len(entries) - 0.4, -0.6))
-    legend(figure, panel)
+    legend(figure)
     return figure
 
 
@@ -191,7 +191,7 @@ def curves(records: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) -> Fi
             panel.plot(epochs[best], dev[best], marker=marker, color=colour, markersize=5)
         panel.set(title=loss, xlabel="epoch", ylabel="loss (z-scored targets)")
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    legend(figure, panels[0])
+    legend(figure)
     return figure
 
 
@@ -225,7 +225,7 @@ def sweep(
     if first is not None:
         panel.axhline(first, color=SERIES[2], linewidth=1.4, linestyle="--", label="the paper's values")
     panel.set(xlabel="trial", ylabel=objective)
-    legend(figure, panel)
+    legend(figure)
     return figure
 
 
@@ -274,10 +274,12 @@ def look(number: int) -> tuple[str, str]:
     return SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
 
 
-def legend(figure: Figure, panel: Axes, show: bool = True, enlarge: float = 1.0) -> None:
-    """One legend below the figure, of what is labelled in `panel`; every label once, markers enlarged."""
-    handles, labels = panel.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
+def legend(figure: Figure, show: bool = True, enlarge: float = 1.0) -> None:
+    """One legend below the figure, of what is labelled in any panel; every label once, markers enlarged."""
+    found = [panel.get_legend_handles_labels() for panel in figure.axes]
+    unique = {
+        label: handle for handles, labels in found for label, handle in zip(labels, handles, strict=True)
+    }
     if show and unique:
         columns = min(4, len(unique))
         names, drawn = unique.keys(), unique.values()

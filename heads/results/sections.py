@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from heads.results import plots, tables
 from heads.results.assessment import Assessment
 from heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN
 from heads.results.evaluation import EVERYWHERE, Row, evaluate
-from heads.results.experiment import Experiment
+from heads.results.experiment import Experiment, Run
 from heads.results.page import Plot, Section, Tile
 from heads.results.pairs import Series, worst
 from heads.results.table import Cell, Table, axis_of_record, index_rows
@@ -130,7 +130,7 @@ def ensemble_section(compared: Assessment) -> Section:
 
 
 def runs_section(experiment: Experiment) -> Section:
-    """Table III and the learning curves of the best MOST_RUNS runs."""
+    """Table III of the best MOST_RUNS runs, and the learning curves of the best of each kind."""
     split = next((s for s in ("pam", "dev") if s in experiment.pool.scores), "")
     ranked = experiment.pool.ranked(split)[:MOST_RUNS] if split else [run.id for run in experiment.runs]
     shown = [run for run in experiment.runs if run.id in set(ranked[:MOST_RUNS])]
@@ -141,20 +141,27 @@ def runs_section(experiment: Experiment) -> Section:
             [run.predictions(name) for run in shown if run.has(name)], experiment.table.of(name), resamples=0
         )
     ]
-    records: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    for run in shown:
-        name = f"{'+'.join(run.encoders)} {run.config.aggregator}"
-        records.setdefault(run.config.loss, []).append((name, run.record))
+    best_first = sorted(shown, key=lambda run: ranked.index(run.id))
     caption = (
-        "Learning curves, a panel a loss: train dashed, dev solid, a marker where the kept weights are from."
+        "Learning curves, a panel a loss, of the best run of each kind: train dashed, dev solid, a marker "
+        "where the kept weights are from."
     )
-    chart = Plot(plots.curves(records), caption)
+    chart = Plot(plots.curves(first_of_each_kind(best_first)), caption)
     opening = "Every trained configuration (Table III)."
     if len(shown) < len(experiment.runs):
         opening = (
             f"The {len(shown)} best of {len(experiment.runs)} trained configurations by SRCC on {split}."
         )
     return Section("runs", "Configurations", opening, (tables.configurations(experiment, rows), chart))
+
+
+def first_of_each_kind(runs: Iterable[Run]) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    """Loss -> (encoders and aggregator, record) of the first run of each kind, both in alphabetical order."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for run in runs:
+        name = f"{'+'.join(run.encoders)} {run.config.aggregator}"
+        found.setdefault(run.config.loss, {}).setdefault(name, run.record)
+    return {loss: sorted(found[loss].items()) for loss in sorted(found)}
 
 
 def sweep_section(work: Path) -> list[Section]:

@@ -50,6 +50,11 @@ def test_every_panel_has_labelled_axes_and_equal_figures_give_equal_texts(data, 
         assert "<text" in text
 
 
+def test_the_legend_names_what_stands_in_any_panel_once():
+    figure = plots.curves({"ccc": [("a", CURVE)], "ut": [("a", CURVE), ("b", CURVE)]})
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
 def test_series_leave_unrated_clips_out_and_know_the_raters_error():
     single = ((4.0, 6.0), (), (), ())
     clips = [Clip("a", "a", scores=(5.0, None, None, None), ratings=single), Clip("b", "b")]

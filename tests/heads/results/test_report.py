@@ -11,8 +11,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from heads.results.experiment import open_experiment
 from heads.results.page import Section, render, table_html
 from heads.results.report import write_report
+from heads.results.sections import first_of_each_kind
 from heads.results.table import Table
 from store.clips import ClipTable
 from tests.heads.made_up import CAVEAT, made_up_table, made_up_work
@@ -47,6 +49,16 @@ class Strict(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+
+def test_of_many_runs_of_one_kind_the_first_ones_curve_is_shown(tmp_path):
+    runs = open_experiment(made_up_work(tmp_path)).runs
+    better = replace(runs[0], record={"better": True})
+    found = first_of_each_kind([better, *reversed(runs)])
+    assert list(found) == ["ccc", "con", "dcq", "ut"]
+    assert [len(kinds) for kinds in found.values()] == [4, 4, 4, 4]
+    kind = f"{'+'.join(better.encoders)} {better.config.aggregator}"
+    assert dict(found[better.config.loss])[kind] == {"better": True}
 
 
 @pytest.fixture(scope="module")
