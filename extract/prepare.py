@@ -13,6 +13,7 @@ from extract.progress import Progress
 from store.audit import Finding, audit, merge_groups, usable, write_findings
 from store.clips import ClipTable, resolve_audio
 from store.labels import grouped_split, read_aes, write_csv
+from store.names import choose
 from store.schema import Clip
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
@@ -48,8 +49,11 @@ def prepare_aes(
     where it lies below the root instead.  Another audio format than the labels name is found by its stem.
     Clips whose audio is missing, unreadable or silent are left out; all findings go to OUTPUT-findings.csv.
     With split "grouped", clips of equal audio count as one group.
+    ValueError for a corpus that the labels do not name.
     """
     labelled = read_aes(labels, split, seed)
+    for name in corpora or ():
+        choose("corpus", name, {clip.path.partition("/")[0] for clip in labelled})
     placed = [_placed(clip, audio_root, corpora or {}) for clip in labelled]
     facts: dict[str, AudioInfo] = {}
     refused: dict[str, str] = {}

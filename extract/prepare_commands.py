@@ -77,7 +77,10 @@ def aes(
     )
     say(f"one row per finding: {done.findings_path}")
     if not len(done.table):
-        raise ValueError(f"no audio of the labelled clips was found below {audio_root}")
+        raise ValueError(
+            f"no audio of the labelled clips was found below {audio_root}, not even {done.findings[0].path}. "
+            "Name the folder with all corpora, and with --corpus NAME=FOLDER what they are called there"
+        )
 
 
 def _pair(text: str) -> tuple[str, str]:

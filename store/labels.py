@@ -66,16 +66,24 @@ def read_aes(labels: Path, split: str = "paper", seed: int = 0, guess_domains: b
 def grouped_split(clips: Sequence[Clip], seed: int = 0) -> list[Clip]:
     """AES-natural and AES-PAM divided as the paper's sizes, stratified by system, no group on two sides.
 
-    MusicCaps recordings whose video also prompted AES-PAM follow the side that AES-PAM took.
+    MusicCaps recordings whose video also prompted AES-PAM follow the side that AES-PAM took.  Of either
+    corpus, clips too few to be divided (its audio is not there, say) all train.
     """
-    pam = split_clips([clip for clip in clips if clip.source == "PAM"], PAM_TRAIN_FRACTION, seed)
+    pam = _divided([clip for clip in clips if clip.source == "PAM"], PAM_TRAIN_FRACTION, seed)
     side = {clip.group: clip.split for clip in pam if clip.group}
     natural = [clip for clip in clips if clip.source != "PAM"]
-    free = split_clips([clip for clip in natural if clip.group not in side], NATURAL_TRAIN_FRACTION, seed)
+    free = _divided([clip for clip in natural if clip.group not in side], NATURAL_TRAIN_FRACTION, seed)
     bound = [replace(clip, split=side[clip.group]) for clip in natural if clip.group in side]
     chosen = {clip.id: clip.split for clip in (*free, *bound)}
     chosen |= {clip.id: "train" if clip.split == "train" else "pam" for clip in pam}
     return [replace(clip, split=chosen[clip.id]) for clip in clips]
+
+
+def _divided(clips: Sequence[Clip], train_fraction: float, seed: int) -> tuple[Clip, ...]:
+    try:
+        return split_clips(clips, train_fraction, seed)
+    except ValueError:  # one side would be empty
+        return tuple(replace(clip, split="train") for clip in clips)
 
 
 def leaks(clips: Sequence[Clip]) -> dict[str, list[str]]:

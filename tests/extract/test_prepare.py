@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import soundfile
@@ -64,3 +66,21 @@ def test_what_is_there_is_kept_and_the_rest_listed(corpora, tmp_path, split):
     if split == "grouped":
         one, two = (next(c for c in got.table if c.id == f"musiccaps/{name}") for name in ("one", "two"))
         assert (one.group, one.split) == (two.group, two.split)
+
+
+@pytest.mark.parametrize("split", ["paper", "grouped"])
+@pytest.mark.parametrize(("gone", "left"), [("PAM", 33), ("unbalanced_train_segments", 13), ("", 0)])
+def test_who_owns_a_part_of_the_corpora_or_none_gets_a_table_of_it(corpora, tmp_path, split, gone, left):
+    labels, audio = corpora
+    shutil.rmtree(audio / gone)
+    got = prepare_aes(
+        labels, audio, tmp_path / "clips.csv", split=split, corpora={"musiccaps": "caps"}, quiet=True
+    )
+    assert len(got.table) == left
+    assert all(clip.split for clip in got.table)
+
+
+def test_a_corpus_that_the_labels_do_not_name_is_refused(corpora, tmp_path):
+    labels, audio = corpora
+    with pytest.raises(ValueError, match=r"unknown corpus 'musicap'.*Did you mean 'musiccaps'"):
+        prepare_aes(labels, audio, tmp_path / "clips.csv", corpora={"musicap": "caps"}, quiet=True)

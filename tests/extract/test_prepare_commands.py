@@ -60,3 +60,7 @@ def test_the_real_labels_and_one_recording_make_a_table(cli, tmp_path: Path, rng
     assert clip.path == "EARS/p001/emo_contentment_sentences.wav"
     assert len(clip.ratings[3]) == 10
     assert "missing" in (tmp_path / "clips-findings.csv").read_text()
+    nowhere = ("--labels", labels, "--audio-root", audio.parent, "-o", tmp_path / "none.csv")
+    refused = cli("prepare", "aes", *nowhere, "--split", "grouped")
+    assert refused.code == REFUSED
+    assert "--corpus NAME=FOLDER" in refused.err
