@@ -180,6 +180,12 @@ def ensembles(
         least, most = min(detectable), max(detectable)
         reach = f"{least:.3f}" if least == most else f"{least:.3f} to {most:.3f}, depending on the pair"
         notes.append(f"The smallest true difference that this test set shows four times in five: {reach}.")
+    runs = len(experiment.runs)
+    few = {split: len(stored) for split, stored in experiment.pool.predictions.items() if len(stored) < runs}
+    notes += [
+        f"On {split} {count} of {runs} runs have predictions; rules choose among them."
+        for split, count in few.items()
+    ]
     notes += [f"{rule}: {reason}." for rule, reason in found.items() if isinstance(reason, str)]
     return Table("Ensembles", columns, tuple(body), tuple(notes))
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from heads.ensemble import FURTHER, TABLE4, Ensemble
 from heads.results.assessment import compare_ensembles, evaluate_work, members_table, select_ensemble
 from heads.results.evaluation import find
-from tests.heads.made_up import CAVEAT, made_up_table, made_up_work
+from tests.heads.made_up import CAVEAT, made_up_run, made_up_table, made_up_work
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,16 @@ def test_compare_prints_table4_with_every_rule(work):
     again = compare_ensembles(work, resamples=300)
     test = [row for row in got.rows if row.split == "test"]
     assert [row for row in again.rows if row.split == "test"] == test
+
+
+def test_compare_says_where_only_some_runs_could_be_chosen(tmp_path):
+    work, table = made_up_work(tmp_path), made_up_table()
+    for folder in sorted(work.glob("runs/*"))[:3]:
+        trained = made_up_run(table, "train", 0.5, folder.name)
+        replace(trained, split="oof").save(folder / "predictions-oof.parquet")
+    (ensembles,) = compare_ensembles(work, resamples=10).tables
+    assert "On oof 3 of 16 runs have predictions; rules choose among them." in ensembles.notes
+    assert not any(note.startswith("On dev") for note in ensembles.notes)
 
 
 def test_one_axis_only_and_an_ensemble_of_other_data(tmp_path):
