@@ -253,7 +253,7 @@ def measure(kind: str, pool: Pool, train: int, scored: int, rounds: int) -> Time
 def seconds_apart(way: Callable[[], None]) -> float:
     """Processor seconds of one turn in a forked process of its own.
 
-    What one way leaves in the allocator would make the next one up to 15 % slower.
+    In one process the memory that one way frees, and the system takes back, slowed the next one down.
     """
     receiver, sender = FORK.Pipe(duplex=False)
 
