@@ -253,7 +253,7 @@ def measure(kind: str, pool: Pool, train: int, scored: int, rounds: int) -> Time
 def seconds_apart(way: Callable[[], None]) -> float:
     """Processor seconds of one turn in a forked process of its own.
 
-    Taking turns in one process, ours read 1.40 and 1.46 times the floor where it read 1.20 to 1.28 without the
+    Taking turns in one process, ours read 1.40 and 1.46 times the floor, and 1.20 to 1.28 without the
     ordinary way in between; freed memory that has to be faulted in afresh is the likely cause.
     """
     receiver, sender = FORK.Pipe(duplex=False)
