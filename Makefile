@@ -26,8 +26,11 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# mypy wants the folders where the wheel has them: below `mmmos`.
 types: install
-	$(BIN)/mypy
+	mkdir -p build/types/mmmos
+	ln -sfn $(CURDIR)/mmmos/* $(CURDIR)/store $(CURDIR)/extract $(CURDIR)/heads $(CURDIR)/pipeline.py build/types/mmmos
+	cd build/types && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p mmmos
 
 clean:
 	rm -rf $(VENV) work demo

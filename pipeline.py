@@ -17,13 +17,13 @@ from typing import Annotated, Any
 
 import typer
 
-import extract.commands
-import extract.prepare_commands
-import heads.results.commands
-import heads.scoring.commands
-import heads.training_commands
-import store.commands
-from store.console import FAILED, REFUSED, say, table
+from mmmos.extract import commands as extract_commands
+from mmmos.extract.corpora import commands as corpora_commands
+from mmmos.heads import commands as heads_commands
+from mmmos.heads.results import commands as results_commands
+from mmmos.heads.scoring import commands as scoring_commands
+from mmmos.store import commands as store_commands
+from mmmos.store.console import FAILED, REFUSED, say, table
 
 app = typer.Typer(
     help="Four scores for audio, as people hear it: train such predictors on ratings, and score files.",
@@ -32,18 +32,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(extract.prepare_commands.app, name="prepare")
-app.command()(extract.commands.extract)
-app.command()(heads.training_commands.heads)
-app.command()(heads.results.commands.ensemble)
-app.command()(heads.results.commands.evaluate)
-app.command()(heads.results.commands.report)
-app.command()(heads.scoring.commands.predict)
-app.command()(heads.scoring.commands.compare)
-app.command()(heads.scoring.commands.sensitivity)
-app.command()(heads.scoring.commands.serve)
-app.command()(heads.scoring.commands.push)
-app.add_typer(store.commands.app, name="store")
+app.add_typer(corpora_commands.app, name="prepare")
+app.command()(extract_commands.extract)
+app.command()(heads_commands.heads)
+app.command()(results_commands.ensemble)
+app.command()(results_commands.evaluate)
+app.command()(results_commands.report)
+app.command()(scoring_commands.predict)
+app.command()(scoring_commands.compare)
+app.command()(scoring_commands.sensitivity)
+app.command()(scoring_commands.serve)
+app.command()(scoring_commands.push)
+app.add_typer(store_commands.app, name="store")
 
 DEMO_ENCODERS = "wavlm,muq,m2d,logmel"
 DEMO_VALUES: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 25, "patience": 6}
@@ -56,13 +56,13 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the corpus and of the untrained encoders.")] = 0,
 ) -> None:
     """The whole way on a made-up corpus with tiny untrained encoders: it shows that everything works."""
-    from extract.synthetic import CAVEAT, synthesise
-    from store.clips import load_table
+    from mmmos.extract.synthetic import CAVEAT, synthesise
+    from mmmos.store.clips import load_table
 
     say("1/5 synthesising a corpus")
     clips = synthesise(work / "corpus", seed)
     say("2/5 extracting features")
-    request = extract.commands.Request(
+    request = extract_commands.Request(
         clips,
         clips.parent,
         encoders=DEMO_ENCODERS,
@@ -71,14 +71,14 @@ def demo(
         scale="1,10",
         caveats=(CAVEAT,),
     )
-    extract.commands.run(request, work, device="cpu")
+    extract_commands.run(request, work, device="cpu")
     say("3/5 training the sixteen configurations")
-    heads.training_commands.train(heads.training_commands.configs_of(work, "paper", **DEMO_VALUES), work)
+    heads_commands.train(heads_commands.configs_of(work, "paper", **DEMO_VALUES), work)
     say("4/5 choosing an ensemble")
-    heads.results.commands.ensemble(work)
-    heads.results.commands.ensemble(work, compare=True)
+    results_commands.ensemble(work)
+    results_commands.ensemble(work, compare=True)
     say("5/5 scoring three files")
-    scorer = heads.scoring.commands.open_scorer("", work, device="cpu")
+    scorer = scoring_commands.open_scorer("", work, device="cpu")
     files = [clips.parent / clip.path for clip in load_table(work / "clips.json").of("test")[:3]]
     table(
         "Three test files: score and 80 % interval",

@@ -19,10 +19,10 @@ import soundfile
 import soxr
 import xxhash
 
-from extract.measure import AudioError, AudioInfo, Samples, check_shape, measure
-from store.clips import MIN_TAIL_S
-from store.files import write_atomic
-from store.schema import CROP_SECONDS, Crop
+from mmmos.extract.measure import AudioError, AudioInfo, Samples, check_shape, measure
+from mmmos.store.clips import MIN_TAIL_S
+from mmmos.store.files import write_atomic
+from mmmos.store.schema import CROP_SECONDS, Crop
 
 __all__ = [
     "AUDIO_RECIPE",

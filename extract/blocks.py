@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from store.clips import ClipTable, crops_of
-from store.features import FeatureStore
-from store.schema import Clip, Crop
+from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.features import FeatureStore
+from mmmos.store.schema import Clip, Crop
 
 
 @dataclass(frozen=True)

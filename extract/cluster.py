@@ -17,17 +17,17 @@ from pathlib import Path
 
 import torch
 
-from extract.blocks import Block, blocks, plan
-from extract.commands import Request, load_encoders
-from extract.extraction import SHARD_CROPS, ExtractionSummary, encode_blocks, lane_of
-from extract.lanes import Lane
-from extract.progress import Progress
-from extract.survey import Reject
-from store.clips import ClipTable
-from store.cluster import ClusterError, this_worker, workers_of
-from store.features import FeatureStore
-from store.names import differences
-from store.schema import EncoderSpec
+from mmmos.extract.blocks import Block, blocks, plan
+from mmmos.extract.commands import Request, load_encoders
+from mmmos.extract.extraction import SHARD_CROPS, ExtractionSummary, encode_blocks, lane_of
+from mmmos.extract.lanes import Lane
+from mmmos.extract.progress import Progress
+from mmmos.extract.survey import Reject
+from mmmos.store.clips import ClipTable
+from mmmos.store.cluster import ClusterError, this_worker, workers_of
+from mmmos.store.features import FeatureStore
+from mmmos.store.names import differences
+from mmmos.store.schema import EncoderSpec
 
 
 @dataclass(frozen=True)

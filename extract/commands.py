@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from store.console import COVERAGE, REJECTS, say, table
-from store.names import choose
+from mmmos.store.console import COVERAGE, REJECTS, say, table
+from mmmos.store.names import choose
 
 if TYPE_CHECKING:
-    from extract.encoders import Encoder
-    from store.schema import Scale
+    from mmmos.extract.encoders import Encoder
+    from mmmos.store.schema import Scale
 
 LAST = "extract.json"
 PAPER_ENCODERS = "wavlm,muq,m2d"
@@ -135,7 +135,7 @@ class Request:
 
     def remember(self, work: Path) -> None:
         """Keep the request for a later `extract` without a table."""
-        from store.files import write_text
+        from mmmos.store.files import write_text
 
         paths = {name: str(value.resolve()) for name, value in vars(self).items() if isinstance(value, Path)}
         write_text(work / LAST, json.dumps({**vars(self), **paths}, indent=1) + "\n")
@@ -155,10 +155,10 @@ def run(
 
     cluster: "local:N" or a Dask scheduler's address; device, batch and workers then hold for each worker.
     """
-    from extract.extraction import CoverageError, check_coverage, shared_audio, survey, write_rejects
-    from extract.extraction import extract as encode_missing
-    from store.clips import ClipTable, read_clips, save_table
-    from store.specs import near_misses
+    from mmmos.extract.extraction import CoverageError, check_coverage, shared_audio, survey, write_rejects
+    from mmmos.extract.extraction import extract as encode_missing
+    from mmmos.store.clips import ClipTable, read_clips, save_table
+    from mmmos.store.specs import near_misses
 
     written = read_clips(
         request.clips,
@@ -181,7 +181,7 @@ def run(
         check_coverage(len(written), rejects, request.min_coverage)
         features = work / "features"
         if cluster:
-            from extract.cluster import extract_on
+            from mmmos.extract.cluster import extract_on
 
             del networks
             done = extract_on(
@@ -218,9 +218,9 @@ def run(
 
 def load_encoders(request: Request, *, device: str = "auto", stock: bool = False) -> list[Encoder]:
     """The encoders of a request, in its order, on the device."""
-    from extract.audio import AUDIO_RECIPE
-    from extract.encoders import ENCODERS, load_encoder
-    from extract.extraction import choose_device
+    from mmmos.extract.audio import AUDIO_RECIPE
+    from mmmos.extract.encoders import ENCODERS, load_encoder
+    from mmmos.extract.extraction import choose_device
 
     names = [name.strip() for name in request.encoders.split(",") if name.strip()]
     if not names or len(set(names)) != len(names):
@@ -245,7 +245,7 @@ def load_encoders(request: Request, *, device: str = "auto", stock: bool = False
 
 def parse_scale(text: str) -> Scale:
     """ "0,100" as a Scale; ValueError says what was expected."""
-    from store.schema import Scale
+    from mmmos.store.schema import Scale
 
     try:
         low, high = (float(part) for part in text.split(","))

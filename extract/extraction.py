@@ -20,12 +20,12 @@ from typing import TypeVar
 
 import torch
 
-from extract.audio import AudioError, Samples, read_crop
-from extract.blocks import Block, Task, blocks, plan
-from extract.encoders import Encoder
-from extract.lanes import Lane, Shard, encode
-from extract.progress import Progress
-from extract.survey import (
+from mmmos.extract.audio import AudioError, Samples, read_crop
+from mmmos.extract.blocks import Block, Task, blocks, plan
+from mmmos.extract.encoders import Encoder
+from mmmos.extract.lanes import Lane, Shard, encode
+from mmmos.extract.progress import Progress
+from mmmos.extract.survey import (
     MIN_COVERAGE,
     CoverageError,
     Reject,
@@ -34,8 +34,8 @@ from extract.survey import (
     survey,
     write_rejects,
 )
-from store.clips import ClipTable, resolve_audio
-from store.features import FeatureStore
+from mmmos.store.clips import ClipTable, resolve_audio
+from mmmos.store.features import FeatureStore
 
 __all__ = [
     "MIN_COVERAGE",

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from extract import changes, pieces, stream
-from extract.audio import AUDIO_RECIPE
-from extract.encoders import Encoder, load_encoder
-from extract.extraction import choose_device
-from extract.lanes import encode
-from extract.pieces import Listening
-from extract.stream import Event, Window
-from store.schema import EncoderSpec
+from mmmos.extract import perturb, pieces, stream
+from mmmos.extract.audio import AUDIO_RECIPE
+from mmmos.extract.encoders import Encoder, load_encoder
+from mmmos.extract.extraction import choose_device
+from mmmos.extract.lanes import encode
+from mmmos.extract.pieces import Listening
+from mmmos.extract.stream import Event, Window
+from mmmos.store.schema import EncoderSpec
 
 CPU_BATCH, CUDA_BATCH = 1, 32
 """As in extraction: batches do not pay on a CPU, and memory halves them on CUDA."""
@@ -40,8 +40,8 @@ class Front:
 
     file_piece = staticmethod(pieces.file_piece)
     wave_piece = staticmethod(pieces.wave_piece)
-    changed_piece = staticmethod(changes.changed_piece)
-    changes = tuple(changes.CHANGES)
+    changed_piece = staticmethod(perturb.changed_piece)
+    changes = tuple(perturb.CHANGES)
 
     @property
     def specs(self) -> tuple[EncoderSpec, ...]:

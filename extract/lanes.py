@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from extract.audio import Samples
-from extract.encoders import Encoder, summarise
-from store.features import FeatureStore
-from store.schema import Crop
+from mmmos.extract.audio import Samples
+from mmmos.extract.encoders import Encoder, summarise
+from mmmos.store.features import FeatureStore
+from mmmos.store.schema import Crop
 
 
 def encode(encoder: Encoder, waves: Tensor, valid_s: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from extract import audio
-from extract.measure import AudioError, Meter, Samples, check_shape
+from mmmos.extract import audio
+from mmmos.extract.measure import AudioError, Meter, Samples, check_shape
 
 
 @dataclass(frozen=True)

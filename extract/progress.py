@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
-from store.console import err, say
+from mmmos.store.console import err, say
 
 PLAIN_INTERVAL_S = 10.0
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from extract import audio
-from extract.measure import AudioError, AudioInfo, Meter, Samples
-from extract.pieces import Listening, Sound, audible
-from store.crops import MIN_TAIL_S
-from store.schema import CROP_SECONDS
+from mmmos.extract import audio
+from mmmos.extract.measure import AudioError, AudioInfo, Meter, Samples
+from mmmos.extract.pieces import Listening, Sound, audible
+from mmmos.store.crops import MIN_TAIL_S
+from mmmos.store.schema import CROP_SECONDS
 
 READ_AHEAD = 4
 """Windows that may wait for the encoders per file being read: some 7 MB at two rates."""

@@ -18,11 +18,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from extract.audio import AUDIO_RECIPE, AudioError, AudioInfo, survey_file
-from extract.progress import Progress
-from store.clips import ClipTable, resolve_audio
-from store.files import write_atomic
-from store.schema import Clip
+from mmmos.extract.audio import AUDIO_RECIPE, AudioError, AudioInfo, survey_file
+from mmmos.extract.progress import Progress
+from mmmos.store.clips import ClipTable, resolve_audio
+from mmmos.store.files import write_atomic
+from mmmos.store.schema import Clip
 
 MIN_COVERAGE = 0.95
 """Training on less of a table than this would be training on another data set."""

@@ -19,10 +19,19 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.audio import write_audio
-from extract.synthesis import CONTENTS, DEGRADATIONS, MAX_LAYERS, Generator, Wave, add_hiss, content, unit
-from store.files import write_text
-from store.schema import AXES
+from mmmos.extract.audio import write_audio
+from mmmos.extract.synthesis import (
+    CONTENTS,
+    DEGRADATIONS,
+    MAX_LAYERS,
+    Generator,
+    Wave,
+    add_hiss,
+    content,
+    unit,
+)
+from mmmos.store.files import write_text
+from mmmos.store.schema import AXES
 
 CAVEAT = "synthetic audio"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from store.names import choose, signature
+from mmmos.store.names import choose, signature
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from heads.pool import Pool
-from heads.results.evaluation import RESAMPLES, Row, rows
-from heads.results.experiment import Experiment
-from heads.selectors import SELECTORS, select
-from store import files
-from store.names import signature
-from store.predictions import Predictions, average
+from mmmos.heads.pool import Pool
+from mmmos.heads.results.evaluation import RESAMPLES, Row, rows
+from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.selectors import SELECTORS, select
+from mmmos.store import files
+from mmmos.store.names import signature
+from mmmos.store.predictions import Predictions, average
 
 __all__ = ["PAPER_RULE", "SELECTORS", "TABLE4", "Ensemble", "Scored", "choose_ensemble", "score", "select"]
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from heads.aggregators import AGGREGATORS
-from heads.config import HeadConfig
-from heads.losses import LOSSES
-from store.names import choose
-from store.schema import EncoderSpec
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.network.aggregators import AGGREGATORS
+from mmmos.heads.network.losses import LOSSES
+from mmmos.store.names import choose
+from mmmos.store.schema import EncoderSpec
 
 ENCODER_ORDER = ("wavlm", "muq", "m2d")
 """The paper's encoders in the order in which their features are laid side by side."""

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from heads.metrics import Array, composite, srcc
-from store.names import choose
+from mmmos.heads.metrics import Array, composite, srcc
+from mmmos.store.names import choose
 
 T = TypeVar("T")
 

@@ -16,13 +16,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from heads.config import HeadConfig
-from heads.data import Features, Rows
-from heads.model import Head
-from heads.training import Epoch, Fit, fit, predict
-from store import files
-from store.predictions import Predictions
-from store.schema import EncoderSpec
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.network.model import Head
+from mmmos.heads.training.data import Features, Rows
+from mmmos.heads.training.fit import Epoch, Fit, fit, predict
+from mmmos.store import files
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import EncoderSpec
 
 RECORD = "record.json"
 CONFIG = "config.json"

@@ -14,8 +14,8 @@ from itertools import combinations
 import numpy as np
 from scipy.optimize import nnls
 
-from heads.pool import Pool, checked_split, of_split
-from store.names import choose
+from mmmos.heads.pool import Pool, checked_split, of_split
+from mmmos.store.names import choose
 
 GFLOP_A_CROP = {"wavlm": 148.0, "muq": 426.0, "muq16k": 284.0, "m2d": 57.0, "logmel": 0.1}
 """Arithmetic of the full-size encoders on one 10 s crop: what a user pays to score new audio."""

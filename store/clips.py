@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from store import files
-from store.crops import MIN_TAIL_S, contain, crop_grid, crops_of, resolve_audio
-from store.names import digest
-from store.rows import RowError, csv_rows, json_rows, to_clip
-from store.schema import AXES, SPLITS, Clip, Scale
-from store.splits import split_clips
+from mmmos.store import files
+from mmmos.store.crops import MIN_TAIL_S, contain, crop_grid, crops_of, resolve_audio
+from mmmos.store.names import digest
+from mmmos.store.rows import RowError, csv_rows, json_rows, to_clip
+from mmmos.store.schema import AXES, SPLITS, Clip, Scale
+from mmmos.store.splits import split_clips
 
 __all__ = [
     "MIN_TAIL_S",

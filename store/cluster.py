@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from joblib import Parallel, delayed, parallel_config
 
-from store.console import say
+from mmmos.store.console import say
 
 if TYPE_CHECKING:
     from distributed import Client

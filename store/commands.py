@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from store.console import DAMAGED, MISSING, OK, say, table
+from mmmos.store.console import DAMAGED, MISSING, OK, say, table
 
 if TYPE_CHECKING:
-    from store.clips import ClipTable
+    from mmmos.store.clips import ClipTable
 
 app = typer.Typer(no_args_is_help=True, help="Look after stored features: info, verify, gc, merge, export.")
 
@@ -25,7 +25,7 @@ Only = Annotated[str, typer.Option(help="Only this encoder, or signature; left o
 @app.command()
 def info(work: Work = Path("work"), clips: Clips = None, encoder: Only = "") -> None:
     """What is stored: encoder, signature spelled out, crops, bytes, and what a clip table is missing."""
-    from store.maintenance import info as describe
+    from mmmos.store.maintenance import info as describe
 
     wanted = _table(work, clips)
     for folder in _folders(work, encoder):
@@ -61,7 +61,7 @@ def verify(
 
     Exit codes: 0 clean; 5 damaged; 6 crops of the clip table are missing.
     """
-    from store.maintenance import verify as check
+    from mmmos.store.maintenance import verify as check
 
     fraction = 1.0 if read_data else _fraction(subset)
     wanted = _table(work, clips)
@@ -105,7 +105,7 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
 ) -> None:
     """Remove what dead writers left behind; what a process still holds, or is young, stays."""
-    from store.maintenance import gc as collect
+    from mmmos.store.maintenance import gc as collect
 
     for folder in _folders(work, encoder):
         found = collect(folder, min_age_s=min_age_s, damaged=damaged, dry_run=dry_run)
@@ -122,8 +122,8 @@ def merge(
     work: Work = Path("work"),
 ) -> None:
     """Take in features that were extracted elsewhere; only those of the same signature fit."""
-    from store.maintenance import merge as take_in
-    from store.specs import SPEC_FILE
+    from mmmos.store.maintenance import merge as take_in
+    from mmmos.store.specs import SPEC_FILE
 
     if not source.is_dir():
         raise FileNotFoundError(f"{source} is not a folder")
@@ -152,8 +152,8 @@ def export(
     ] = False,
 ) -> None:
     """Write the features of a clip table as .npz, for use outside of this project."""
-    from store.export import export as write
-    from store.features import FeatureStore
+    from mmmos.store.export import export as write
+    from mmmos.store.features import FeatureStore
 
     wanted = _table(work, clips)
     if wanted is None:
@@ -165,8 +165,8 @@ def export(
 
 def _folders(work: Path, encoder: str) -> list[Path]:
     """The stores of a work folder, those of one encoder where it is named."""
-    from store.names import choose
-    from store.specs import SPEC_FILE
+    from mmmos.store.names import choose
+    from mmmos.store.specs import SPEC_FILE
 
     found = sorted(path.parent for path in (work / "features").glob(f"*/{SPEC_FILE}"))
     if not found:
@@ -179,7 +179,7 @@ def _folders(work: Path, encoder: str) -> list[Path]:
 
 
 def _table(work: Path, clips: Path | None) -> ClipTable | None:
-    from store.clips import load_table
+    from mmmos.store.clips import load_table
 
     path = clips or work / "clips.json"
     return load_table(path) if clips is not None or path.exists() else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from store.schema import CROP_SECONDS, Clip, Crop
+from mmmos.store.schema import CROP_SECONDS, Clip, Crop
 
 MIN_TAIL_S = 1.0
 """A last piece shorter than this is dropped, unless it is all there is: a fraction of a second of a

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from store import files, shards
-from store.clips import ClipTable, crops_of, score_array
-from store.features import FeatureStore
-from store.schema import AXES
+from mmmos.store import files, shards
+from mmmos.store.clips import ClipTable, crops_of, score_array
+from mmmos.store.features import FeatureStore
+from mmmos.store.schema import AXES
 
 READ_CROPS = 64
 """Crops read at a time, so that an export of any size needs little memory."""

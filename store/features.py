@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from store import files, shards
-from store.index import Index
-from store.schema import Crop, EncoderSpec
-from store.shard_check import check_shard, read_row
-from store.shards import DamagedError, Rows, Shard
-from store.specs import SPEC_FILE, read_spec, stored_specs, write_spec
+from mmmos.store import files, shards
+from mmmos.store.index import Index
+from mmmos.store.schema import Crop, EncoderSpec
+from mmmos.store.shard_check import check_shard, read_row
+from mmmos.store.shards import DamagedError, Rows, Shard
+from mmmos.store.specs import SPEC_FILE, read_spec, stored_specs, write_spec
 
 __all__ = ["DamagedError", "FeatureStore", "list_stores"]
 

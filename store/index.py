@@ -14,10 +14,10 @@ from pathlib import Path
 
 import xxhash
 
-from store import files
-from store.schema import EncoderSpec
-from store.shard_check import read_shard
-from store.shards import NAME_PATTERN, DamagedError
+from mmmos.store import files
+from mmmos.store.schema import EncoderSpec
+from mmmos.store.shard_check import read_shard
+from mmmos.store.shards import NAME_PATTERN, DamagedError
 
 CACHE_FILE = "index-cache"
 CACHE_FORMAT = "mmmos-index-1"

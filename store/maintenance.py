@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from store import files, shards
-from store.clips import ClipTable, crops_of
-from store.features import LOCK_FILE, FeatureStore
-from store.index import CACHE_FILE
-from store.schema import Crop, EncoderSpec
-from store.shard_check import read_row, read_shard
-from store.shards import NAME_PATTERN, DamagedError, Rows, Shard
-from store.specs import SPEC_FILE, near_misses, read_spec
+from mmmos.store import files, shards
+from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.features import LOCK_FILE, FeatureStore
+from mmmos.store.index import CACHE_FILE
+from mmmos.store.schema import Crop, EncoderSpec
+from mmmos.store.shard_check import read_row, read_shard
+from mmmos.store.shards import NAME_PATTERN, DamagedError, Rows, Shard
+from mmmos.store.specs import SPEC_FILE, near_misses, read_spec
 
 OWN_FILES = (SPEC_FILE, LOCK_FILE, CACHE_FILE)
 Progress = Callable[[int, int], None]

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from store import files
-from store.schema import AXES
+from mmmos.store import files
+from mmmos.store.schema import AXES
 
 FORMAT = "mmmos-predictions-1"
 

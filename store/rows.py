@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from store.schema import AXES, SPLITS, Clip, Scale
+from mmmos.store.schema import AXES, SPLITS, Clip, Scale
 
 TEXTS = ("id", "path", "domain", "source", "system", "group", "split")
 RATINGS = tuple(f"{axis}_ratings" for axis in AXES)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from store.names import signature
+from mmmos.store.names import signature
 
 AXES = ("CE", "CU", "PC", "PQ")
 """The order of the four axes in every array of the project."""

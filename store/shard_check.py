@@ -16,10 +16,10 @@ import h5py
 import numpy as np
 import xxhash
 
-from store import files
-from store.names import canonical_json
-from store.schema import EncoderSpec
-from store.shards import (
+from mmmos.store import files
+from mmmos.store.names import canonical_json
+from mmmos.store.schema import EncoderSpec
+from mmmos.store.shards import (
     FORMAT,
     FRAMES,
     ID_PATTERN,

@@ -25,9 +25,9 @@ import h5py
 import numpy as np
 import xxhash
 
-from store import files
-from store.names import canonical_json
-from store.schema import EncoderSpec
+from mmmos.store import files
+from mmmos.store.names import canonical_json
+from mmmos.store.schema import EncoderSpec
 
 MAX_CROPS = 256
 """Crops in one shard: 210 MB for the widest frames, 4,000 files for a million crops."""

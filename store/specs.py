@@ -7,9 +7,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from store import files, shards
-from store.names import differences
-from store.schema import EncoderSpec
+from mmmos.store import files, shards
+from mmmos.store.names import differences
+from mmmos.store.schema import EncoderSpec
 
 SPEC_FILE = "spec.json"
 MAX_ROW_BYTES = 1 << 30

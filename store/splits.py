@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from store.schema import Clip
+from mmmos.store.schema import Clip
 
 
 def split_clips(clips: Sequence[Clip], train_fraction: float, seed: int) -> tuple[Clip, ...]:

@@ -38,7 +38,7 @@ class Outcome:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Call the command line in this process, as a shell would."""
-    import pipeline
+    from mmmos import pipeline
 
     def call(*words: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["pipeline.py", *map(str, words)])

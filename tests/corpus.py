@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.audio import write_audio
+from mmmos.extract.audio import write_audio
 
 RATE_HZ = 16000
 SPLITS = ("train",) * 14 + ("dev",) * 5 + ("pam",) * 5 + ("test",) * 6

@@ -17,19 +17,19 @@ pytest.importorskip("distributed", reason="needs the extra [cluster]")
 
 from distributed import Client
 
-from extract import cluster as extract_cluster
-from extract.cluster import Job, encode_block, extract_on
-from extract.commands import Request, load_encoders, run
-from extract.extraction import extract
-from extract.survey import survey
-from heads.grids import grid
-from heads.parallel import train_grid
-from heads.runs import HEAD, run_folder
-from store import cluster, maintenance
-from store.clips import ClipTable, read_clips, save_table
-from store.cluster import ClusterError, workers_of
-from store.features import list_stores
-from store.schema import EncoderSpec
+from mmmos.extract import cluster as extract_cluster
+from mmmos.extract.cluster import Job, encode_block, extract_on
+from mmmos.extract.commands import Request, load_encoders, run
+from mmmos.extract.extraction import extract
+from mmmos.extract.survey import survey
+from mmmos.heads.grids import grid
+from mmmos.heads.runs import HEAD, run_folder
+from mmmos.heads.training.parallel import train_grid
+from mmmos.store import cluster, maintenance
+from mmmos.store.clips import ClipTable, read_clips, save_table
+from mmmos.store.cluster import ClusterError, workers_of
+from mmmos.store.features import list_stores
+from mmmos.store.schema import EncoderSpec
 from tests.conftest import ROOT
 from tests.corpus import small_corpus
 
@@ -37,9 +37,9 @@ SHARD_CROPS = 8
 
 ANOTHER_VERSION = """
 from dataclasses import replace
-from extract import commands
-from extract.encoders import logmel
-from heads.config import HeadConfig
+from mmmos.extract import commands
+from mmmos.extract.encoders import logmel
+from mmmos.heads.config import HeadConfig
 logmel.RECIPE = HeadConfig.recipe = 2
 def load(request, load=commands.load_encoders, **how):
     return load(replace(request, random_weights=1), **how)
@@ -48,7 +48,7 @@ commands.load_encoders = load
 
 DIES_BEFORE_IT_WRITES = """
 import os, signal
-from store.features import FeatureStore
+from mmmos.store.features import FeatureStore
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 FeatureStore.append = die
@@ -56,7 +56,7 @@ FeatureStore.append = die
 
 DIES_WHEN_IT_HAS_TRAINED = """
 import os, signal
-from heads import runs
+from mmmos.heads import runs
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 runs.keep = die

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import pipeline
-from heads.data import Features
-from heads.ensemble import Ensemble, score
-from heads.grids import grid
-from heads.metrics import srcc
-from heads.results.assessment import evaluate_work
-from heads.results.evaluation import EVERYWHERE, find
-from heads.results.experiment import open_experiment
-from heads.training import fit, predict
-from store.clips import ClipTable, load_table, save_table
-from store.features import list_stores
+from mmmos import pipeline
+from mmmos.heads.ensemble import Ensemble, score
+from mmmos.heads.grids import grid
+from mmmos.heads.metrics import srcc
+from mmmos.heads.results.assessment import evaluate_work
+from mmmos.heads.results.evaluation import EVERYWHERE, find
+from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.training.data import Features
+from mmmos.heads.training.fit import fit, predict
+from mmmos.store.clips import ClipTable, load_table, save_table
+from mmmos.store.features import list_stores
 
 CAVEATS = ("synthetic audio", "untrained wavlm", "untrained muq", "untrained m2d")
 

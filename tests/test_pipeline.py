@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from store.clips import load_table
-from store.features import list_stores
+from mmmos.store.clips import load_table
+from mmmos.store.features import list_stores
 from tests.conftest import ROOT, shared
 from tests.corpus import small_corpus
 
@@ -52,7 +52,7 @@ def test_from_a_table_to_an_ensemble_and_again(
     assert alone.code == 2
     assert "--export" in alone.err
     sent: list[tuple[Path, str]] = []
-    monkeypatch.setattr("heads.scoring.hub.push_to_hub", lambda *given: sent.append(given) or "sent")
+    monkeypatch.setattr("mmmos.heads.scoring.hub.push_to_hub", lambda *given: sent.append(given) or "sent")
     words = ("--export", tmp_path / "bundle", "--push-to-hub", "somebody/scores")
     assert cli("ensemble", "--work", work, "--rule", "top:pam:2", *words).code == 0
     assert sent == [(tmp_path / "bundle", "somebody/scores")]

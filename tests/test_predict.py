@@ -13,13 +13,13 @@ import pytest
 import soundfile
 import torch
 
-from heads.bundle import load_bundle
-from heads.results.assessment import load_ensemble
-from heads.results.experiment import open_experiment
-from heads.scoring.answers import FLAGS
-from heads.scoring.scorer import Scorer
-from store.requests import list_requests
-from store.schema import AXES
+from mmmos.heads.results.assessment import load_ensemble
+from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.scoring.answers import FLAGS
+from mmmos.heads.scoring.bundle import load_bundle
+from mmmos.heads.scoring.requests import list_requests
+from mmmos.heads.scoring.scorer import Scorer
+from mmmos.store.schema import AXES
 from tests.conftest import ROOT
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
 
@@ -173,8 +173,8 @@ def test_many_threads_get_the_same_answers(experiment: Experiment, scorer: Score
 
 LONG = """
 import resource, sys, numpy as np
-from heads.bundle import load_bundle
-from store.requests import list_requests
+from mmmos.heads.scoring.bundle import load_bundle
+from mmmos.heads.scoring.requests import list_requests
 bundle, short, long = sys.argv[1:]
 scorer = load_bundle(bundle, device="cpu")
 def peak(path, hop_s):
@@ -206,9 +206,9 @@ def sparse_recording(path: Path, seconds: float, rate_hz: int) -> None:
 @pytest.mark.slow
 def test_three_hours_take_no_more_memory_than_a_minute(experiment: Experiment, tmp_path: Path) -> None:
     logmel_only = tmp_path / "bundle"
-    from heads.bundle import save_bundle
-    from heads.ensemble import from_weights
-    from heads.scoring.export import collect
+    from mmmos.heads.ensemble import from_weights
+    from mmmos.heads.scoring.bundle import save_bundle
+    from mmmos.heads.scoring.export import collect
 
     opened = open_experiment(experiment.work)
     run = next(run for run in opened.runs if run.encoders == ("logmel",))

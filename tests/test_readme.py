@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import pipeline
-from store.console import OK, REFUSED
+from mmmos import pipeline
+from mmmos.store.console import OK, REFUSED
 from tests.conftest import ROOT
 from tests.corpus import small_corpus
 
@@ -49,7 +49,7 @@ def test_commands_and_python_run_as_written(
     monkeypatch.chdir(tmp_path)
     # Pretrained weights cannot be had everywhere; the log-mel encoder needs none.
     monkeypatch.setenv("MMMOS_ENCODERS", "logmel")
-    monkeypatch.setattr("store.downloads.BASES", ())
+    monkeypatch.setattr("mmmos.extract.corpora.downloads.BASES", ())
     for command in commands():
         monkeypatch.setattr(sys, "argv", ["pipeline.py", *shlex.split(command)])
         with pytest.raises(SystemExit) as stop:

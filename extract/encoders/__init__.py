@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from extract.encoders import logmel, m2d, muq, muq16k, wavlm
-from extract.encoders.encoder import Encoder, EncoderModule, LoadOptions
-from extract.encoders.layers import check_rule, summarise
-from extract.encoders.weights import WeightsMismatch, WeightsMissing
-from store.names import choose
-from store.schema import EncoderSpec
+from mmmos.extract.encoders import logmel, m2d, muq, muq16k, wavlm
+from mmmos.extract.encoders.encoder import Encoder, EncoderModule, LoadOptions
+from mmmos.extract.encoders.layers import check_rule, summarise
+from mmmos.extract.encoders.weights import WeightsMismatch, WeightsMissing
+from mmmos.store.names import choose
+from mmmos.store.schema import EncoderSpec
 
 __all__ = ["ENCODERS", "Encoder", "WeightsMismatch", "WeightsMissing", "load_encoder", "summarise"]
 

@@ -10,9 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from extract.encoders.packed import Arithmetic
-from extract.encoders.weights import Published
-from store.schema import CROP_SECONDS, EncoderSpec
+from mmmos.extract.encoders.packed import Arithmetic
+from mmmos.extract.encoders.weights import Published
+from mmmos.store.schema import CROP_SECONDS, EncoderSpec
 
 
 @dataclass(frozen=True)

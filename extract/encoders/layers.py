@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from store.names import choose
+from mmmos.store.names import choose
 
 RULES = ("mean", "last", "all")
 """Beside these, a layer's number counted from 0 (0 is the network's input to its first block,

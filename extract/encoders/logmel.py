@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from extract.encoders.encoder import Loaded, LoadOptions
-from extract.encoders.mel import MelPower, filterbank
+from mmmos.extract.encoders.encoder import Loaded, LoadOptions
+from mmmos.extract.encoders.mel import MelPower, filterbank
 
 SAMPLE_RATE_HZ = 24000
 FRAME_RATE_HZ = 25.0

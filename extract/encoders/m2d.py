@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
-from extract.encoders.encoder import Loaded, LoadOptions
-from extract.encoders.m2d_fast import FastM2D
-from extract.encoders.m2d_image import BANDS, FRAMES, PATCH, LogMelImage, patches_to_frames
-from extract.encoders.weights import (
+from mmmos.extract.encoders.encoder import Loaded, LoadOptions
+from mmmos.extract.encoders.m2d_fast import FastM2D
+from mmmos.extract.encoders.m2d_image import BANDS, FRAMES, PATCH, LogMelImage, patches_to_frames
+from mmmos.extract.encoders.weights import (
     Published,
     WeightsMismatch,
     file_sha256,

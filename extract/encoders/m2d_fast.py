@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from extract.encoders.m2d_image import PATCH, LogMelImage, patches_to_frames
-from extract.encoders.packed import Arithmetic, PackedLinear
+from mmmos.extract.encoders.m2d_image import PATCH, LogMelImage, patches_to_frames
+from mmmos.extract.encoders.packed import Arithmetic, PackedLinear
 
 
 class FastM2D(nn.Module):

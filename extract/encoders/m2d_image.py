@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from extract.encoders.mel import MelPower, filterbank
+from mmmos.extract.encoders.mel import MelPower, filterbank
 
 BANDS = 80
 PATCH = 16

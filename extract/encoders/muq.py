@@ -27,11 +27,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from extract.encoders.encoder import Loaded, LoadOptions
-from extract.encoders.muq_fast import FastMuQ
-from extract.encoders.muq_mel import LogMel
-from extract.encoders.weights import Published, file_sha256, fill, find, read_state, seeded
-from store.schema import CROP_SECONDS
+from mmmos.extract.encoders.encoder import Loaded, LoadOptions
+from mmmos.extract.encoders.muq_fast import FastMuQ
+from mmmos.extract.encoders.muq_mel import LogMel
+from mmmos.extract.encoders.weights import Published, file_sha256, fill, find, read_state, seeded
+from mmmos.store.schema import CROP_SECONDS
 
 SAMPLE_RATE_HZ = 24000
 FRAME_RATE_HZ = 25.0

@@ -6,8 +6,8 @@ To the network, ten seconds are 6.67 s of audio a fifth too high: 167 frames.
 
 from __future__ import annotations
 
-from extract.encoders import muq
-from extract.encoders.encoder import Loaded, LoadOptions
+from mmmos.extract.encoders import muq
+from mmmos.extract.encoders.encoder import Loaded, LoadOptions
 
 SAMPLE_RATE_HZ = 16000
 FRAME_RATE_HZ = 16000 / 960

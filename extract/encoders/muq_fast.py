@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from extract.encoders.muq_mel import BANDS, HOP_SAMPLES
-from extract.encoders.packed import Arithmetic, PackedLinear
-from extract.encoders.winograd import WinogradConv
+from mmmos.extract.encoders.muq_mel import BANDS, HOP_SAMPLES
+from mmmos.extract.encoders.packed import Arithmetic, PackedLinear
+from mmmos.extract.encoders.winograd import WinogradConv
 
 
 class FastMuQ(nn.Module):

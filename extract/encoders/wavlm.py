@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers import WavLMConfig, WavLMModel
 
-from extract.encoders.encoder import Loaded, LoadOptions
-from extract.encoders.wavlm_fast import FastWavLM
-from extract.encoders.weights import Published, file_sha256, fill, find, read_state, rename, seeded
+from mmmos.extract.encoders.encoder import Loaded, LoadOptions
+from mmmos.extract.encoders.wavlm_fast import FastWavLM
+from mmmos.extract.encoders.weights import Published, file_sha256, fill, find, read_state, rename, seeded
 
 SAMPLE_RATE_HZ = 16000
 FRAME_RATE_HZ = 50.0

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from extract.encoders.packed import Arithmetic, PackedLinear, gelu_
+from mmmos.extract.encoders.packed import Arithmetic, PackedLinear, gelu_
 
 
 class FastWavLM(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from heads.ensemble import (
+from mmmos.heads.ensemble import (
     FURTHER,
     TABLE4,
     Ensemble,
@@ -20,14 +20,14 @@ from heads.ensemble import (
     score,
     times_test_was_scored,
 )
-from heads.results import tables
-from heads.results.baselines import baselines
-from heads.results.comparison import Comparison, compare
-from heads.results.evaluation import EVERYWHERE, RESAMPLES, Row, evaluate
-from heads.results.experiment import Experiment, open_experiment
-from heads.results.table import Table, axis_of_record
-from store import files
-from store.predictions import Predictions
+from mmmos.heads.results import tables
+from mmmos.heads.results.baselines import baselines
+from mmmos.heads.results.comparison import Comparison, compare
+from mmmos.heads.results.evaluation import EVERYWHERE, RESAMPLES, Row, evaluate
+from mmmos.heads.results.experiment import Experiment, open_experiment
+from mmmos.heads.results.table import Table, axis_of_record
+from mmmos.store import files
+from mmmos.store.predictions import Predictions
 
 ENSEMBLE = "ensemble"
 """How the ensemble of work/ensemble.json is called on the command line."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from store.clips import ClipTable
-from store.predictions import Predictions
-from store.schema import AXES
+from mmmos.store.clips import ClipTable
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import AXES
 
 TRAIN_MEAN = "baseline: train mean"
 DOMAIN_ORACLE = "baseline: domain oracle"

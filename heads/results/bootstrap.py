@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.metrics import MIN_ITEMS, Array
+from mmmos.heads.metrics import MIN_ITEMS, Array
 
 Index = NDArray[np.intp]
 

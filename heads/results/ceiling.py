@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.metrics import MIN_ITEMS, Array, pearson, rankdata, system_means
+from mmmos.heads.metrics import MIN_ITEMS, Array, pearson, rankdata, system_means
 
 HALVINGS = 20
 """How many random halvings of the raters are averaged."""

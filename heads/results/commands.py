@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from store.console import say, show
+from mmmos.store.console import say, show
 
 if TYPE_CHECKING:
-    from heads.results.assessment import Assessment
+    from mmmos.heads.results.assessment import Assessment
 
 Work = Annotated[Path, typer.Option(help="Folder of this experiment: table, features, runs, ensemble.")]
 
@@ -37,8 +37,8 @@ def ensemble(
     ] = "",
 ) -> None:
     """Choose an ensemble from stored predictions alone, and keep it as ensemble.json in the work folder."""
-    from heads.results.assessment import compare_ensembles, members_table, select_ensemble
-    from heads.results.experiment import open_experiment
+    from mmmos.heads.results.assessment import compare_ensembles, members_table, select_ensemble
+    from mmmos.heads.results.experiment import open_experiment
 
     if push_to_hub and export is None:
         raise ValueError("--push-to-hub uploads the bundle that --export writes: name its folder, too")
@@ -49,12 +49,12 @@ def ensemble(
     show([members_table(work, chosen)], open_experiment(work).caveats)
     say(f"kept as {work / 'ensemble.json'}")
     if export is not None:
-        from heads.scoring.export import export_bundle
+        from mmmos.heads.scoring.export import export_bundle
 
         export_bundle(work, export)
         say(f"bundle with its model card: {export}")
         if push_to_hub:
-            from heads.scoring import hub
+            from mmmos.heads.scoring import hub
 
             say(hub.push_to_hub(export, push_to_hub))
 
@@ -69,7 +69,7 @@ def evaluate(
     ] = "",
 ) -> None:
     """Every metric per axis, level and domain, with intervals, human ceiling and baselines."""
-    from heads.results.assessment import evaluate_work
+    from mmmos.heads.results.assessment import evaluate_work
 
     _show(evaluate_work(work, runs or (), against))
     say(f"all rows: {work / 'evaluation.csv'}, comparisons: {work / 'comparison.csv'}")
@@ -82,7 +82,7 @@ def report(
     ] = None,
 ) -> None:
     """One self-contained HTML page: tables, plots, ceilings, baselines, ensembles, curves; no network."""
-    from heads.results.report import write_report
+    from mmmos.heads.results.report import write_report
 
     say(f"written: {write_report(work, output)}")
 

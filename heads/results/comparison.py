@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heads.metrics import METRICS, Array
-from heads.results.bootstrap import draw, interval, resample
-from heads.results.evaluation import MIN_CLUSTERS, RESAMPLES, Part, parts, predicted
-from store.predictions import Predictions
-from store.schema import Clip
+from mmmos.heads.metrics import METRICS, Array
+from mmmos.heads.results.bootstrap import draw, interval, resample
+from mmmos.heads.results.evaluation import MIN_CLUSTERS, RESAMPLES, Part, parts, predicted
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import Clip
 
 POWER_FACTOR = 1.959964 + 0.841621
 """Standard errors that a true difference must measure to be found at 5 % (two-sided) in 80 % of studies."""

@@ -16,12 +16,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from heads.metrics import METRICS, Array, composite, system_means, why_undefined
-from heads.results.bootstrap import Index, cluster_index, draw, interval, resample
-from heads.results.ceiling import Ceiling, ceiling, composite_ratings
-from store.clips import score_array
-from store.predictions import Predictions
-from store.schema import AXES, COMPOSITE, Clip
+from mmmos.heads.metrics import METRICS, Array, composite, system_means, why_undefined
+from mmmos.heads.results.bootstrap import Index, cluster_index, draw, interval, resample
+from mmmos.heads.results.ceiling import Ceiling, ceiling, composite_ratings
+from mmmos.store.clips import score_array
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import AXES, COMPOSITE, Clip
 
 RESAMPLES = 1000
 MIN_CLUSTERS = 5

@@ -13,13 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from heads.config import HeadConfig, encoder_name
-from heads.metrics import srcc
-from heads.pool import SELECTION_SPLITS, Pool, composite_of_rated
-from store import files
-from store.clips import ClipTable, load_table
-from store.predictions import Predictions
-from store.schema import AXES
+from mmmos.heads.config import HeadConfig, encoder_name
+from mmmos.heads.metrics import srcc
+from mmmos.heads.pool import SELECTION_SPLITS, Pool, composite_of_rated
+from mmmos.store import files
+from mmmos.store.clips import ClipTable, load_table
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import AXES
 
 SCORED_SPLITS = ("dev", "pam", "test")
 

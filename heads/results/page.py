@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from heads.results.palette import GRID, INK, SERIES
-from heads.results.plots import Figure, to_svg
-from heads.results.table import Cell, Table
+from mmmos.heads.results.palette import GRID, INK, SERIES
+from mmmos.heads.results.plots import Figure, to_svg
+from mmmos.heads.results.table import Cell, Table
 
 DARK_SERIES = ("#4ea8e8", "#f08a4b", "#2fc398", "#e3a3c7", "#f2b632", "#8fd0f5", "#a6adb5")
 """SERIES again, light enough for a dark page."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from heads.metrics import composite
-from heads.results.ceiling import composite_ratings
-from heads.results.table import Table
-from store.clips import score_array
-from store.predictions import Predictions
-from store.schema import AXES, COMPOSITE, Clip
+from mmmos.heads.metrics import composite
+from mmmos.heads.results.ceiling import composite_ratings
+from mmmos.heads.results.table import Table
+from mmmos.store.clips import score_array
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import AXES, COMPOSITE, Clip
 
 
 @dataclass(frozen=True)

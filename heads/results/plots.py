@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from heads.metrics import LOWER_IS_BETTER, system_means
-from heads.results.evaluation import EVERYWHERE, Row
-from heads.results.pairs import Series, standard_error
-from heads.results.palette import INK, MARKERS, SERIES, STYLE
-from store.schema import AXIS_TITLES, Scale
+from mmmos.heads.metrics import LOWER_IS_BETTER, system_means
+from mmmos.heads.results.evaluation import EVERYWHERE, Row
+from mmmos.heads.results.pairs import Series, standard_error
+from mmmos.heads.results.palette import INK, MARKERS, SERIES, STYLE
+from mmmos.store.schema import AXIS_TITLES, Scale
 
 LABEL_WIDTH = 40
 """Characters after which a long name goes on in the next line."""

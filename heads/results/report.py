@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from heads.ensemble import Ensemble, score
-from heads.results.assessment import ENSEMBLE, compare_ensembles, evaluate_work
-from heads.results.evaluation import RESAMPLES
-from heads.results.experiment import open_experiment
-from heads.results.page import render
-from heads.results.pairs import series
-from heads.results.sections import (
+from mmmos.heads.ensemble import Ensemble, score
+from mmmos.heads.results.assessment import ENSEMBLE, compare_ensembles, evaluate_work
+from mmmos.heads.results.evaluation import RESAMPLES
+from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.results.page import render
+from mmmos.heads.results.pairs import series
+from mmmos.heads.results.sections import (
     all_figures_section,
     clips_section,
     data_section,
@@ -21,7 +21,7 @@ from heads.results.sections import (
     sweep_section,
     tiles,
 )
-from store import files
+from mmmos.store import files
 
 
 def write_report(work: Path, output: Path | None = None, resamples: int = RESAMPLES) -> Path:

@@ -10,18 +10,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from heads.ensemble import Ensemble
-from heads.metrics import LOWER_IS_BETTER
-from heads.results import plots, tables
-from heads.results.assessment import Assessment
-from heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN
-from heads.results.evaluation import EVERYWHERE, Row, evaluate
-from heads.results.experiment import Experiment, Run
-from heads.results.page import Plot, Section, Tile
-from heads.results.pairs import Series, worst
-from heads.results.table import Cell, Table, axis_of_record, index_rows
-from store import files
-from store.schema import SPLITS
+from mmmos.heads.ensemble import Ensemble
+from mmmos.heads.metrics import LOWER_IS_BETTER
+from mmmos.heads.results import plots, tables
+from mmmos.heads.results.assessment import Assessment
+from mmmos.heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN
+from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate
+from mmmos.heads.results.experiment import Experiment, Run
+from mmmos.heads.results.page import Plot, Section, Tile
+from mmmos.heads.results.pairs import Series, worst
+from mmmos.heads.results.table import Cell, Table, axis_of_record, index_rows
+from mmmos.store import files
+from mmmos.store.schema import SPLITS
 
 MOST_SWEEPS = 6
 """Histories of more studies than this would fill pages; the tables in work/sweeps hold them all."""

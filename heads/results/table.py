@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from heads.results.evaluation import Row
-from store.schema import AXES, COMPOSITE
+from mmmos.heads.results.evaluation import Row
+from mmmos.store.schema import AXES, COMPOSITE
 
 Cell = str | int | float | None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from heads.ensemble import FURTHER, TABLE4, Ensemble
-from heads.metrics import LEVELS, METRICS
-from heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN
-from heads.results.comparison import Comparison
-from heads.results.evaluation import EVERYWHERE, Row, parts
-from heads.results.experiment import Experiment
-from heads.results.table import (
+from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble
+from mmmos.heads.metrics import LEVELS, METRICS
+from mmmos.heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN
+from mmmos.heads.results.comparison import Comparison
+from mmmos.heads.results.evaluation import EVERYWHERE, Row, parts
+from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.results.table import (
     Cell,
     Table,
     axis_note,
@@ -20,8 +20,8 @@ from heads.results.table import (
     value_of,
     with_interval,
 )
-from heads.selectors import encoder_cost
-from store.schema import AXES, COMPOSITE, Clip
+from mmmos.heads.selectors import encoder_cost
+from mmmos.store.schema import AXES, COMPOSITE, Clip
 
 TABLE3_LEVELS = {"dev": "utterance", "pam": "utterance", "test": "system"}
 """The level at which the paper prints each split (Table III)."""

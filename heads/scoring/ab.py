@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from store.names import choose
-from store.schema import COMPOSITE
+from mmmos.store.names import choose
+from mmmos.store.schema import COMPOSITE
 
 Array = NDArray[np.float64]
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from store.names import choose
-from store.requests import Request
-from store.schema import AXES
+from mmmos.heads.scoring.requests import Request
+from mmmos.store.names import choose
+from mmmos.store.schema import AXES
 
 Answer = dict[str, Any]
 

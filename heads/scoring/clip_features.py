@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.data import layer_rule
-from heads.results.experiment import Experiment
-from heads.scoring.reference import Reference, make_reference
-from store.crops import crops_of
-from store.features import FeatureStore
-from store.schema import Clip, EncoderSpec
+from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.scoring.reference import Reference, make_reference
+from mmmos.heads.training.data import layer_rule
+from mmmos.store.crops import crops_of
+from mmmos.store.features import FeatureStore
+from mmmos.store.schema import Clip, EncoderSpec
 
 REFERENCE_CLIPS = 2000
 """Clips that feature statistics are taken from at most: enough for means and deviations, soon read."""

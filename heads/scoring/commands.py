@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from store.console import DAMAGED, OK, REJECTS, WORSE, say, table
+from mmmos.store.console import DAMAGED, OK, REJECTS, WORSE, say, table
 
 if TYPE_CHECKING:
-    from heads.scoring.answers import Answer
-    from heads.scoring.scorer import Scorer
+    from mmmos.heads.scoring.answers import Answer
+    from mmmos.heads.scoring.scorer import Scorer
 
 TALK_EVERY_S = 10.0
 
@@ -68,8 +68,8 @@ def predict(
     """Score audio: four scores with intervals, flags and, if wanted, a timeline; one row a file, in order."""
     from dataclasses import replace
 
-    from heads.scoring.answers import OutputFile, Writer
-    from store.requests import list_requests
+    from mmmos.heads.scoring.answers import OutputFile, Writer
+    from mmmos.heads.scoring.requests import list_requests
 
     requests = list_requests(files or (), audio_root)
     if not requests and not check:
@@ -124,7 +124,7 @@ def compare(
     workers: Workers = 2,
 ) -> None:
     """Is B better or worse than A?  Exit code 7 where it is worse on some axis, for use in checks."""
-    from heads.scoring.ab import compare as compare_scores
+    from mmmos.heads.scoring.ab import compare as compare_scores
 
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
     (scores_a, unread_a), (scores_b, unread_b) = _scores(scorer, a), _scores(scorer, b)
@@ -146,8 +146,8 @@ def compare(
 
 def _scores(scorer: Scorer, source: str) -> tuple[dict[str, dict[str, float]], int]:
     """Name -> axis -> score of what can be read, and how much cannot."""
-    from heads.scoring.ab import namesake
-    from store.requests import list_requests
+    from mmmos.heads.scoring.ab import namesake
+    from mmmos.heads.scoring.requests import list_requests
 
     requests = list_requests([source])
     scores, errors = {}, 0
@@ -173,9 +173,9 @@ def sensitivity(
     workers: Workers = 2,
 ) -> None:
     """What level, rate, channels, coding, silence and start do to the scores; kept in the model card."""
-    from heads.scoring.sensitivity import plot, write_card
-    from heads.scoring.sensitivity import sensitivity as card_of
-    from store.requests import list_requests
+    from mmmos.heads.scoring.requests import list_requests
+    from mmmos.heads.scoring.sensitivity import plot, write_card
+    from mmmos.heads.scoring.sensitivity import sensitivity as card_of
 
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
     card = card_of(scorer, list_requests([audio]))
@@ -199,7 +199,7 @@ def sensitivity(
         write_card(card, output)
         say(f"kept as {output}/sensitivity.csv, .json and .svg")
     elif (folder / "bundle.json").is_file():
-        from heads.scoring.export import add_to_bundle
+        from mmmos.heads.scoring.export import add_to_bundle
 
         add_to_bundle(folder, "sensitivity", card.to_json(), {"sensitivity.svg": plot(card)})
         say(f"kept in {folder}: model card and sensitivity.svg")
@@ -215,7 +215,7 @@ def serve(
     batch: Batch = None,
 ) -> None:
     """A page on this machine: drop a file, see four scores with intervals and a timeline (needs gradio)."""
-    from heads.scoring.serve import serving
+    from mmmos.heads.scoring.serve import serving
 
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch)
     with serving(scorer, port) as address:
@@ -232,23 +232,23 @@ def push(
     ] = False,
 ) -> None:
     """Upload a bundle to the Hugging Face hub, with the account that `hf auth login` knows."""
-    from heads.scoring.hub import push_to_hub
+    from mmmos.heads.scoring.hub import push_to_hub
 
     say(push_to_hub(bundle, repository, private=not public))
 
 
 def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
     """The scorer of a bundle's folder, of one on the hub, or of a work folder's ensemble."""
-    from heads.bundle import load_bundle
+    from mmmos.heads.scoring.bundle import load_bundle
 
     if not bundle:
-        from heads.scoring.export import bundle_of_work
+        from mmmos.heads.scoring.export import bundle_of_work
 
         folder = bundle_of_work(work)
         say(f"scoring with {folder}, the ensemble of {work}")
         scorer = load_bundle(folder, **options)
     elif not Path(bundle).exists() and bundle.count("/") == 1:
-        from heads.scoring.hub import from_pretrained
+        from mmmos.heads.scoring.hub import from_pretrained
 
         scorer = from_pretrained(bundle, **options)
     else:

@@ -16,17 +16,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.bundle import ABOUT, CARD, Bundle, BundleError, golden_or_reason, read_bundle, save_bundle
-from heads.ensemble import Ensemble, score
-from heads.results.assessment import load_ensemble
-from heads.results.experiment import Experiment, open_experiment
-from heads.runs import load_head, load_record, run_folder
-from heads.scoring.clip_features import features_of, reference_of
-from heads.scoring.held_out import intervals_of
-from heads.scoring.model_card import model_card
-from store import files
-from store.console import say
-from store.schema import AXES, Clip
+from mmmos.heads.ensemble import Ensemble, score
+from mmmos.heads.results.assessment import load_ensemble
+from mmmos.heads.results.experiment import Experiment, open_experiment
+from mmmos.heads.runs import load_head, load_record, run_folder
+from mmmos.heads.scoring.bundle import (
+    ABOUT,
+    CARD,
+    Bundle,
+    BundleError,
+    golden_or_reason,
+    read_bundle,
+    save_bundle,
+)
+from mmmos.heads.scoring.clip_features import features_of, reference_of
+from mmmos.heads.scoring.held_out import intervals_of
+from mmmos.heads.scoring.model_card import model_card
+from mmmos.store import files
+from mmmos.store.console import say
+from mmmos.store.schema import AXES, Clip
 
 Array = NDArray[np.float64]
 

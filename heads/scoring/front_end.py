@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from store.schema import EncoderSpec
+from mmmos.store.schema import EncoderSpec
 
 Encoded = Mapping[str, tuple[Tensor, Tensor]]
 """Spec id -> frames [B, T, frame_dim] float16, time means [B, L, D] float32."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.ensemble import Ensemble
-from heads.results.experiment import Experiment
-from heads.scoring.intervals import Intervals, calibrate, cross_check, measure
-from store.schema import AXES, Clip
+from mmmos.heads.ensemble import Ensemble
+from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.scoring.intervals import Intervals, calibrate, cross_check, measure
+from mmmos.store.schema import AXES, Clip
 
 Array = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 
-from heads.bundle import ABOUT, CARD, REFERENCE, BundleError, load_bundle, read_bundle
-from heads.scoring.scorer import Scorer
+from mmmos.heads.scoring.bundle import ABOUT, CARD, REFERENCE, BundleError, load_bundle, read_bundle
+from mmmos.heads.scoring.scorer import Scorer
 
 CONTENTS = [ABOUT, CARD, REFERENCE, "heads/*.safetensors", "*.svg"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from heads.metrics import METRICS
-from heads.scoring.answers import FLAGS
-from heads.scoring.intervals import EVERYWHERE, Coverage
-from store.schema import AXIS_TITLES, EncoderSpec
+from mmmos.heads.metrics import METRICS
+from mmmos.heads.scoring.answers import FLAGS
+from mmmos.heads.scoring.intervals import EVERYWHERE, Coverage
+from mmmos.store.schema import AXIS_TITLES, EncoderSpec
 
 if TYPE_CHECKING:
-    from heads.bundle import Bundle
+    from mmmos.heads.scoring.bundle import Bundle
 
 LICENCES = {
     "wavlm": "as its model card says (https://huggingface.co/microsoft/wavlm-base-plus)",

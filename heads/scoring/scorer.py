@@ -17,16 +17,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from heads.data import layer_rule
-from heads.frames import average_down, mean_and_deviation
-from heads.model import Batch, Head
-from heads.scoring.answers import Answer, flags, identity
-from heads.scoring.front_end import Encoded, FrontEnd, Window
-from heads.scoring.golden import deviations, golden_scores
-from heads.scoring.intervals import LEVELS, Intervals
-from heads.scoring.reference import Reference
-from store.requests import Request, list_requests
-from store.schema import EncoderSpec, Scale
+from mmmos.heads.network.alignment import average_down, mean_and_deviation
+from mmmos.heads.network.model import Batch, Head
+from mmmos.heads.scoring.answers import Answer, flags, identity
+from mmmos.heads.scoring.front_end import Encoded, FrontEnd, Window
+from mmmos.heads.scoring.golden import deviations, golden_scores
+from mmmos.heads.scoring.intervals import LEVELS, Intervals
+from mmmos.heads.scoring.reference import Reference
+from mmmos.heads.scoring.requests import Request, list_requests
+from mmmos.heads.training.data import layer_rule
+from mmmos.store.schema import EncoderSpec, Scale
 
 Array = NDArray[np.float64]
 

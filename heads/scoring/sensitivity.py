@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from heads.results.drawing import dot_plot
-from heads.scoring.scorer import Scorer
-from store import files
-from store.requests import Request
+from mmmos.heads.results.drawing import dot_plot
+from mmmos.heads.scoring.requests import Request
+from mmmos.heads.scoring.scorer import Scorer
+from mmmos.store import files
 
 AS_IT_IS = "as it is"
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from heads.results.drawing import timeline_plot
-from heads.scoring.answers import FLAGS, Answer
-from store.requests import Request
-from store.schema import AXIS_TITLES
+from mmmos.heads.results.drawing import timeline_plot
+from mmmos.heads.scoring.answers import FLAGS, Answer
+from mmmos.heads.scoring.requests import Request
+from mmmos.store.schema import AXIS_TITLES
 
 if TYPE_CHECKING:
-    from heads.scoring.scorer import Scorer
+    from mmmos.heads.scoring.scorer import Scorer
 
 MAX_BYTES = 200 * 2**20
 MAX_DURATION_S = 30 * 60.0

@@ -7,7 +7,7 @@ import platform
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from store import files
+from mmmos.store import files
 
 LOCK_SUFFIX = ".flock"
 MAX_JOURNAL_BYTES = 1 << 32

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from heads.metrics import METRICS, composite
-from store.clips import score_array
-from store.names import choose
-from store.predictions import Predictions
-from store.schema import AXES, COMPOSITE, Clip
+from mmmos.heads.metrics import METRICS, composite
+from mmmos.store.clips import score_array
+from mmmos.store.names import choose
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import AXES, COMPOSITE, Clip
 
 OBJECTIVE_SPLITS = {"pam": "pam", "dev": "dev", "oof": "train"}
 """Where predictions may be judged, and the split of the table that they are about."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from heads.aggregators import AGGREGATORS
-from heads.config import HeadConfig
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.network.aggregators import AGGREGATORS
 
 CELL = "cell"
 """The parameter that chooses among configs when one study covers a whole grid."""

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from heads.config import HeadConfig
-from heads.results.comparison import compare
-from heads.tuning.objective import Objective
-from store import files
-from store.names import choose, digest
-from store.predictions import Predictions
-from store.schema import Clip
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.results.comparison import compare
+from mmmos.heads.tuning.objective import Objective
+from mmmos.store import files
+from mmmos.store.names import choose, digest
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import Clip
 
 STUDIES = ("cell", "grid")
 CHOSEN_ON_THESE = "the best of many was chosen on these very clips: expect less of it on others"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from heads.config import HeadConfig
-from heads.data import Features
-from heads.model import Head
-from heads.out_of_fold import OOF, keep_out_of_fold, out_of_fold
-from heads.runs import is_whole, keep, predictions_path, run_folder, runs_folder, to_predictions
-from heads.training import Epoch, fit
-from heads.tuning.study import Plan, TrialRow, best_of
-from store.predictions import Predictions
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.network.model import Head
+from mmmos.heads.runs import is_whole, keep, predictions_path, run_folder, runs_folder, to_predictions
+from mmmos.heads.training.data import Features
+from mmmos.heads.training.fit import Epoch, fit
+from mmmos.heads.training.out_of_fold import OOF, keep_out_of_fold, out_of_fold
+from mmmos.heads.tuning.study import Plan, TrialRow, best_of
+from mmmos.store.predictions import Predictions
 
 Report = Callable[[Predictions, int], None]
 """Called with the objective's predictions as they stand and the step (epoch or fold); may raise to stop."""

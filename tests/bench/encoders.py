@@ -32,16 +32,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from extract.audio import AUDIO_RECIPE, AudioError, read_crop, survey_file, write_audio
-from extract.encoders import load_encoder, m2d, muq, summarise, wavlm
-from extract.encoders.encoder import LoadOptions
-from extract.encoders.m2d_fast import FastM2D
-from extract.encoders.muq_fast import FastMuQ
-from extract.encoders.packed import Arithmetic
-from extract.encoders.wavlm_fast import FastWavLM
-from extract.extraction import extract
-from store.clips import ClipTable, crops_of
-from store.schema import Clip
+from mmmos.extract.audio import AUDIO_RECIPE, AudioError, read_crop, survey_file, write_audio
+from mmmos.extract.encoders import load_encoder, m2d, muq, summarise, wavlm
+from mmmos.extract.encoders.encoder import LoadOptions
+from mmmos.extract.encoders.m2d_fast import FastM2D
+from mmmos.extract.encoders.muq_fast import FastMuQ
+from mmmos.extract.encoders.packed import Arithmetic
+from mmmos.extract.encoders.wavlm_fast import FastWavLM
+from mmmos.extract.extraction import extract
+from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.schema import Clip
 from tests.conftest import SHARED
 from tests.extract.encoders.golden import waveform
 

@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from extract.audio import AUDIO_RECIPE, read_crop, survey_file, write_audio
-from extract.encoders import Encoder, load_encoder
-from extract.extraction import encode, extract
-from store.clips import ClipTable, crops_of
-from store.features import FeatureStore
-from store.schema import Clip
+from mmmos.extract.audio import AUDIO_RECIPE, read_crop, survey_file, write_audio
+from mmmos.extract.encoders import Encoder, load_encoder
+from mmmos.extract.extraction import encode, extract
+from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.features import FeatureStore
+from mmmos.store.schema import Clip
 
 NAMES = ("wavlm", "muq", "m2d")
 

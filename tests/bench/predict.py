@@ -21,19 +21,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from extract.audio import AUDIO_RECIPE, write_audio
-from extract.encoders import Encoder, load_encoder
-from extract.extraction import choose_device
-from extract.front import Front
-from extract.pieces import file_piece
-from extract.stream import Window, windows
-from heads.grids import configure
-from heads.model import Head
-from heads.scoring.intervals import LEVELS, Intervals
-from heads.scoring.reference import Reference
-from heads.scoring.scorer import Ensemble, Scorer
-from store.requests import list_requests
-from store.schema import AXES, EncoderSpec, Scale
+from mmmos.extract.audio import AUDIO_RECIPE, write_audio
+from mmmos.extract.encoders import Encoder, load_encoder
+from mmmos.extract.extraction import choose_device
+from mmmos.extract.front import Front
+from mmmos.extract.pieces import file_piece
+from mmmos.extract.stream import Window, windows
+from mmmos.heads.grids import configure
+from mmmos.heads.network.model import Head
+from mmmos.heads.scoring.intervals import LEVELS, Intervals
+from mmmos.heads.scoring.reference import Reference
+from mmmos.heads.scoring.requests import list_requests
+from mmmos.heads.scoring.scorer import Ensemble, Scorer
+from mmmos.store.schema import AXES, EncoderSpec, Scale
 from tests.conftest import ROOT
 
 NAMES = ("wavlm", "muq", "m2d")

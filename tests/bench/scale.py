@@ -30,19 +30,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from extract.audio import write_audio
-from extract.blocks import plan
-from extract.cluster import extract_on
-from extract.commands import Request, load_encoders
-from extract.extraction import SHARD_CROPS
-from extract.survey import survey
-from store import files, shards
-from store.clips import ClipTable, crops_of
-from store.cluster import workers_of
-from store.features import FeatureStore
-from store.index import CACHE_FILE
-from store.schema import Clip, EncoderSpec
-from store.specs import write_spec
+from mmmos.extract.audio import write_audio
+from mmmos.extract.blocks import plan
+from mmmos.extract.cluster import extract_on
+from mmmos.extract.commands import Request, load_encoders
+from mmmos.extract.extraction import SHARD_CROPS
+from mmmos.extract.survey import survey
+from mmmos.store import files, shards
+from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.cluster import workers_of
+from mmmos.store.features import FeatureStore
+from mmmos.store.index import CACHE_FILE
+from mmmos.store.schema import Clip, EncoderSpec
+from mmmos.store.specs import write_spec
 
 BLOCKS = 8
 CLIP_CROPS = 10

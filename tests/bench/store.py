@@ -26,9 +26,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from store.features import FeatureStore
-from store.index import CACHE_FILE
-from store.schema import Crop, EncoderSpec
+from mmmos.store.features import FeatureStore
+from mmmos.store.index import CACHE_FILE
+from mmmos.store.schema import Crop, EncoderSpec
 
 SHAPES = {"wavlm": (499, 768, 13), "muq": (250, 1024, 13), "m2d": (62, 3840, 12)}
 GOALS = {"warm_1": 0.5, "warm_2": 0.9, "cold": 0.9, "write": 0.5}

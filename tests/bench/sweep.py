@@ -30,14 +30,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from heads.aggregators import AGGREGATORS
-from heads.config import HeadConfig
-from heads.data import Rows
-from heads.grids import DEFAULT_FRAME_RATE_HZ, configure
-from heads.losses import LOSSES
-from heads.model import Batch, Head
-from heads.training import clip_outputs, one_thread, train_epoch
-from store.schema import EncoderSpec
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.grids import DEFAULT_FRAME_RATE_HZ, configure
+from mmmos.heads.network.aggregators import AGGREGATORS
+from mmmos.heads.network.losses import LOSSES
+from mmmos.heads.network.model import Batch, Head
+from mmmos.heads.training.data import Rows
+from mmmos.heads.training.fit import clip_outputs, one_thread, train_epoch
+from mmmos.store.schema import EncoderSpec
 
 TRAIN, SCORED, EPOCHS, LOSS_COUNT = 3500, 1450, 10, 4
 GOALS = {"multiple_of_floor": 1.4, "speedup_vs_ordinary": 1.6}
@@ -300,7 +300,7 @@ def encoder_seconds(measured: bool) -> dict[str, float]:
     """Seconds a crop of each encoder: the published figures, or ours, measured now at full size."""
     if not measured:
         return STOCK_S_PER_CROP
-    from extract.encoders import load_encoder
+    from mmmos.extract.encoders import load_encoder
 
     seconds = {}
     for name in STOCK_S_PER_CROP:

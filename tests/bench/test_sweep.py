@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from heads.training import one_thread
+from mmmos.heads.training.fit import one_thread
 from tests.bench.sweep import KINDS, Pool, measure, seconds_apart, worst_difference
 
 

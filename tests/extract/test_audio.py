@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from extract.audio import (
+from mmmos.extract.audio import (
     AUDIO_RECIPE,
     AudioError,
     prepare_wave,
@@ -19,8 +19,8 @@ from extract.audio import (
     survey_wave,
     write_audio,
 )
-from store.crops import crop_grid
-from store.schema import Crop
+from mmmos.store.crops import crop_grid
+from mmmos.store.schema import Crop
 from tests.conftest import shared
 
 RATES_HZ = (16000, 24000)

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from extract import extraction
-from extract.audio import AUDIO_RECIPE, write_audio
-from extract.encoders import Encoder, load_encoder
-from extract.encoders.encoder import Loaded
-from extract.extraction import choose_device, encode, extract
-from extract.survey import survey
-from store.clips import ClipTable, crops_of
-from store.features import FeatureStore
-from store.schema import Clip
+from mmmos.extract import extraction
+from mmmos.extract.audio import AUDIO_RECIPE, write_audio
+from mmmos.extract.encoders import Encoder, load_encoder
+from mmmos.extract.encoders.encoder import Loaded
+from mmmos.extract.extraction import choose_device, encode, extract
+from mmmos.extract.survey import survey
+from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.features import FeatureStore
+from mmmos.store.schema import Clip
 
 SECONDS = (3.0, 23.5, 10.0, 0.4, 12.0)
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract.audio import write_audio
+from mmmos.extract.audio import write_audio
 
 PROGRAM = """
 import resource, sys
 from dataclasses import replace
 from pathlib import Path
-from extract.audio import AUDIO_RECIPE, survey_file
-from extract.encoders import load_encoder
-from extract.extraction import extract
-from store.clips import ClipTable
-from store.schema import Clip
+from mmmos.extract.audio import AUDIO_RECIPE, survey_file
+from mmmos.extract.encoders import load_encoder
+from mmmos.extract.extraction import extract
+from mmmos.store.clips import ClipTable
+from mmmos.store.schema import Clip
 root, crops, name = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 info = survey_file(root / "a.wav")
 clips = tuple(Clip(str(i), "a.wav", audio=f"{i:032x}", duration_s=info.duration_s) for i in range(crops))

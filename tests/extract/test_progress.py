@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from extract import progress as room
-from extract.progress import Progress
+from mmmos.extract import progress as room
+from mmmos.extract.progress import Progress
 
 
 @pytest.fixture

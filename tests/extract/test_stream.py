@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from extract.audio import AudioError, read_crop, survey_file
-from extract.measure import AudioInfo
-from extract.pieces import file_piece, wave_piece
-from extract.stream import Window, listen, windows
-from store.crops import crop_grid
+from mmmos.extract.audio import AudioError, read_crop, survey_file
+from mmmos.extract.measure import AudioInfo
+from mmmos.extract.pieces import file_piece, wave_piece
+from mmmos.extract.stream import Window, listen, windows
+from mmmos.store.crops import crop_grid
 
 RATES_HZ = (16000, 24000)
 

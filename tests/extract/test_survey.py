@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract import survey as room
-from extract.audio import write_audio
-from extract.survey import CoverageError, Reject, check_coverage, shared_audio, survey, write_rejects
-from store.clips import ClipTable
-from store.schema import Clip
+from mmmos.extract import survey as room
+from mmmos.extract.audio import write_audio
+from mmmos.extract.survey import CoverageError, Reject, check_coverage, shared_audio, survey, write_rejects
+from mmmos.store.clips import ClipTable
+from mmmos.store.schema import Clip
 
 
 def tone(path: Path, seconds: float = 1.0, pitch_hz: float = 440.0) -> None:

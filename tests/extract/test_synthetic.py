@@ -10,12 +10,12 @@ import numpy as np
 import pandas
 import pytest
 
-from extract.audio import AUDIO_RECIPE, survey_file
-from extract.encoders import load_encoder
-from extract.extraction import extract
-from extract.survey import shared_audio, survey
-from extract.synthesis import CONTENTS, DEGRADATIONS, content, unit
-from extract.synthetic import (
+from mmmos.extract.audio import AUDIO_RECIPE, survey_file
+from mmmos.extract.encoders import load_encoder
+from mmmos.extract.extraction import extract
+from mmmos.extract.survey import shared_audio, survey
+from mmmos.extract.synthesis import CONTENTS, DEGRADATIONS, content, unit
+from mmmos.extract.synthetic import (
     GENERATED_SYSTEMS,
     REAL_SYSTEMS,
     latent_scores,
@@ -23,9 +23,9 @@ from extract.synthetic import (
     simulate_ratings,
     synthesise,
 )
-from store.clips import ClipTable, crops_of, read_clips
-from store.features import FeatureStore
-from store.schema import AXES, Clip
+from mmmos.store.clips import ClipTable, crops_of, read_clips
+from mmmos.store.features import FeatureStore
+from mmmos.store.schema import AXES, Clip
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from store.features import DamagedError, FeatureStore
-from store.maintenance import gc, verify
-from store.schema import EncoderSpec
+from mmmos.store.features import DamagedError, FeatureStore
+from mmmos.store.maintenance import gc, verify
+from mmmos.store.schema import EncoderSpec
 from tests.faults.work import (
     SHARD_CROPS,
     Corpus,

@@ -32,7 +32,7 @@ def test_the_command_counts_and_says_so(tmp_path: Path, capsys: pytest.CaptureFi
 def test_what_is_lost_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.features.read_row", lambda *_: None)  # a store that checks nothing
+    monkeypatch.setattr("mmmos.store.features.read_row", lambda *_: None)  # a store that checks nothing
     assert harness.main(["--quick", "--kind", "flips", "--folder", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert "LOST  flip" in out

@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from extract.audio import AUDIO_RECIPE, write_audio
-from extract.encoders import load_encoder
-from extract.extraction import extract
-from extract.survey import survey
-from store import files
-from store.clips import ClipTable, load_table, save_table
-from store.features import FeatureStore
-from store.schema import Clip, Crop, EncoderSpec
+from mmmos.extract.audio import AUDIO_RECIPE, write_audio
+from mmmos.extract.encoders import load_encoder
+from mmmos.extract.extraction import extract
+from mmmos.extract.survey import survey
+from mmmos.store import files
+from mmmos.store.clips import ClipTable, load_table, save_table
+from mmmos.store.features import FeatureStore
+from mmmos.store.schema import Clip, Crop, EncoderSpec
 
 SHARD_CROPS = 4
 CALLS = ("open", "close", "write", "preadv", "fsync", "rename", "unlink", "mkdir", "scandir", "fstat", "stat")

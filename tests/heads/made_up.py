@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from heads.config import HeadConfig
-from store.clips import ClipTable, save_table
-from store.predictions import Predictions
-from store.schema import AXES, Clip
+from mmmos.heads.config import HeadConfig
+from mmmos.store.clips import ClipTable, save_table
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import AXES, Clip
 
 SPLITS = {"train": 120, "dev": 48, "pam": 48, "test": 96}
 DOMAINS = ("music", "sound", "speech")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from store.clips import DEFAULT_SCALE, ClipTable, crops_of, save_table
-from store.features import FeatureStore
-from store.schema import AXES, Clip, EncoderSpec, Scale
+from mmmos.store.clips import DEFAULT_SCALE, ClipTable, crops_of, save_table
+from mmmos.store.features import FeatureStore
+from mmmos.store.schema import AXES, Clip, EncoderSpec, Scale
 
 SPLIT_CYCLE = ("train", "train", "train", "dev", "pam", "test")
 

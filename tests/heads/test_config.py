@@ -6,8 +6,8 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from heads.config import HeadConfig
-from heads.grids import configure
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.grids import configure
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(HeadConfig)])

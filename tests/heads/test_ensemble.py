@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from heads.ensemble import (
+from mmmos.heads.ensemble import (
     FURTHER,
     TABLE4,
     Ensemble,
@@ -16,9 +16,9 @@ from heads.ensemble import (
     score,
     times_test_was_scored,
 )
-from heads.results.evaluation import find
-from heads.results.experiment import open_experiment
-from heads.selectors import SELECTORS
+from mmmos.heads.results.evaluation import find
+from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.selectors import SELECTORS
 from tests.heads.made_up import made_up_work
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from heads.aggregators import AGGREGATORS
-from heads.config import HeadConfig
-from heads.grids import GRIDS, grid, paper_grid
-from heads.losses import LOSSES
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.grids import GRIDS, grid, paper_grid
+from mmmos.heads.network.aggregators import AGGREGATORS
+from mmmos.heads.network.losses import LOSSES
 from tests.heads.small import M2D, MUQ, WAVLM, spec
 
 PAPER = (WAVLM, MUQ, M2D)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heads.metrics import METRICS, composite, lcc, mse, srcc, system_means, why_undefined
+from mmmos.heads.metrics import METRICS, composite, lcc, mse, srcc, system_means, why_undefined
 
 
 def reference_mse(p, t):
@@ -159,5 +159,5 @@ def test_system_means_are_in_alphabetical_order():
 
 
 def test_metrics_load_no_torch():
-    code = "import heads.metrics, sys; sys.exit('torch' in sys.modules)"
+    code = "import mmmos.heads.metrics, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heads.data import Features
-from heads.grids import configure
-from heads.runs import (
+from mmmos.heads.grids import configure
+from mmmos.heads.runs import (
     is_whole,
     load_config,
     load_head,
@@ -18,9 +17,10 @@ from heads.runs import (
     run_folder,
     train_run,
 )
-from heads.training import predict
-from store import files
-from store.predictions import Predictions
+from mmmos.heads.training.data import Features
+from mmmos.heads.training.fit import predict
+from mmmos.store import files
+from mmmos.store.predictions import Predictions
 from tests.heads.small import M2D, WAVLM, work_folder
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from heads.metrics import srcc
-from heads.pool import Pool, composite_of_rated
-from heads.selectors import SELECTORS, encoder_cost, select, usage
+from mmmos.heads.metrics import srcc
+from mmmos.heads.pool import Pool, composite_of_rated
+from mmmos.heads.selectors import SELECTORS, encoder_cost, select, usage
 from tests.conftest import ROOT, shared
 
 EXAMPLES = {

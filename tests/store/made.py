@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from store.features import FeatureStore
-from store.schema import Crop, EncoderSpec
+from mmmos.store.features import FeatureStore
+from mmmos.store.schema import Crop, EncoderSpec
 
 SPEC = EncoderSpec("logmel", "none", "none", "tiny", "mean", 24000, 1.0, 10, 4, 2, "fp32", 1, "made up")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store.clips import ClipTable, TableError, load_table, read_clips, save_table, score_array
-from store.schema import Clip, Scale
+from mmmos.store.clips import ClipTable, TableError, load_table, read_clips, save_table, score_array
+from mmmos.store.schema import Clip, Scale
 
 GOOD = """id,path,domain,system,group,split,CE,CU,PC,PQ,PQ_ratings,_remark
 a,a.wav,speech,s1,g1,train,1.5,2,3,4,"[4, 5]",mine

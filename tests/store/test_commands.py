@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store.console import DAMAGED, MISSING, OK, REFUSED
-from store.features import list_stores
+from mmmos.store.console import DAMAGED, MISSING, OK, REFUSED
+from mmmos.store.features import list_stores
 from tests.corpus import small_corpus
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from store.crops import crop_grid, crops_of, resolve_audio
-from store.schema import Clip
+from mmmos.store.crops import crop_grid, crops_of, resolve_audio
+from mmmos.store.schema import Clip
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store.clips import ClipTable
-from store.export import MissingCropsError, export
-from store.features import FeatureStore
-from store.schema import Clip, Crop
+from mmmos.store.clips import ClipTable
+from mmmos.store.export import MissingCropsError, export
+from mmmos.store.features import FeatureStore
+from mmmos.store.schema import Clip, Crop
 from tests.store.made import SPEC, crop, features, fill
 
 
 def test_rows_are_the_tables_crops_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("store.export.READ_CROPS", 2)
+    monkeypatch.setattr("mmmos.store.export.READ_CROPS", 2)
     store = fill(tmp_path, 3)
     tail = Crop(crop(2).audio, 1, 10.0, 4.0)
     store.append([tail], *features([tail]))

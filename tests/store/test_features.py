@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
-from store.features import FeatureStore, list_stores
-from store.schema import Crop
-from store.specs import read_spec
+from mmmos.store.features import FeatureStore, list_stores
+from mmmos.store.schema import Crop
+from mmmos.store.specs import read_spec
 from tests.store.made import SPEC, crop, features, fill
 
 
@@ -184,7 +184,7 @@ def test_the_folder_must_be_what_its_spec_says(tmp_path: Path) -> None:
 
 
 def test_many_threads_read_with_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("store.features.OPEN_FILES", 2)
+    monkeypatch.setattr("mmmos.store.features.OPEN_FILES", 2)
     store = fill(tmp_path, 40, per_shard=4)
     ids = [crop(number).id for number in range(40)]
     _, expected = features([crop(number) for number in range(40)])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from store import files
+from mmmos.store import files
 
 
 def test_write_atomic_replaces_the_whole(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store.features import DamagedError, FeatureStore
-from store.index import CACHE_FILE, Index
+from mmmos.store.features import DamagedError, FeatureStore
+from mmmos.store.index import CACHE_FILE, Index
 from tests.store.made import SPEC, crop, features, fill
 
 COUNT = 130
@@ -20,14 +20,14 @@ COUNT = 130
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
     """65 shards of two crops, with a cache."""
-    monkeypatch.setattr("store.files.os.fsync", lambda fd: None)  # speed only
+    monkeypatch.setattr("mmmos.store.files.os.fsync", lambda fd: None)  # speed only
     FeatureStore.open(fill(tmp_path, COUNT, per_shard=2).folder)
     return FeatureStore(tmp_path, SPEC)
 
 
 def heads_read(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
     """The shards whose heads an opening reads."""
-    from store import index
+    from mmmos.store import index
 
     names: list[str] = []
     read_shard = index.read_shard
@@ -110,7 +110,7 @@ def test_a_store_that_may_not_be_written_to_is_read(
             raise OSError(errno.EROFS, "Read-only file system")
         return real_open(path, flags, *mode)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("store.files.os.open", read_only)
+    monkeypatch.setattr("mmmos.store.files.os.open", read_only)
     downloaded = FeatureStore.open(store.folder)
     np.testing.assert_array_equal(downloaded.means([crop(9).id]), features([crop(9)])[1])
     assert {path.name for path in store.folder.iterdir()} == before

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store import files
-from store.clips import ClipTable
-from store.features import FeatureStore
-from store.maintenance import Damage, gc, info, merge, verify
-from store.schema import Clip
+from mmmos.store import files
+from mmmos.store.clips import ClipTable
+from mmmos.store.features import FeatureStore
+from mmmos.store.maintenance import Damage, gc, info, merge, verify
+from mmmos.store.schema import Clip
 from tests.store.made import SPEC, crop, features, fill
 
 ROW_BYTES = 80 + 32

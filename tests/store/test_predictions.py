@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store.predictions import Predictions, average
+from mmmos.store.predictions import Predictions, average
 
 
 def predictions(run: str = "r", values: object = ((1.0, 2.0), (3.0, 4.0)), **fields: object) -> Predictions:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import xxhash
 
-from store import files, shards
-from store.features import FeatureStore
-from store.names import canonical_json
-from store.shard_check import DamagedError, read_shard
+from mmmos.store import files, shards
+from mmmos.store.features import FeatureStore
+from mmmos.store.names import canonical_json
+from mmmos.store.shard_check import DamagedError, read_shard
 from tests.store.made import SPEC, crop, features, fill
 
 COUNT = 3

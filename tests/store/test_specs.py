@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from store.features import FeatureStore, list_stores
-from store.specs import near_misses, stored_specs
+from mmmos.store.features import FeatureStore, list_stores
+from mmmos.store.specs import near_misses, stored_specs
 from tests.store.made import SPEC, crop, fill
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.schema import Clip
-from store.splits import split_clips
+from mmmos.store.schema import Clip
+from mmmos.store.splits import split_clips
 
 
 def shares(clips: tuple[Clip, ...]) -> dict[str, float]:

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from store import files
-from store.features import FeatureStore
-from store.maintenance import gc, merge, verify
+from mmmos.store import files
+from mmmos.store.features import FeatureStore
+from mmmos.store.maintenance import gc, merge, verify
 from tests.store.made import SPEC, crop, features
 
 CROPS = [crop(number, valid_s) for number, valid_s in enumerate((10.0, 0.2, 3.5, 10.0, 9.99, 7.0, 1.0, 10.0))]

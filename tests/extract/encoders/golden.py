@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from extract.encoders import m2d, muq, wavlm
-from extract.encoders.encoder import LoadOptions
+from mmmos.extract.encoders import m2d, muq, wavlm
+from mmmos.extract.encoders.encoder import LoadOptions
 
 FILE = Path(__file__).resolve().parents[2] / "golden" / "encoders.npz"
 MODULES = {"wavlm": wavlm, "muq": muq, "m2d": m2d}

@@ -8,14 +8,14 @@ import pytest
 import torch
 from transformers import WavLMConfig, WavLMModel
 
-from extract.encoders import ENCODERS, Encoder, load_encoder, m2d, muq, summarise, wavlm
-from extract.encoders.layers import check_rule
-from extract.encoders.m2d_fast import FastM2D
-from extract.encoders.m2d_image import LogMelImage
-from extract.encoders.muq_fast import FastMuQ
-from extract.encoders.packed import Arithmetic
-from extract.encoders.wavlm_fast import FastWavLM
-from extract.encoders.weights import seeded
+from mmmos.extract.encoders import ENCODERS, Encoder, load_encoder, m2d, muq, summarise, wavlm
+from mmmos.extract.encoders.layers import check_rule
+from mmmos.extract.encoders.m2d_fast import FastM2D
+from mmmos.extract.encoders.m2d_image import LogMelImage
+from mmmos.extract.encoders.muq_fast import FastMuQ
+from mmmos.extract.encoders.packed import Arithmetic
+from mmmos.extract.encoders.wavlm_fast import FastWavLM
+from mmmos.extract.encoders.weights import seeded
 from tests.extract.encoders.golden import waveform
 
 

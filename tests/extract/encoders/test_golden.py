@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from extract.encoders.m2d_image import LogMelImage
-from extract.encoders.muq_mel import LogMel
+from mmmos.extract.encoders.m2d_image import LogMelImage
+from mmmos.extract.encoders.muq_mel import LogMel
 from tests.extract.encoders import golden
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from extract.encoders.layers import check_rule, summarise
+from mmmos.extract.encoders.layers import check_rule, summarise
 
 HIDDEN = [
     torch.tensor([[[1.0, 2.0], [3.0, 4.0], [100.0, 100.0]]]),

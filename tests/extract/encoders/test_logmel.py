@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from extract.encoders.logmel import BANDS, LogMel
+from mmmos.extract.encoders.logmel import BANDS, LogMel
 
 TIME_S = torch.arange(240000) / 24000
 

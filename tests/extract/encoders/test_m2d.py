@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from extract.encoders import WeightsMismatch, load_encoder, m2d
-from extract.encoders.m2d_image import patches_to_frames
+from mmmos.extract.encoders import WeightsMismatch, load_encoder, m2d
+from mmmos.extract.encoders.m2d_image import patches_to_frames
 from tests.conftest import shared
 
 

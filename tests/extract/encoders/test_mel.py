@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from extract.encoders.mel import MelPower, filterbank, hz_to_mel, mel_to_hz
+from mmmos.extract.encoders.mel import MelPower, filterbank, hz_to_mel, mel_to_hz
 
 
 @pytest.mark.parametrize(

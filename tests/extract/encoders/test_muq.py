@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from extract.encoders import WeightsMismatch, load_encoder, muq
-from extract.encoders.muq_fast import FastMuQ
-from extract.encoders.packed import Arithmetic
+from mmmos.extract.encoders import WeightsMismatch, load_encoder, muq
+from mmmos.extract.encoders.muq_fast import FastMuQ
+from mmmos.extract.encoders.packed import Arithmetic
 from tests.conftest import shared
 
 
@@ -92,7 +92,7 @@ def test_without_a_config_the_published_one_holds(checkpoint, tmp_path):
 
 def test_importing_leaves_no_stand_ins_behind():
     code = (
-        "import sys; from extract.encoders.muq import import_muq; import_muq();"
+        "import sys; from mmmos.extract.encoders.muq import import_muq; import_muq();"
         "assert 'muq' not in sys.modules and 'muq.muq.modules.features' not in sys.modules;"
         "assert 'torchaudio' not in sys.modules and import_muq() is import_muq()"
     )

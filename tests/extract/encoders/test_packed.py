@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from extract.encoders import packed
-from extract.encoders.packed import ACTIVATIONS, Arithmetic, PackedLinear, gelu_
+from mmmos.extract.encoders import packed
+from mmmos.extract.encoders.packed import ACTIVATIONS, Arithmetic, PackedLinear, gelu_
 
 
 @pytest.fixture(params=["private operators", "plain fallback"])

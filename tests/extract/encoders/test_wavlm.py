@@ -4,11 +4,11 @@ import pytest
 import torch
 from transformers import WavLMConfig, WavLMModel
 
-from extract.encoders import wavlm
-from extract.encoders.packed import Arithmetic
-from extract.encoders.wavlm import SIZES, translate
-from extract.encoders.wavlm_fast import ConvStack, FastWavLM
-from extract.encoders.weights import WeightsMismatch, fill, seeded
+from mmmos.extract.encoders import wavlm
+from mmmos.extract.encoders.packed import Arithmetic
+from mmmos.extract.encoders.wavlm import SIZES, translate
+from mmmos.extract.encoders.wavlm_fast import ConvStack, FastWavLM
+from mmmos.extract.encoders.weights import WeightsMismatch, fill, seeded
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from extract.encoders import WeightsMismatch, WeightsMissing, load_encoder, weights
-from extract.encoders.weights import Published, fill, find, read_state, rename
+from mmmos.extract.encoders import WeightsMismatch, WeightsMissing, load_encoder, weights
+from mmmos.extract.encoders.weights import Published, fill, find, read_state, rename
 
 TOY = Published(
     name="someone/toy",

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from extract.encoders.winograd import WinogradConv
+from mmmos.extract.encoders.winograd import WinogradConv
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 12), (7, 13), (1, 1), (6, 2), (32, 167)])

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from heads.ensemble import FURTHER, TABLE4, Ensemble
-from heads.results.assessment import compare_ensembles, evaluate_work, members_table, select_ensemble
-from heads.results.evaluation import find
+from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble
+from mmmos.heads.results.assessment import compare_ensembles, evaluate_work, members_table, select_ensemble
+from mmmos.heads.results.evaluation import find
 from tests.heads.made_up import CAVEAT, made_up_run, made_up_table, made_up_work
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from heads.metrics import METRICS
-from heads.results.bootstrap import RESAMPLED, cluster_index, draw, interval, resample
+from mmmos.heads.metrics import METRICS
+from mmmos.heads.results.bootstrap import RESAMPLED, cluster_index, draw, interval, resample
 
 
 def test_every_metric_can_be_resampled():

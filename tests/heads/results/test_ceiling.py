@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from heads.metrics import lcc, mse, srcc, system_means
-from heads.results.ceiling import ceiling, composite_ratings
+from mmmos.heads.metrics import lcc, mse, srcc, system_means
+from mmmos.heads.results.ceiling import ceiling, composite_ratings
 from tests.conftest import shared
 
 TITLES = {

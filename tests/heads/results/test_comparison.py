@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from heads.results.comparison import compare, p_value
-from heads.results.evaluation import find
-from store.predictions import Predictions
-from store.schema import Clip
+from mmmos.heads.results.comparison import compare, p_value
+from mmmos.heads.results.evaluation import find
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import Clip
 from tests.heads.made_up import made_up_run, made_up_table
 
 

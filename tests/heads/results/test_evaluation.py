@@ -8,13 +8,13 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from heads.metrics import METRICS, system_means
-from heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN, baselines
-from heads.results.ceiling import ceiling
-from heads.results.evaluation import challenge_figures, evaluate, find, parts, rows
-from store.clips import ClipTable
-from store.predictions import Predictions
-from store.schema import Clip
+from mmmos.heads.metrics import METRICS, system_means
+from mmmos.heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN, baselines
+from mmmos.heads.results.ceiling import ceiling
+from mmmos.heads.results.evaluation import challenge_figures, evaluate, find, parts, rows
+from mmmos.store.clips import ClipTable
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import Clip
 from tests.heads.made_up import made_up_run, made_up_table
 
 

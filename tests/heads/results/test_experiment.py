@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from heads.metrics import composite, srcc
-from heads.results.experiment import NotStoredError, open_experiment
-from store.clips import ClipTable, save_table
+from mmmos.heads.metrics import composite, srcc
+from mmmos.heads.results.experiment import NotStoredError, open_experiment
+from mmmos.store.clips import ClipTable, save_table
 from tests.heads.made_up import CAVEAT, made_up_run, made_up_table, made_up_work
 
 
@@ -116,6 +116,6 @@ def test_runs_that_predict_other_clips_do_not_mix(tmp_path):
 
 
 def test_evaluation_loads_no_torch():
-    modules = "heads.ensemble, heads.results.comparison, heads.results.baselines"
+    modules = "mmmos.heads.ensemble, mmmos.heads.results.comparison, mmmos.heads.results.baselines"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

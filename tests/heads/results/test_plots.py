@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from heads.results import plots
-from heads.results.evaluation import rows
-from heads.results.pairs import misses, series, worst
-from store.predictions import Predictions
-from store.schema import Clip, Scale
+from mmmos.heads.results import plots
+from mmmos.heads.results.evaluation import rows
+from mmmos.heads.results.pairs import misses, series, worst
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import Clip, Scale
 from tests.heads.made_up import made_up_run, made_up_table
 
 SCALE = Scale(0, 10)

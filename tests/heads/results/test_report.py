@@ -11,12 +11,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from heads.results.experiment import open_experiment
-from heads.results.page import Section, render, table_html
-from heads.results.report import write_report
-from heads.results.sections import first_of_each_kind
-from heads.results.table import Table
-from store.clips import ClipTable
+from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.results.page import Section, render, table_html
+from mmmos.heads.results.report import write_report
+from mmmos.heads.results.sections import first_of_each_kind
+from mmmos.heads.results.table import Table
+from mmmos.store.clips import ClipTable
 from tests.heads.made_up import CAVEAT, made_up_table, made_up_work
 
 HOSTILE = "<script>alert(1)</script>"

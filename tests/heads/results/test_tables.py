@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from heads.results.baselines import baselines
-from heads.results.ceiling import ceiling
-from heads.results.comparison import compare
-from heads.results.evaluation import evaluate, find, rows
-from heads.results.experiment import open_experiment
-from heads.results.table import axis_of_record, with_interval
-from heads.results.tables import (
+from mmmos.heads.results.baselines import baselines
+from mmmos.heads.results.ceiling import ceiling
+from mmmos.heads.results.comparison import compare
+from mmmos.heads.results.evaluation import evaluate, find, rows
+from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.results.table import axis_of_record, with_interval
+from mmmos.heads.results.tables import (
     configurations,
     differences,
     domains,
@@ -18,7 +18,7 @@ from heads.results.tables import (
     figures,
     raters,
 )
-from store.schema import Clip
+from mmmos.store.schema import Clip
 from tests.heads.made_up import made_up_run, made_up_table, made_up_work
 
 

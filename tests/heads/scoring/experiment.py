@@ -9,17 +9,17 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from extract.audio import AUDIO_RECIPE
-from extract.encoders import load_encoder
-from extract.extraction import extract
-from extract.survey import survey
-from extract.synthetic import CAVEAT, synthesise
-from heads.grids import grid
-from heads.results.assessment import select_ensemble
-from heads.scoring.export import export_bundle
-from heads.sweep import train_grid
-from store.clips import ClipTable, read_clips, save_table
-from store.schema import Scale
+from mmmos.extract.audio import AUDIO_RECIPE
+from mmmos.extract.encoders import load_encoder
+from mmmos.extract.extraction import extract
+from mmmos.extract.survey import survey
+from mmmos.extract.synthetic import CAVEAT, synthesise
+from mmmos.heads.grids import grid
+from mmmos.heads.results.assessment import select_ensemble
+from mmmos.heads.scoring.export import export_bundle
+from mmmos.heads.tuning.sweep import train_grid
+from mmmos.store.clips import ClipTable, read_clips, save_table
+from mmmos.store.schema import Scale
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t, ttest_ind, ttest_rel
 
-from heads.scoring.ab import EQUAL, HIGHER, LOWER, OPEN, compare, namesake
+from mmmos.heads.scoring.ab import EQUAL, HIGHER, LOWER, OPEN, compare, namesake
 
 
 def side(values: np.ndarray, axis: str = "PQ", start: int = 0) -> dict[str, dict[str, float]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from heads.scoring.answers import OutputFile, ResumeError, Writer, columns, identity
-from store.requests import Request
+from mmmos.heads.scoring.answers import OutputFile, ResumeError, Writer, columns, identity
+from mmmos.heads.scoring.requests import Request
 
 AXES = ("CE", "PQ")
 BUNDLE = "bundle-0"

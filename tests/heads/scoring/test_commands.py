@@ -13,11 +13,11 @@ import soundfile
 import typer
 from typer.testing import CliRunner, Result
 
-from heads.bundle import read_bundle
-from heads.results.drawing import timeline_plot
-from heads.scoring import commands as scoring_commands
-from store.console import DAMAGED, WORSE
-from store.schema import AXES
+from mmmos.heads.results.drawing import timeline_plot
+from mmmos.heads.scoring import commands as scoring_commands
+from mmmos.heads.scoring.bundle import read_bundle
+from mmmos.store.console import DAMAGED, WORSE
+from mmmos.store.schema import AXES
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
 
 app = typer.Typer(pretty_exceptions_enable=False)

@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from heads.results.assessment import load_ensemble
-from heads.results.experiment import open_experiment
-from heads.scoring.held_out import errors_of, panel_noise
-from heads.scoring.intervals import (
+from mmmos.heads.results.assessment import load_ensemble
+from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.scoring.held_out import errors_of, panel_noise
+from mmmos.heads.scoring.intervals import (
     LEVELS,
     MIN_CLIPS,
     Intervals,
@@ -21,7 +21,7 @@ from heads.scoring.intervals import (
     cross_check,
     measure,
 )
-from store.schema import AXES
+from mmmos.store.schema import AXES
 from tests.heads.scoring.experiment import scoring_experiment
 
 

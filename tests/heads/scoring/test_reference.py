@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from heads.scoring.reference import Reference, make_reference
+from mmmos.heads.scoring.reference import Reference, make_reference
 
 
 def features(rng: np.random.Generator, count: int, centre: float) -> dict[str, np.ndarray]:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from heads.bundle import load_bundle
-from heads.scoring import serve
-from heads.scoring.scorer import Scorer
-from heads.scoring.serve import TooLargeError, envelope_of, score_upload
+from mmmos.heads.scoring import serve
+from mmmos.heads.scoring.bundle import load_bundle
+from mmmos.heads.scoring.scorer import Scorer
+from mmmos.heads.scoring.serve import TooLargeError, envelope_of, score_upload
 from tests.browser import Browser
 from tests.heads.scoring.experiment import scoring_experiment
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from heads.tuning.journal import JournalLock, cut_torn_tail, is_alive, this_worker
+from mmmos.heads.tuning.journal import JournalLock, cut_torn_tail, is_alive, this_worker
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_no_journal_is_no_fault(tmp_path: Path) -> None:
 def test_the_lock_excludes_others_and_dies_with_its_process(tmp_path: Path) -> None:
     journal = tmp_path / "sweep.journal"
     code = (
-        "import sys, os, pathlib; from heads.tuning.journal import JournalLock\n"
+        "import sys, os, pathlib; from mmmos.heads.tuning.journal import JournalLock\n"
         "lock = JournalLock(pathlib.Path(sys.argv[1])); lock.acquire(); print('held', flush=True)\n"
         "sys.stdin.read(1); os._exit(9)"
     )

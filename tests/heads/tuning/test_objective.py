@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from heads.tuning.objective import Objective
-from store.predictions import Predictions
-from store.schema import Clip
+from mmmos.heads.tuning.objective import Objective
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import Clip
 
 CLIPS = [
     Clip("a", "", scores=(1.0, 2.0, None, None)),

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from heads.aggregators import AGGREGATORS
-from heads.grids import configure
-from heads.tuning.space import SPACE, paper_params, suggest, suggest_cell
+from mmmos.heads.grids import configure
+from mmmos.heads.network.aggregators import AGGREGATORS
+from mmmos.heads.tuning.space import SPACE, paper_params, suggest, suggest_cell
 
 
 class Scripted:

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from heads.grids import configure
-from heads.tuning.objective import Objective
-from heads.tuning.study import TrialRow, best_of, plans, summarise
-from store.predictions import Predictions
-from store.schema import Clip
+from mmmos.heads.grids import configure
+from mmmos.heads.tuning.objective import Objective
+from mmmos.heads.tuning.study import TrialRow, best_of, plans, summarise
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import Clip
 
 OBJECTIVE = Objective.parse("pam:srcc")
 BASES = [configure("d", ["wavlm-1"], "mlp", loss) for loss in ("ut", "con")]

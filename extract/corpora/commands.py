@@ -1,0 +1,90 @@
+"""The commands `prepare labels | aes`: from public label files and the owner's corpora to a clip table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmmos.store.console import MISSING, OK, say, table
+
+app = typer.Typer(no_args_is_help=True, help="Make a clip table from public labels: labels, aes.")
+
+
+@app.command()
+def labels(
+    folder: Annotated[Path, typer.Argument(help="Where the label files are, or are to be put.")] = Path(
+        "labels"
+    ),
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch what is missing, checked by sha256; resumes.")
+    ] = False,
+) -> None:
+    """The label files of AES and AudioMOS 2025: which are here and whole. Exit code 6 if some are not."""
+    from mmmos.extract.corpora.downloads import BASES, LABELS, fetch_labels, missing_labels
+
+    if download:
+        done = fetch_labels(folder, LABELS, BASES)
+        say(f"{len(done.fetched)} fetched, {len(done.present)} were there: {folder}")
+        raise typer.Exit(OK)
+    missing = missing_labels(folder, LABELS)
+    table(
+        f"Label files in {folder}",
+        ("file", "state", "sha256"),
+        [(Path(path).name, missing.get(path, "whole"), sha256) for path, sha256 in LABELS.items()],
+    )
+    raise typer.Exit(MISSING if missing else OK)
+
+
+@app.command()
+def aes(
+    audio_root: Annotated[
+        Path, typer.Option(help="Folder with the corpora: EARS, LibriTTS, MUSDB18, PAM, ...")
+    ],
+    label_folder: Annotated[Path, typer.Option("--labels", help="Folder with the label files.")] = Path(
+        "labels"
+    ),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The clip table to write.")] = Path(
+        "clips.csv"
+    ),
+    split: Annotated[
+        str, typer.Option(help="paper (it leaks), or grouped by prompt, track, speaker.")
+    ] = "paper",
+    corpus: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FOLDER", help="Where a corpus lies below the root instead."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+) -> None:
+    """Write a clip table of AES-natural, AES-PAM and the AudioMOS test set with all ten ratings a clip.
+
+    Clips whose audio is missing, unreadable or silent are left out; OUTPUT-findings.csv lists them and what
+    else there is to know (too short, duplicated, shared between splits).
+    """
+    from collections import Counter
+
+    from mmmos.extract.corpora.prepare import prepare_aes
+
+    renamed = dict(_pair(text) for text in corpus or ())
+    done = prepare_aes(label_folder, audio_root, output, split=split, corpora=renamed, seed=seed)
+    kinds = Counter(finding.kind for finding in done.findings)
+    splits = Counter(clip.split for clip in done.table)
+    table(
+        f"{len(done.table)} of {done.labelled} labelled clips in {done.output}",
+        ("what", "clips"),
+        [*((f"split {name}", splits[name]) for name in sorted(splits)), *sorted(kinds.items())],
+    )
+    say(f"one row per finding: {done.findings_path}")
+    if not len(done.table):
+        raise ValueError(
+            f"no audio of the labelled clips was found below {audio_root}, not even {done.findings[0].path}. "
+            "Name the folder with all corpora, and with --corpus NAME=FOLDER what they are called there"
+        )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, folder = text.partition("=")
+    if not (name and sign and folder):
+        raise ValueError(f"--corpus takes NAME=FOLDER, as in PAM=sets/pam, not {text!r}")
+    return name, folder

@@ -1,0 +1,192 @@
+"""The command `heads`: train a grid of heads from stored features, or tune it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmmos.store.console import FAILED, OK, say, table
+
+if TYPE_CHECKING:
+    from mmmos.heads.config import HeadConfig
+
+Work = Annotated[Path, typer.Option(help="Folder of this experiment: table, features, runs, ensemble.")]
+
+
+def heads(
+    work: Work = Path("work"),
+    grid: Annotated[
+        str, typer.Option(help="paper (the sixteen), encoders (Table II), full, or beyond.")
+    ] = "paper",
+    encoders: Annotated[
+        str, typer.Option(help="Only these stored encoders, comma-separated; as wavlm+m2d, only that set.")
+    ] = "",
+    aggregator: Annotated[str, typer.Option(help="Only these of the grid, comma-separated.")] = "",
+    loss: Annotated[str, typer.Option(help="Only these of the grid, comma-separated.")] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Train each configuration with this many seeds.")] = 1,
+    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Left out: the paper's 1e-4.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Left out: the paper's 10.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Epochs without a better dev loss before stopping.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Left out: the paper's 32 (mlp) or 16 (blstm).")
+    ] = None,
+    hidden: Annotated[
+        int | None, typer.Option(min=1, help="Width of each axis' hidden layer; left out: 64.")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Units per direction of a BLSTM; left out: 128.")
+    ] = None,
+    dropout: Annotated[float | None, typer.Option(min=0, max=0.99, help="Left out: none.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(min=0, help="Left out: none.")] = None,
+    frame_rate_hz: Annotated[
+        float | None, typer.Option(help="Common rate of frames: 6.25, 12.5 or 25.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, or bf16 for the widest projection.")] = None,
+    folds: Annotated[
+        int, typer.Option(min=0, help="Also out-of-fold predictions of train, by group (and oof objectives).")
+    ] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes, one thread each; 0: one per processor.")] = 0,
+    cluster: Annotated[
+        str, typer.Option(metavar="ADDRESS|local:N", help="Train on the workers of a Dask cluster.")
+    ] = "",
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Tune each configuration with Optuna instead.")
+    ] = False,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of a study; earlier ones count.")] = 30,
+    study: Annotated[
+        str, typer.Option(help="cell (one study per configuration) or grid (one for all).")
+    ] = "cell",
+    objective: Annotated[
+        str, typer.Option(help="SPLIT:METRIC[:AXIS], a split being pam, dev or oof; never test.")
+    ] = "",
+    storage: Annotated[
+        str, typer.Option(help="Database URL of the studies, for many machines; left out: a journal file.")
+    ] = "",
+) -> None:
+    """Stage two: train every head of a grid from the stored features; finished runs are kept."""
+    configs = configs_of(
+        work,
+        grid,
+        encoders=names(encoders),
+        aggregators=names(aggregator),
+        losses=names(loss),
+        seeds=seeds,
+        seed=seed,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        patience=patience,
+        batch=batch,
+        hidden=hidden,
+        width=width,
+        dropout=dropout,
+        weight_decay=weight_decay,
+        frame_rate_hz=frame_rate_hz,
+        precision=precision,
+    )
+    if cluster and jobs:
+        raise ValueError("--jobs are processes of this machine; with --cluster its workers train")
+    if cluster and sweep:
+        raise ValueError(
+            "a sweep is spread by its study, not by --cluster: give the same command with "
+            "--storage postgresql://... on every machine"
+        )
+    if not sweep:
+        raise typer.Exit(train(configs, work, jobs=jobs, folds=folds, cluster=cluster))
+    tune(
+        configs, work, trials=trials, objective=objective, study=study, seed=seed,
+        jobs=jobs, storage=storage, folds=folds or 5,
+    )  # fmt: skip
+
+
+def configs_of(work: Path, grid: str, **choices: Any) -> tuple[HeadConfig, ...]:
+    """The configs of a named grid over the features that a work folder has."""
+    from mmmos.heads.grids import grid as named
+    from mmmos.store.clips import load_table
+    from mmmos.store.features import list_stores
+
+    if not (work / "clips.json").exists():
+        raise FileNotFoundError(
+            f"{work / 'clips.json'} is not there: run `pipeline.py extract --clips ... --work {work}` first"
+        )
+    specs = [store.spec for store in list_stores(work / "features")]
+    return named(grid, specs, load_table(work / "clips.json").id, **choices)
+
+
+def train(
+    configs: Sequence[HeadConfig], work: Path, *, jobs: int = 0, folds: int = 0, cluster: str = ""
+) -> int:
+    """Train what is missing and print each run's dev loss; the exit code."""
+    from mmmos.heads.runs import load_record, run_folder
+    from mmmos.heads.training.parallel import train_grid
+
+    def progress(run: str, done: int, of: int) -> None:
+        say(f"heads: {done}/{of} {run}")
+
+    result = train_grid(configs, work, jobs=jobs, progress=progress, folds=folds, cluster=cluster)
+    done = [load_record(run_folder(work, config)) for config in configs if config.id not in result.failed]
+    table(
+        f"{len(done)} heads in {work / 'runs'}: {len(result.trained)} trained now, {len(result.kept)} kept",
+        ("head", "run", "best epoch", "dev loss", "seconds"),
+        (
+            (
+                record["title"],
+                record["run"],
+                record["best_epoch"],
+                record["curve"][record["best_epoch"] - 1]["dev_loss"],
+                float(record["seconds"]),
+            )
+            for record in done
+        ),
+        dict.fromkeys(caveat for record in done for caveat in record["caveats"]),
+    )
+    for run, reason in result.failed.items():
+        say(f"failed: {run}: {reason}")
+    return FAILED if result.failed else OK
+
+
+def tune(configs: Sequence[HeadConfig], work: Path, *, objective: str = "", **settings: Any) -> None:
+    """Tune the configs and print each study's best trial against its first, which has the given values."""
+    from mmmos.heads.tuning.sweep import sweep
+    from mmmos.store.clips import load_table
+
+    data = load_table(work / "clips.json")
+    if not objective:
+        objective = "pam:srcc" if data.of("pam") else "dev:srcc"
+    say(f"tuning {len(configs)} configurations for {objective}")
+    results = sweep(
+        configs,
+        work,
+        objective=objective,
+        progress=lambda done, of: say(f"sweep: {done}/{of} trials"),
+        **settings,
+    )
+    table(
+        f"{len(results)} studies, objective {objective}; all trials: {work / 'sweeps'}",
+        ("study", "trials", "first", "best", "best run", "difference", "low", "high", "note"),
+        [
+            (
+                result.study,
+                len(result.trials),
+                result.first and result.first.value,
+                result.best and result.best.value,
+                result.best.run if result.best else "",
+                result.difference,
+                result.low,
+                result.high,
+                result.reason,
+            )
+            for result in results
+        ],
+        data.caveats,
+    )
+
+
+def names(text: str) -> tuple[str, ...]:
+    """ "a, b" -> ("a", "b")."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())

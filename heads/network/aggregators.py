@@ -1,0 +1,178 @@
+"""From the features of one crop to one vector (paper III-B), and a few ways that the paper lacks.
+
+Conventions
+    specs    the encoders' specs, in the config's order.
+    features one tensor per encoder, standardised:
+             reads "means"       [B, D]      time mean under the spec's layer rule
+             reads "layers"      [B, L, D]   time mean of every stored layer
+             reads "statistics"  [B, 2 D]    mean and deviation over the valid frames
+             reads "frames"      [B, T_e, D] frames at the lower of the encoder's and the common rate
+    valid_s  [B] seconds of audio in each crop; frames beyond are padding and never count.
+    returns  [B, dim] for all axes alike, or [B, A, dim] with a vector for each axis.
+
+`uses` names the config's fields beside encoders that an aggregator depends on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.network.alignment import to_common, valid_steps
+from mmmos.heads.network.recurrence import GATES, bidirectional, single_step
+from mmmos.store.schema import EncoderSpec
+
+
+def project(x: Tensor, weight: Tensor, precision: str) -> Tensor:
+    """x [..., D] times weight [G, D], in bf16 where asked (the sum is fp32 inside either way)."""
+    if precision == "bf16":
+        return nn.functional.linear(x.bfloat16(), weight.bfloat16()).float()
+    return nn.functional.linear(x, weight)
+
+
+def _uniform(bound: float, *shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
+
+
+class SideBySide(nn.Module):
+    """`mlp`: the encoders' time means, concatenated; without parameters of its own."""
+
+    reads: ClassVar[str] = "means"
+    uses: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
+        super().__init__()
+        self.dim = sum(spec.frame_dim for spec in specs)
+
+    def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
+        return torch.cat(tuple(features), dim=-1)
+
+
+class MeanAndDeviation(SideBySide):
+    """`statistics`: mean and standard deviation over time of each encoder's own frames."""
+
+    reads = "statistics"
+
+    def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
+        super().__init__(specs, config, axes)
+        self.dim *= 2
+
+
+class LayerMix(nn.Module):
+    """`layermix`: for each axis and encoder a softmax over the stored layers, uniform at the start.
+
+    The released code's idea with its two faults mended: every axis mixes with its own weights, and
+    padding is not pooled.  Mix and time mean commute, so the stored layer means are exact.
+    """
+
+    reads: ClassVar[str] = "layers"
+    uses: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
+        super().__init__()
+        self.logits = nn.ParameterList([nn.Parameter(torch.zeros(axes, spec.layers)) for spec in specs])
+        self.dim = sum(spec.dim for spec in specs)
+
+    def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
+        mixed = [
+            torch.einsum("al,bld->bad", logits.softmax(-1), x)
+            for logits, x in zip(self.logits, features, strict=True)
+        ]
+        return torch.cat(mixed, dim=-1)
+
+
+class BlstmHidden(nn.Module):
+    """`blstm_h`: the final hidden states [B, 2 width] of a BLSTM over the time mean, a sequence of one."""
+
+    reads: ClassVar[str] = "means"
+    uses: ClassVar[frozenset[str]] = frozenset({"width"})
+
+    def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
+        super().__init__()
+        width, bound = config.width, 1 / math.sqrt(config.width)
+        self.weight = _uniform(bound, 2 * 3 * width, sum(spec.frame_dim for spec in specs))
+        self.bias = _uniform(bound, 2 * 3 * width)
+        self.dim = 2 * width
+
+    def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
+        projected = nn.functional.linear(torch.cat(tuple(features), dim=-1), self.weight, self.bias)
+        return single_step(projected.unflatten(-1, (2, -1)))
+
+
+class BlstmTime(nn.Module):
+    """`blstm_t`: BLSTM over the concatenated frames at a common rate, mean of its states over time.
+
+    W [a; b; c] = Wa a + Wb b + Wc c, so each encoder is projected at its own (lower) rate and the
+    sum is taken at the common one: bringing frames to a rate is linear in time and commutes.
+    """
+
+    reads: ClassVar[str] = "frames"
+    uses: ClassVar[frozenset[str]] = frozenset({"width", "frame_rate_hz", "precision"})
+
+    def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
+        super().__init__()
+        width, bound = config.width, 1 / math.sqrt(config.width)
+        self.precision, self.rate_hz = config.precision, config.frame_rate_hz
+        self.specs = tuple(specs)
+        self.weights = nn.ParameterList(
+            [_uniform(bound, 2 * GATES * width, spec.frame_dim) for spec in specs]
+        )
+        self.bias = _uniform(bound, 2 * GATES * width)
+        self.recurrent = _uniform(bound, 2, GATES * width, width)
+        self.dim = 2 * width
+
+    def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
+        parts = (
+            to_common(project(x, weight, self.precision), spec, self.rate_hz, valid_s)
+            for x, weight, spec in zip(features, self.weights, self.specs, strict=True)
+        )
+        projected = next(parts) + self.bias
+        for part in parts:
+            projected += part
+        valid = valid_steps(valid_s, self.rate_hz)
+        hidden = bidirectional(projected.unflatten(-1, (2, -1)), self.recurrent, valid)
+        return (hidden.sum(0) / valid[:, None]).transpose(0, 1).flatten(1)
+
+
+class Attention(nn.Module):
+    """`attention`: for each axis a softmax over the valid frames, from one learned query.
+
+    It starts uniform, as mean pooling; what training adds is the weighting of moments
+    (self-attentive pooling with one head an axis, Safari et al. 2020).
+    """
+
+    reads: ClassVar[str] = "frames"
+    uses: ClassVar[frozenset[str]] = frozenset({"frame_rate_hz"})
+
+    def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
+        super().__init__()
+        self.rate_hz, self.specs = config.frame_rate_hz, tuple(specs)
+        self.queries = nn.ParameterList([nn.Parameter(torch.zeros(axes, spec.frame_dim)) for spec in specs])
+        self.dim = sum(spec.frame_dim for spec in specs)
+        self.temperature = math.sqrt(self.dim)
+
+    def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
+        frames = torch.cat(
+            [to_common(x, spec, self.rate_hz, valid_s) for x, spec in zip(features, self.specs, strict=True)],
+            dim=-1,
+        )
+        scores = frames @ torch.cat(tuple(self.queries), dim=-1).T / self.temperature
+        steps = torch.arange(frames.shape[1], device=frames.device)
+        beyond = steps >= valid_steps(valid_s, self.rate_hz)[:, None]
+        weights = scores.masked_fill(beyond[:, :, None], -math.inf).softmax(dim=1)
+        return weights.transpose(1, 2) @ frames
+
+
+AGGREGATORS: dict[str, type[SideBySide | LayerMix | BlstmHidden | BlstmTime | Attention]] = {
+    "mlp": SideBySide,
+    "blstm_h": BlstmHidden,
+    "blstm_t": BlstmTime,
+    "attention": Attention,
+    "statistics": MeanAndDeviation,
+    "layermix": LayerMix,
+}

@@ -1,0 +1,80 @@
+"""Frames of several encoders brought to one common rate, without ever touching padding.
+
+A frame k at rate r covers the seconds [k / r, (k + 1) / r).  An encoder faster than the common rate
+is averaged down (once, when the features are read); a slower one holds each frame (inside the head,
+after its projection).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmmos.store.schema import CROP_SECONDS, EncoderSpec
+
+
+def valid_steps(valid_s: Tensor, rate_hz: float) -> Tensor:
+    """[B] int64: how many frames at a rate lie wholly inside `valid_s` [B] seconds; at least one."""
+    return (valid_s.double() * rate_hz + 1e-6).long().clamp(1, int(CROP_SECONDS * rate_hz))
+
+
+def held_rate(spec: EncoderSpec, rate_hz: float) -> float:
+    """The lower of the encoder's own frame rate and the common one."""
+    return min(spec.frame_rate_hz, rate_hz)
+
+
+def _whole_ratio(spec: EncoderSpec, rate_hz: float) -> int:
+    fast, slow = max(spec.frame_rate_hz, rate_hz), min(spec.frame_rate_hz, rate_hz)
+    ratio = round(fast / slow)
+    if abs(fast / slow - ratio) > 1e-9:
+        raise ValueError(
+            f"{spec.name} has {spec.frame_rate_hz} frames a second: neither a whole multiple "
+            f"nor a whole part of the common rate {rate_hz}"
+        )
+    return ratio
+
+
+def average_down(frames: Tensor, spec: EncoderSpec, valid: Tensor, rate_hz: float) -> Tensor:
+    """frames [B, T, D] at the encoder's rate -> [B, T_e, D] fp16 at the lower of it and `rate_hz`.
+
+    Each new frame is the mean (in fp32) of the valid frames that fall into it, 0 where none does.
+    valid: [B] valid frames at the encoder's rate.
+    """
+    ratio = _whole_ratio(spec, rate_hz) if spec.frame_rate_hz > rate_hz else 1
+    inside = (torch.arange(frames.shape[1], device=frames.device) < valid[:, None])[:, :, None]
+    kept = torch.where(inside, frames.float(), 0.0)
+    if ratio > 1:
+        steps = min(-(-frames.shape[1] // ratio), int(CROP_SECONDS * rate_hz))
+        short = max(0, steps * ratio - frames.shape[1])
+        kept = torch.nn.functional.pad(kept, (0, 0, 0, short))[:, : steps * ratio]
+        counts = torch.nn.functional.pad(inside.float(), (0, 0, 0, short))[:, : steps * ratio]
+        sums = kept.unflatten(1, (steps, ratio)).sum(2)
+        kept = sums / counts.unflatten(1, (steps, ratio)).sum(2).clamp(min=1)
+    return kept.half()
+
+
+def to_common(x: Tensor, spec: EncoderSpec, rate_hz: float, valid_s: Tensor) -> Tensor:
+    """x [B, T_e, G] at the encoder's held rate -> [B, T, G] at the common rate.
+
+    T is the longest valid length in the batch.  A slow encoder's frame is held; behind its last
+    valid frame the last valid one is held, so that no padding is read.
+    """
+    steps = int(valid_steps(valid_s, rate_hz).max())
+    held = held_rate(spec, rate_hz)
+    ratio = _whole_ratio(spec, rate_hz) if held < rate_hz else 1
+    if ratio == 1 and steps <= x.shape[1]:
+        return x[:, :steps]
+    last = valid_steps(valid_s, held).clamp(max=x.shape[1]) - 1
+    index = torch.arange(steps, device=x.device) // ratio
+    index = torch.minimum(index.expand(len(x), -1), last[:, None])
+    return x.gather(1, index[:, :, None].expand(-1, -1, x.shape[-1]))
+
+
+def mean_and_deviation(frames: Tensor, valid: Tensor) -> Tensor:
+    """frames [B, T, D], valid [B] -> [B, 2 D] fp32: mean and (population) standard deviation over time."""
+    inside = (torch.arange(frames.shape[1], device=frames.device) < valid[:, None])[:, :, None]
+    kept = torch.where(inside, frames.float(), 0.0)
+    count = valid[:, None].float()
+    mean = kept.sum(1) / count
+    deviation = (torch.where(inside, kept - mean[:, None], 0.0).square().sum(1) / count).sqrt()
+    return torch.cat((mean, deviation), dim=-1)

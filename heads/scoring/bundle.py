@@ -1,0 +1,264 @@
+"""A trained ensemble as one folder that anybody can score with: safetensors and JSON, no code, no pickles.
+
+    README.md                model card in the hub's format
+    bundle.json              members, weights, encoders' full specs, scale, intervals, accuracy, golden scores
+    heads/<run>.safetensors  the members, each with its target statistics and calibration
+    reference.safetensors    where the training clips lie in feature space
+
+The encoders' weights are not part of it: the specs say which files they were, by sha256, and a bundle that
+was made with others is refused by name of the field that differs.
+
+    from mmmos.heads.scoring.bundle import load_bundle
+    scorer = load_bundle("bundle")
+    scorer(waveform, sample_rate)["PQ"]
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from mmmos.heads.network.model import Head
+from mmmos.heads.scoring.golden import golden_scores
+from mmmos.heads.scoring.intervals import Intervals
+from mmmos.heads.scoring.reference import Reference
+from mmmos.heads.scoring.scorer import Ensemble, Scorer
+from mmmos.store import files
+from mmmos.store.names import differences, digest
+from mmmos.store.schema import AXES, EncoderSpec, Scale
+
+FORMAT = "mmmos-bundle-1"
+ABOUT, CARD, REFERENCE = "bundle.json", "README.md", "reference.safetensors"
+MAX_ABOUT_BYTES, MAX_ARRAYS_BYTES, MAX_MEMBERS = 1 << 26, 1 << 30, 1000
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,120}")
+"""Run ids become file names: one plain component, never a path."""
+
+
+class BundleError(ValueError):
+    """A folder that is not a whole bundle, or one that does not fit what is at hand; the message says why."""
+
+
+class SignatureMismatch(BundleError):  # noqa: N818
+    """The encoders at hand are not those the heads were trained on; the message names each field."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """What a bundle's folder holds.
+
+    heads:  member run id -> head, in the order of `weights`; encoders: the specs that the heads need.
+    about:  the rest of bundle.json: rule, data, training, accuracy, golden, licences, versions ...
+    """
+
+    heads: dict[str, Head]
+    weights: tuple[float, ...]
+    intervals: Intervals
+    reference: Reference
+    caveats: tuple[str, ...]
+    about: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Changes with anything that a score or an interval depends on."""
+        members = [
+            [run, weight, fingerprint(head)]
+            for (run, head), weight in zip(self.heads.items(), self.weights, strict=True)
+        ]
+        intervals = {key: value for key, value in self.intervals.to_json().items() if key != "coverage"}
+        reference = xxhash.xxh3_128_hexdigest(save_arrays(self.reference.arrays()))
+        return f"bundle-{digest([FORMAT, members, intervals, self.reference.about(), reference])}"
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return next(iter(self.heads.values())).axes
+
+    @property
+    def scale(self) -> Scale:
+        return next(iter(self.heads.values())).scale
+
+    @property
+    def encoders(self) -> tuple[EncoderSpec, ...]:
+        """What the members need, and nothing else: an ensemble without MuQ never loads MuQ."""
+        return tuple({spec.id: spec for head in self.heads.values() for spec in head.specs}.values())
+
+
+def fingerprint(head: Head) -> str:
+    """xxh3-128 over a head's tensors and config: equal heads, equal numbers."""
+    state = xxhash.xxh3_128(json.dumps(asdict(head.config), sort_keys=True).encode())
+    for name, value in sorted(head.state_dict().items()):
+        state.update(name.encode())
+        state.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())
+    return state.hexdigest()
+
+
+def save_bundle(bundle: Bundle, folder: Path, card: str) -> Path:
+    """Write a bundle; bundle.json goes last, so a folder without it is not one."""
+    folder = Path(folder)
+    for run, head in bundle.heads.items():
+        head.save(folder / "heads" / f"{run}.safetensors")
+    for old in (folder / "heads").glob("*.safetensors"):
+        if old.stem not in bundle.heads:
+            files.remove(old)
+    files.write_atomic(folder / REFERENCE, save_arrays(bundle.reference.arrays()))
+    files.write_text(folder / CARD, card)
+    about = {
+        "format": FORMAT,
+        "id": bundle.id,
+        "axes": bundle.axes,
+        "scale": asdict(bundle.scale),
+        "members": [
+            {"run": run, "title": head.config.title, "weight": weight}
+            for (run, head), weight in zip(bundle.heads.items(), bundle.weights, strict=True)
+        ],
+        "encoders": [{"id": spec.id, **asdict(spec)} for spec in bundle.encoders],
+        "intervals": bundle.intervals.to_json(),
+        "reference": bundle.reference.about(),
+        "caveats": bundle.caveats,
+        **bundle.about,
+    }
+    files.write_text(folder / ABOUT, json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return folder
+
+
+KEPT_ELSEWHERE = ("format", "id", "axes", "scale", "members", "encoders", "intervals", "reference", "caveats")
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and check a bundle's folder; BundleError with the reason where it is damaged or none at all."""
+    folder = Path(folder)
+    try:
+        about = json.loads(_bytes(folder / ABOUT, MAX_ABOUT_BYTES))
+        if about["format"] != FORMAT:
+            raise ValueError(f"format {about['format']!r}, where {FORMAT!r} is known")
+        members = [(str(m["run"]), float(m["weight"])) for m in about["members"]]
+        heads = {run: Head.load(_head_path(folder, run)) for run, _ in members}
+        weights = tuple(weight for _, weight in members)
+        _check_members(heads, weights, about)
+        bundle = Bundle(
+            heads,
+            weights,
+            Intervals.from_json(about["intervals"]),
+            _reference(folder, about, heads),
+            tuple(map(str, about["caveats"])),
+            {key: value for key, value in about.items() if key not in KEPT_ELSEWHERE},
+        )
+        if bundle.intervals.axes != bundle.axes:
+            raise ValueError(f"its intervals are for {bundle.intervals.axes}, its heads for {bundle.axes}")
+    except FileNotFoundError as missing:
+        raise BundleError(f"{folder} is not a bundle: {Path(missing.filename).name} is missing") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as reason:
+        said = f"field {reason} is missing" if isinstance(reason, KeyError) else str(reason)
+        raise BundleError(f"{folder} is not a whole bundle: {said}") from None
+    if bundle.id != about["id"]:
+        raise BundleError(f"{folder} says {about['id']} but holds {bundle.id}: damaged, or changed by hand")
+    return bundle
+
+
+def load_bundle(
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    batch: int | None = None,
+    workers: int = 2,
+    stock: bool = False,
+) -> Scorer:
+    """A bundle with its encoders, ready to score; only the encoders that its members need are loaded.
+
+    weights: folder with the encoders' pretrained weights; without it they come from the hub or its cache.
+    batch: windows through the encoders at a time; workers: files decoded ahead; stock: the encoders'
+    published implementations.
+    BundleError where the folder is not a bundle; SignatureMismatch where the encoders at hand differ from
+    those it was trained with; extract.encoders.WeightsMissing says which weight file to put where.
+    """
+    from mmmos.extract.front import Front, rebuild
+
+    bundle = read_bundle(Path(folder))
+    encoders = [
+        rebuild(spec, weights=None if weights is None else Path(weights), device=device, stock=stock)
+        for spec in bundle.encoders
+    ]
+    require_same([encoder.spec for encoder in encoders], bundle.encoders)
+    return Scorer(as_ensemble(bundle), Front(encoders, batch, workers))
+
+
+def golden_or_reason(folder: Path, **options: Any) -> tuple[dict[str, dict[str, float]], str]:
+    """The golden scores of a bundle, or none and why: an exporter may have features and no weights."""
+    from mmmos.extract.encoders import WeightsMissing
+
+    try:
+        return golden_scores(load_bundle(folder, **options)), ""
+    except WeightsMissing as reason:
+        return {}, str(reason)
+
+
+def as_ensemble(bundle: Bundle) -> Ensemble:
+    return Ensemble(
+        bundle.id,
+        bundle.axes,
+        bundle.scale,
+        tuple(bundle.heads.values()),
+        bundle.weights,
+        bundle.intervals,
+        bundle.reference,
+        bundle.caveats,
+        bundle.about.get("golden") or {},
+    )
+
+
+def require_same(at_hand: Sequence[EncoderSpec], trained_on: Sequence[EncoderSpec]) -> None:
+    """SignatureMismatch, field by field, unless the encoders are those that the heads were trained on."""
+    for ours, theirs in zip(at_hand, trained_on, strict=True):
+        if lines := differences(asdict(ours), asdict(theirs)):
+            raise SignatureMismatch(
+                f"the bundle was trained on other features of {theirs.name} ({theirs.id}) than the encoder "
+                "at hand makes; here = this installation, there = the bundle:\n  " + "\n  ".join(lines)
+            )
+
+
+def _check_members(heads: Mapping[str, Head], weights: Sequence[float], about: Mapping[str, Any]) -> None:
+    if not 1 <= len(heads) <= MAX_MEMBERS or len(heads) != len(weights):
+        raise ValueError(f"{len(weights)} members, {len(heads)} different ones; 1 to {MAX_MEMBERS} are read")
+    if not all(0.0 < weight < float("inf") for weight in weights):
+        raise ValueError(f"weights {list(weights)} are not all positive")
+    first = next(iter(heads.values()))
+    for run, head in heads.items():
+        if (head.config.id, head.axes, head.scale) != (run, first.axes, first.scale):
+            raise ValueError(
+                f"heads/{run}.safetensors holds another head, or one for other axes or another scale"
+            )
+    if list(first.axes) != about["axes"] or asdict(first.scale) != about["scale"]:
+        raise ValueError("its axes or its scale are not those of its heads")
+    if [axis for axis in AXES if axis in first.axes] != list(first.axes):
+        raise ValueError(f"its axes {first.axes} are not in the order {AXES}")
+
+
+def _reference(folder: Path, about: Mapping[str, Any], heads: Mapping[str, Head]) -> Reference:
+    arrays = load_arrays(_bytes(folder / REFERENCE, MAX_ARRAYS_BYTES))
+    dims = {spec.id: spec.frame_dim for head in heads.values() for spec in head.specs}
+    return Reference.from_parts(about["reference"], arrays, dims)
+
+
+def _head_path(folder: Path, run: str) -> Path:
+    if not RUN_ID.fullmatch(run):
+        raise ValueError(f"{run!r} is not a run id")
+    return _real(folder / "heads" / f"{run}.safetensors")
+
+
+def _real(path: Path) -> Path:
+    # WHY links are followed: the hub's cache is made of them.  What is read is data either way.
+    return path.resolve(strict=True)
+
+
+def _bytes(path: Path, limit_bytes: int) -> bytes:
+    return files.read_bytes(_real(path), limit_bytes)

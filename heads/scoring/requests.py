@@ -1,0 +1,198 @@
+"""What a user asks to have scored: files, folders, patterns and lists, turned into one flat list.
+
+Nothing is opened here but the lists themselves; a file that turns out to be missing or unreadable is
+one request like any other, and its answer says so.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmmos.store import files
+
+AUDIO_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        "wav",
+        "wave",
+        "flac",
+        "ogg",
+        "oga",
+        "opus",
+        "mp3",
+        "aif",
+        "aiff",
+        "aifc",
+        "au",
+        "caf",
+        "w64",
+    )
+)
+"""What is taken from a folder; a file that is named by itself may be called anything."""
+LIST_SUFFIXES = frozenset({".csv", ".jsonl", ".json"})
+MAX_LIST_BYTES = 1 << 31
+
+
+class RequestError(ValueError):
+    """A request that cannot be understood; the message has one line per reason."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One piece of audio to score.
+
+    path:    as the user wrote it; `file` is where it was found to lie.
+    start_s, end_s: the piece of the file, None for its beginning and end.
+    domain:  the kind of audio where the user knows it ("speech", "music", ...), "" where not.
+    """
+
+    id: str
+    path: str
+    file: Path
+    start_s: float | None = None
+    end_s: float | None = None
+    domain: str = ""
+
+
+def list_requests(sources: Iterable[str], audio_root: Path | None = None) -> list[Request]:
+    """Requests in the order given; folders are walked and patterns expanded in alphabetical order.
+
+    sources: audio files; folders (taken with all below them); patterns with * ? [ or **; lists: .csv with a
+    `path` column (a clip table is one), .jsonl with {"path", "start_time", "end_time"} in seconds as
+    audiobox-aesthetics has it.  Lists may have `id` and `domain`.
+    audio_root: where a list's relative paths begin; without it the list's own folder, and, for files that are
+    not there, the current one.
+    Ids are the paths (with "#start-end" for pieces) where none are given; RequestError where two are equal.
+    """
+    requests: list[Request] = []
+    for source in sources:
+        requests += _expand(source, audio_root)
+    _refuse_repeated(requests)
+    return requests
+
+
+def _expand(source: str, audio_root: Path | None) -> list[Request]:
+    path = Path(source)
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+        if not found:
+            raise RequestError(f"{source}: no audio below this folder ({' '.join(sorted(AUDIO_SUFFIXES))})")
+        return [_plain(str(p)) for p in found]
+    if path.suffix.lower() in LIST_SUFFIXES:
+        return _read_list(path, audio_root)
+    if not path.exists() and glob.has_magic(source):
+        matches = sorted(m for m in glob.glob(source, recursive=True) if Path(m).is_file())  # noqa: PTH207
+        if not matches:
+            raise RequestError(f"{source}: nothing matches this pattern")
+        return [_plain(match) for match in matches]
+    return [_plain(source)]
+
+
+def _plain(path: str) -> Request:
+    return Request(path, path, Path(path))
+
+
+def _read_list(path: Path, audio_root: Path | None) -> list[Request]:
+    try:
+        text = files.read_bytes(path, MAX_LIST_BYTES).decode("utf-8-sig")
+    except (OSError, ValueError) as reason:
+        raise RequestError(f"{path}: cannot be read: {reason}") from None
+    requests, reasons = [], []
+    rows = _csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(text)
+    try:
+        for number, values in rows:
+            try:
+                requests.append(_request(values, path.parent, audio_root))
+            except ValueError as reason:
+                reasons.append(f"{path}: row {number}: {reason}")
+    except ValueError as reason:
+        reasons.append(f"{path}: {reason}")
+    if not requests and not reasons:
+        reasons.append(f"{path}: it has no rows")
+    if reasons:
+        raise RequestError("\n".join(reasons[:20]))
+    return requests
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    if "path" not in (reader.fieldnames or ()):
+        raise ValueError(f"it has no column 'path', only {', '.join(reader.fieldnames or ('nothing',))}")
+    try:
+        yield from enumerate(reader, start=2)
+    except csv.Error as reason:
+        raise ValueError(f"row {reader.line_num}: {reason}") from None
+
+
+def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                values = json.loads(line)
+            except (ValueError, RecursionError) as reason:
+                raise ValueError(f"row {number}: not JSON: {reason}") from None
+            yield number, values if isinstance(values, dict) else {}
+
+
+def _request(values: Mapping[str, Any], folder: Path, audio_root: Path | None) -> Request:
+    path = values.get("path")
+    if not isinstance(path, str) or not path.strip() or "\0" in path:
+        raise ValueError("no path")
+    start_s, end_s = _seconds(values, "start_time"), _seconds(values, "end_time")
+    if start_s is not None and end_s is not None and end_s <= start_s:
+        raise ValueError(f"{path}: it ends at {end_s:g} s, not after its start at {start_s:g} s")
+    piece = "" if start_s is None and end_s is None else f"#{_text(start_s)}-{_text(end_s)}"
+    given = values.get("id")
+    domain = values.get("domain") or ""
+    if not isinstance(domain, str):
+        raise ValueError(f"{path}: its domain is {domain!r}, not a name")
+    return Request(
+        id=path + piece if given in (None, "") else str(given),
+        path=path,
+        file=_locate(path, folder, audio_root),
+        start_s=start_s,
+        end_s=end_s,
+        domain=domain,
+    )
+
+
+def _seconds(values: Mapping[str, Any], name: str) -> float | None:
+    value = values.get(name)
+    if value in (None, ""):
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if isinstance(value, bool) or not 0.0 <= seconds < math.inf:
+        raise ValueError(f"{name} is {value!r}, not a number of seconds from 0 on")
+    return seconds
+
+
+def _text(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:g}"
+
+
+def _locate(path: str, folder: Path, audio_root: Path | None) -> Path:
+    if audio_root is not None:
+        return audio_root / path
+    beside = folder / path
+    return beside if beside.exists() or not Path(path).exists() else Path(path)
+
+
+def _refuse_repeated(requests: Sequence[Request]) -> None:
+    seen: set[str] = set()
+    for request in requests:
+        if request.id in seen:
+            raise RequestError(
+                f"{request.id!r} is asked for twice; give the rows ids of their own, or name it once"
+            )
+        seen.add(request.id)

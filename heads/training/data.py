@@ -1,0 +1,222 @@
+"""Stored features to batches: every crop of a clip table, encoder by encoder, in the form a head reads.
+
+The pooled aggregators read the stored layer means (fp32, under the spec's layer rule) and never
+touch frames.  Features are kept in memory where they fit and read batch by batch where they do not;
+the numbers are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.network.alignment import average_down, held_rate, mean_and_deviation, valid_steps
+from mmmos.heads.network.model import Batch, Head
+from mmmos.heads.training.memory import spare_memory_bytes
+from mmmos.store.clips import ClipTable, crops_of, load_table, score_array
+from mmmos.store.features import FeatureStore, list_stores
+from mmmos.store.names import choose
+from mmmos.store.schema import Clip, EncoderSpec
+
+Rows = NDArray[np.int64]
+
+CHUNK = 64
+"""Crops read at a time while a bank is filled: 110 MB of frames at the real widths."""
+
+
+def layer_rule(means: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.float32]:
+    """Layer means [N, L, D] -> [N, frame_dim] fp32 under "mean", "last", "all" or a layer's number.
+
+    The time mean commutes with each of these rules, so this is the mean of the frames, unrounded.
+    """
+    if spec.layer == "mean":
+        return means.mean(axis=1, dtype=np.float64).astype(np.float32)
+    if spec.layer == "all":
+        return means.reshape(len(means), -1)
+    return means[:, -1 if spec.layer == "last" else int(spec.layer)]
+
+
+def prepare(
+    reads: str,
+    spec: EncoderSpec,
+    rate_hz: float,
+    *,
+    frames: Callable[[], tuple[NDArray[np.float16], NDArray[np.int64]]],
+    means: Callable[[], NDArray[np.float32]],
+) -> Tensor:
+    """One encoder's features of N crops as a head reads them (see `aggregators`), not yet standardised.
+
+    frames: called only where frames are read; gives [N, T, frame_dim] and the valid frames [N].
+    means:  called only where means are read; gives [N, L, D].
+    """
+    if reads == "layers":
+        return torch.from_numpy(np.ascontiguousarray(means()))
+    if reads == "means":
+        return torch.from_numpy(np.ascontiguousarray(layer_rule(means(), spec)))
+    values, valid = frames()
+    if reads == "statistics":
+        return mean_and_deviation(torch.from_numpy(values), torch.from_numpy(valid))
+    return average_down(torch.from_numpy(values), spec, torch.from_numpy(valid), rate_hz)
+
+
+class Bank:
+    """One encoder's features of every crop: in memory from the first use on, where `limit_bytes` allows."""
+
+    def __init__(
+        self, read: Callable[[Sequence[str]], Tensor], crop_ids: Sequence[str], limit_bytes: int
+    ) -> None:
+        self.read, self.crop_ids = read, list(crop_ids)
+        one = read(self.crop_ids[:1])
+        size = one.numel() * one.element_size() * len(self.crop_ids)
+        self.bytes_held = size if size <= limit_bytes else 0
+        self.held: Tensor | None = None
+
+    def __getitem__(self, rows: Rows) -> Tensor:
+        if not self.bytes_held:
+            return self.read([self.crop_ids[row] for row in rows])
+        if self.held is None:
+            self.held = self._load()
+        return self.held[torch.from_numpy(rows)]
+
+    def _load(self) -> Tensor:
+        parts = (self.read(self.crop_ids[at : at + CHUNK]) for at in range(0, len(self.crop_ids), CHUNK))
+        first = next(parts)
+        held = first.new_empty((len(self.crop_ids), *first.shape[1:]))
+        held[: len(first)] = first
+        at = len(first)
+        for part in parts:
+            held[at : at + len(part)] = part
+            at += len(part)
+        return held
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a head reads: the aggregator's kind and the common frame rate (0.0 where it reads no frames)."""
+
+    kind: str
+    rate_hz: float
+
+    @staticmethod
+    def of(head: Head) -> Reading:
+        return Reading(head.reads, head.config.frame_rate_hz)
+
+
+class Features:
+    """The features of every clip of a table that has a split, and what batches are made from.
+
+    clips: [N] in the order of their ids (a table's order of rows is not part of its id, so nothing
+    may depend on it), without those of split "none".  The numbers of clips and of crops (rows) used
+    everywhere below count in this order.
+    """
+
+    def __init__(
+        self, table: ClipTable, stores: Iterable[FeatureStore], limit_bytes: int | None = None
+    ) -> None:
+        self.table = table
+        self.stores = {store.spec.id: store for store in stores}
+        self.clips: tuple[Clip, ...] = tuple(
+            sorted((clip for clip in table.clips if clip.split != "none"), key=lambda clip: clip.id)
+        )
+        crops = [crops_of(clip) for clip in self.clips]
+        self.counts: Rows = np.array([len(of_clip) for of_clip in crops], dtype=np.int64)
+        self.first: Rows = np.concatenate(([0], np.cumsum(self.counts)))[:-1].astype(np.int64)
+        self.crops = [crop for of_clip in crops for crop in of_clip]
+        self.valid_s = np.array([crop.valid_s for crop in self.crops], dtype=np.float32)
+        self.truth = score_array(self.clips)
+        self.limit_bytes = limit_bytes if limit_bytes is not None else spare_memory_bytes() // 2
+        self._banks: dict[tuple[str, Reading], Bank] = {}
+        self._statistics: dict[tuple[str, Reading, bytes], tuple[Tensor, Tensor]] = {}
+
+    @staticmethod
+    def open(work: Path, limit_bytes: int | None = None) -> Features:
+        """The clip table and every feature store of a work folder."""
+        work = Path(work)
+        return Features(load_table(work / "clips.json"), list_stores(work / "features"), limit_bytes)
+
+    @property
+    def specs(self) -> tuple[EncoderSpec, ...]:
+        return tuple(store.spec for store in self.stores.values())
+
+    def of(self, split: str) -> Rows:
+        """Numbers of the clips of a split."""
+        return np.array([n for n, clip in enumerate(self.clips) if clip.split == split], dtype=np.int64)
+
+    def rows(self, clips: Rows) -> Rows:
+        """Numbers of all crops of these clips, clip by clip."""
+        return np.concatenate(
+            [np.arange(self.first[n], self.first[n] + self.counts[n]) for n in clips]
+            or [np.empty(0, np.int64)]
+        )
+
+    def specs_of(self, config: HeadConfig) -> tuple[EncoderSpec, ...]:
+        """The specs of a config's encoders; ValueError where features are not stored, with what to do."""
+        for spec_id in config.encoders:
+            store = self.stores[choose("features", spec_id, self.stores)]
+            if missing := store.missing(self.crops):
+                raise ValueError(
+                    f"{len(missing)} of {len(self.crops)} crops have no features of {spec_id} yet; "
+                    "run `extract` to the end first"
+                )
+        return tuple(self.stores[spec_id].spec for spec_id in config.encoders)
+
+    def batch(self, head: Head, rows: Rows) -> Batch:
+        """The features of crops, in the order asked."""
+        banks = [self._bank(spec.id, Reading.of(head)) for spec in head.specs]
+        return Batch(tuple(bank[rows] for bank in banks), torch.from_numpy(self.valid_s[rows]))
+
+    def statistics(self, head: Head, rows: Rows) -> list[tuple[Tensor, Tensor]]:
+        """(mean, deviation) of each encoder's features over these crops, frames beyond `valid_s` left out.
+
+        Computed once per set of crops and kept, since every head of a grid asks for the same.
+        """
+        found = []
+        for spec in head.specs:
+            key = (spec.id, Reading.of(head), rows.tobytes())
+            if key not in self._statistics:
+                self._statistics[key] = _moments(self._parts(spec, Reading.of(head), rows))
+            found.append(self._statistics[key])
+        return found
+
+    def _parts(self, spec: EncoderSpec, reading: Reading, rows: Rows) -> Iterator[Tensor]:
+        bank = self._bank(spec.id, reading)
+        for at in range(0, len(rows), CHUNK):
+            some = rows[at : at + CHUNK]
+            part = bank[some]
+            if reading.kind == "frames":
+                valid = valid_steps(torch.from_numpy(self.valid_s[some]), held_rate(spec, reading.rate_hz))
+                part = part[torch.arange(part.shape[1]) < valid[:, None]]
+            yield part.double()
+
+    def _bank(self, spec_id: str, reading: Reading) -> Bank:
+        if (spec_id, reading) not in self._banks:
+            store = self.stores[spec_id]
+
+            def read(ids: Sequence[str]) -> Tensor:
+                return prepare(
+                    reading.kind,
+                    store.spec,
+                    reading.rate_hz,
+                    frames=lambda: store.frames(list(ids)),
+                    means=lambda: store.means(list(ids)),
+                )
+
+            left = self.limit_bytes - sum(bank.bytes_held for bank in self._banks.values())
+            self._banks[spec_id, reading] = Bank(read, [crop.id for crop in self.crops], left)
+        return self._banks[spec_id, reading]
+
+
+def _moments(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and population deviation over the first axis of all parts together, in fp64, as fp32."""
+    total, square, count = torch.zeros(()), torch.zeros(()), 0
+    for part in parts:
+        total, square, count = total + part.sum(0), square + part.square().sum(0), count + len(part)
+    mean = total / count
+    return mean.float(), (square / count - mean.square()).clamp(min=0).sqrt().float()

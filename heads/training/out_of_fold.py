@@ -1,0 +1,85 @@
+"""Out-of-fold predictions: the train split, each clip predicted by a head that saw none of its group.
+
+They let ensembles and sweeps be chosen on thousands of clips instead of a small dev split, without
+touching it.  The dev split still stops each fold's training early, as it does the run's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.runs import caveats_of, predictions_path, run_folder
+from mmmos.heads.training.data import Features
+from mmmos.heads.training.fit import fit, predict, rated
+from mmmos.heads.training.folds import group_folds
+from mmmos.store import files
+from mmmos.store.predictions import Predictions
+
+OOF = "oof"
+OOF_RECORD = "record-oof.json"
+FOLD_SEED = 0
+"""Every run of a table is divided alike, so that their out-of-fold predictions can be averaged."""
+
+
+def has_out_of_fold(work: Path, config: HeadConfig, folds: int) -> bool:
+    """True where a run has out-of-fold predictions of this many folds."""
+    path = run_folder(work, config) / OOF_RECORD
+    return path.is_file() and json.loads(files.read_bytes(path))["folds"] == folds
+
+
+def keep_out_of_fold(
+    config: HeadConfig, features: Features, work: Path, folds: int, found: Predictions | None = None
+) -> Predictions:
+    """The run's out-of-fold predictions beside its others; if missing, `found` is kept or they are made."""
+    folder = run_folder(work, config)
+    path = predictions_path(folder, OOF)
+    if has_out_of_fold(work, config, folds):
+        return Predictions.load(path)
+    found = found or out_of_fold(config, features, folds)
+    found.save(path)
+    about = {"run": config.id, "folds": folds, "seed": FOLD_SEED, "clips": len(found.clip_ids)}
+    files.write_text(folder / OOF_RECORD, json.dumps(about, indent=1) + "\n")
+    return found
+
+
+def out_of_fold(
+    config: HeadConfig,
+    features: Features,
+    folds: int,
+    *,
+    on_fold: Callable[[int, Predictions], None] | None = None,
+) -> Predictions:
+    """Train one head per fold on the other folds and predict the fold, on the labels' scale.
+
+    on_fold: called after each fold with its number from 1 and the predictions so far; may raise to stop.
+    ValueError where an axis is rated in one fold alone: the others could not learn it.
+    """
+    clips = rated(features, features.of("train"))
+    fold = group_folds([features.clips[n] for n in clips], folds, FOLD_SEED)
+    done: list[int] = []
+    values: list[np.ndarray] = []
+    axes: tuple[str, ...] = ()
+    for number in range(folds):
+        head = fit(config, features, train=clips[fold != number]).head
+        if axes and head.axes != axes:
+            raise ValueError(f"folds learn different axes ({axes}, {head.axes}): too few ratings of some")
+        axes = head.axes
+        held_out = clips[fold == number]
+        done.extend(held_out)
+        values.append(predict(head, features, held_out))
+        so_far = Predictions(
+            config.id,
+            OOF,
+            tuple(features.clips[n].id for n in done),
+            np.concatenate(values),
+            axes,
+            caveats_of(features, head.specs),
+        )
+        if on_fold is not None:
+            on_fold(number + 1, so_far)
+    return so_far

@@ -1,0 +1,179 @@
+"""Many heads at once: a grid over processes, each with one thread, on this machine or on many."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.runs import is_whole, run_folder, train_run
+from mmmos.heads.training.data import Features
+from mmmos.heads.training.fit import DivergedError
+from mmmos.heads.training.memory import spare_memory_bytes
+from mmmos.heads.training.out_of_fold import has_out_of_fold, keep_out_of_fold
+from mmmos.store.cluster import ClusterError, this_worker, workers_of
+from mmmos.store.names import differences
+
+Progress = Callable[[str, int, int], None]
+"""Called with (run id, runs done, runs in all) as each run ends."""
+
+
+@dataclass(frozen=True)
+class GridResult:
+    """Run ids of a grid: trained now, there before, and failed with the reason."""
+
+    trained: tuple[str, ...]
+    kept: tuple[str, ...]
+    failed: dict[str, str]
+
+
+def train_grid(
+    configs: Sequence[HeadConfig],
+    work: Path,
+    *,
+    jobs: int = 0,
+    progress: Progress | None = None,
+    folds: int = 0,
+    cluster: str = "",
+) -> GridResult:
+    """Train those configs whose runs are missing in the work folder.
+
+    jobs:    processes, each with one thread (0: one per processor); the heads do not depend on it.
+    folds:   also out-of-fold predictions of the train split by so many folds (0: none).
+    cluster: "local:N" or a Dask scheduler's address, whose workers then train instead of `jobs` processes.
+    A config that cannot be trained fails alone; everything else is kept.
+    ClusterError where there is no cluster, or a worker's code gives configs another meaning.
+    """
+    work = Path(work).resolve()  # processes that live on, and other machines, have folders of their own
+    missing = [config for config in configs if not _is_done(config, work, folds)]
+    kept = tuple(config.id for config in configs if config not in missing)
+    trained, failed = [], {}
+    # Long ones first, so that no process is left alone with one at the end.
+    ordered = sorted(missing, key=lambda config: -config.frame_rate_hz)
+    tasks = [(config, config.id, work, folds) for config in ordered]
+    for done, (run, reason) in enumerate(in_processes(_train, tasks, jobs, cluster), 1):
+        if reason:
+            failed[run] = reason
+        else:
+            trained.append(run)
+        if progress is not None:
+            progress(run, done, len(missing))
+    return GridResult(tuple(trained), kept, failed)
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process' part of the memory; `pool` keeps workers that live on from using an older table.
+
+    limit_bytes: None leaves it to the process: its part of what its own machine can spare, where `processes`
+    of them are.
+    """
+
+    pool: str
+    limit_bytes: int | None
+    processes: int = 1
+
+
+def in_processes(
+    task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], jobs: int, cluster: str = ""
+) -> Iterator[Any]:
+    """task(*arguments, share) for each, as they end; in this process where one job is left.
+
+    Spare memory is shared out evenly, so that no number of jobs exhausts it.
+    """
+    if cluster and arguments:
+        with workers_of(cluster) as workers:
+            share = Share(uuid.uuid4().hex, None, workers.per_machine)
+            yield from workers.each(_alone, [(task, *each, share) for each in arguments])
+        return
+    jobs = max(1, min(jobs or os.cpu_count() or 1, len(arguments)))
+    share = Share(uuid.uuid4().hex, spare_memory_bytes() // (2 * jobs))
+    if jobs == 1:
+        yield from (task(*each, share) for each in arguments)
+        features_of.cache_clear()
+        return
+    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        delayed(task)(*each, share) for each in arguments
+    )
+
+
+_ALONE = threading.Lock()
+
+
+def _alone(task: Callable[..., Any], *arguments: Any) -> Any:
+    """A worker's task: threads of one worker take turns, since training settles torch for its process."""
+    with _ALONE:
+        return task(*arguments)
+
+
+@lru_cache(maxsize=1)
+def features_of(work: Path, share: Share) -> Features:
+    """The features of a work folder, opened once per process and pool: every run of a grid reads the same."""
+    limit_bytes = share.limit_bytes
+    if limit_bytes is None:
+        limit_bytes = spare_memory_bytes() // (2 * share.processes)
+    return Features.open(work, limit_bytes)
+
+
+@contextmanager
+def watched(count: Callable[[], int], of: int, progress: Callable[[int, int], None] | None) -> Iterator[None]:
+    """While the body runs, call progress(count(), of) when the count has changed, looking once a second."""
+    ended, seen = threading.Event(), [-1]
+
+    def look() -> None:
+        while True:
+            last = ended.wait(1.0)
+            now = count()
+            if progress is not None and now != seen[0]:
+                seen[0] = now
+                progress(now, of)
+            if last:
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    if progress is not None:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if progress is not None:
+            thread.join()
+
+
+def _is_done(config: HeadConfig, work: Path, folds: int) -> bool:
+    return is_whole(run_folder(work, config)) and (not folds or has_out_of_fold(work, config, folds))
+
+
+def _train(config: HeadConfig, run: str, work: Path, folds: int, share: Share) -> tuple[str, str]:
+    """(run id, reason of failure or ""); ClusterError where this process' code is another than the run's."""
+    _check_version(config, run)
+    try:
+        features = features_of(work, share)
+        train_run(config, features, work)
+        if folds:
+            keep_out_of_fold(config, features, work, folds)
+    except (DivergedError, ValueError) as error:
+        return config.id, str(error)
+    return config.id, ""
+
+
+def _check_version(config: HeadConfig, run: str) -> None:
+    """Refuse to train by another recipe under a run's name: a worker may have another version installed."""
+    ours = {**asdict(config), "recipe": HeadConfig.recipe}
+    lines = differences(asdict(config), ours)
+    if lines or config.id != run:
+        raise ClusterError(
+            f"the worker on {this_worker()} has another version than this run asks for: "
+            f"{'; '.join(lines) or f'its configuration has other fields, so {run} is {config.id} there'}. "
+            "Give it the same version, or stop it, and run again; what was finished is kept"
+        )

@@ -1,0 +1,200 @@
+"""Losses: hand-worked values, double-loop references, masks, gradients; looped over LOSSES."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mmmos.heads.network.losses import LEVELS, LOSSES, MARGIN, TAU, soft_levels
+
+SCORE_LOSSES = [name for name, loss in LOSSES.items() if not loss.distribution]
+
+
+def sample(name: str, batch: int = 7, axes: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (batch, axes, LEVELS) if LOSSES[name].distribution else (batch, axes)
+    pred = torch.randn(shape, generator=generator, dtype=torch.float64)
+    truth = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return pred, truth.softmax(-1) if LOSSES[name].distribution else truth
+
+
+def pairs(p: list[float], t: list[float]) -> list[tuple[float, float]]:
+    return [(p[i] - p[j], t[i] - t[j]) for i, j in itertools.permutations(range(len(p)), 2)]
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def naive_con(p: list[float], t: list[float]) -> float:
+    return mean([max(0.0, abs(a - b) - MARGIN) for a, b in pairs(p, t)])
+
+
+def naive_ut(p: list[float], t: list[float]) -> float:
+    errors = [a - b for a, b in zip(p, t, strict=True)]
+    return mean([e * e if abs(e) > TAU else 0.0 for e in errors]) + 0.5 * naive_con(p, t)
+
+
+def naive_dcq(p: list[float], t: list[float]) -> float:
+    return mean([(a - b) ** 2 - a * math.copysign(b != 0, b) for a, b in pairs(p, t)])
+
+
+def naive_ccc(p: list[float], t: list[float]) -> float:
+    mp, mt = mean(p), mean(t)
+    covariance = mean([(a - mp) * (b - mt) for a, b in zip(p, t, strict=True)])
+    vp, vt = mean([(a - mp) ** 2 for a in p]), mean([(b - mt) ** 2 for b in t])
+    return 1 - 2 * covariance / (vp + vt + (mp - mt) ** 2)
+
+
+def naive_mse(p: list[float], t: list[float]) -> float:
+    return mean([(a - b) ** 2 for a, b in zip(p, t, strict=True)])
+
+
+def naive_huber(p: list[float], t: list[float]) -> float:
+    errors = [abs(a - b) for a, b in zip(p, t, strict=True)]
+    return mean([e * e / 2 if e <= 1 else e - 0.5 for e in errors])
+
+
+def naive_listeners(logits: list[list[float]], q: list[list[float]]) -> float:
+    total = []
+    for row, truth in zip(logits, q, strict=True):
+        norm = math.log(sum(math.exp(x) for x in row))
+        total.append(sum(b * (math.log(b) - (x - norm)) for x, b in zip(row, truth, strict=True)))
+    return mean(total)
+
+
+NAIVE = {
+    "con": naive_con,
+    "ut": naive_ut,
+    "dcq": naive_dcq,
+    "ccc": naive_ccc,
+    "mse": naive_mse,
+    "huber": naive_huber,
+    "listeners": naive_listeners,
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_equals_the_plain_double_loop_averaged_over_axes(name: str) -> None:
+    pred, truth = sample(name)
+    expected = mean([NAIVE[name](pred[:, a].tolist(), truth[:, a].tolist()) for a in range(pred.shape[1])])
+    assert LOSSES[name].function(pred, truth).item() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # p = (0, 1, 3), t = (0, 2, 3): gaps p 1, 3, 2; gaps t 2, 3, 1; errors 0, -1, 0.
+        ("con", (0.9 + 0.0 + 0.9) / 3),
+        ("ut", 1 / 3 + 0.5 * (0.9 + 0.9) / 3),
+        ("dcq", (1 + 0 + 1 - (1 + 3 + 2)) / 3),
+        # means 4/3 and 5/3, population cov 13/9, variances 14/9 each, squared gap of means 1/9.
+        ("ccc", 1 - (26 / 9) / (29 / 9)),
+        ("mse", 1 / 3),
+        ("huber", 0.5 / 3),
+    ],
+)
+def test_hand_worked(name: str, expected: float) -> None:
+    pred = torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64)
+    truth = torch.tensor([[0.0], [2.0], [3.0]], dtype=torch.float64)
+    assert LOSSES[name].function(pred, truth).item() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_perfection(name: str) -> None:
+    pred, truth = sample(name)
+    pred = truth.log() if LOSSES[name].distribution else truth.clone()
+    loss = LOSSES[name].function(pred, truth).item()
+    if name == "dcq":
+        # The linear term: minus the mean absolute gap.
+        columns = truth.T.tolist()
+        assert loss == pytest.approx(-mean([mean([abs(g) for _, g in pairs(c, c)]) for c in columns]))
+    else:
+        assert loss == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", SCORE_LOSSES)
+def test_a_common_shift_is_seen_unless_the_loss_is_calibrated(name: str) -> None:
+    pred, truth = sample(name)
+    pred = truth + 0.01 * pred
+    there, shifted = (LOSSES[name].function(p, truth).item() for p in (pred, pred + 2.0))
+    assert (shifted == pytest.approx(there, abs=1e-12)) == LOSSES[name].calibrate
+
+
+def test_dcq_pushes_every_gap_half_beyond_the_truth() -> None:
+    truth = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    gaps = torch.linspace(0, 3, 301, dtype=torch.float64)
+    losses = [LOSSES["dcq"].function(torch.stack((gap * 0, gap))[:, None], truth).item() for gap in gaps]
+    assert gaps[int(np.argmin(losses))].item() == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients(name: str) -> None:
+    pred, truth = sample(name, batch=5)
+    truth[1, 0] = torch.nan
+    assert torch.autograd.gradcheck(
+        lambda p: LOSSES[name].function(p, truth), (pred.requires_grad_(),), eps=1e-7, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_missing_axes_are_masked(name: str) -> None:
+    function = LOSSES[name].function
+    pred, truth = sample(name)
+    truth[:, 1] = torch.nan
+    truth[[0, 3], 2] = torch.nan
+    pred.requires_grad_()
+    loss = function(pred, truth)
+    loss.backward()
+    assert pred.grad is not None
+    rated = torch.isfinite(truth)
+    assert (pred.grad[~rated] == 0).all()
+    kept = [n for n in range(7) if n not in (0, 3)]
+    alone = [function(pred[:, :1], truth[:, :1]), function(pred[kept][:, 2:], truth[kept][:, 2:])]
+    assert loss.item() == pytest.approx(mean([x.item() for x in alone]), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("rated", [0, 1])
+def test_too_few_rated_clips_cost_nothing_or_stay_finite(name: str, rated: int) -> None:
+    pred, truth = sample(name)
+    truth[rated:] = torch.nan
+    pred.requires_grad_()
+    loss = LOSSES[name].function(pred, truth)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert pred.grad is not None
+    assert torch.isfinite(pred.grad).all()
+    if rated == 0:
+        assert loss.item() == 0
+
+
+@pytest.mark.parametrize("name", SCORE_LOSSES)
+def test_constant_predictions_and_truth_stay_finite(name: str) -> None:
+    pred = torch.zeros(4, 2, dtype=torch.float64, requires_grad=True)
+    loss = LOSSES[name].function(pred, torch.zeros(4, 2, dtype=torch.float64))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert pred.grad is not None
+    assert torch.isfinite(pred.grad).all()
+
+
+def test_soft_levels_hand_worked() -> None:
+    levels = torch.arange(1.0, 11.0, dtype=torch.float64)
+    truth = torch.tensor([[5.0, 0.0], [torch.nan, 7.0]], dtype=torch.float64)
+    ratings = [[[4.0, 6.0], [0.0]], [[], []]]
+    target = soft_levels(truth, ratings, levels)
+    assert target.shape == (2, 2, LEVELS)
+    assert torch.isnan(target[1, 0]).all()
+    # Deviation half a level: neighbours weigh exp(-2), the next ones exp(-8).
+    near, far = math.exp(-2), math.exp(-8)
+    whole = 1 + 2 * near + 2 * far
+    assert target[0, 0, 3].item() == pytest.approx((1 + far) / whole / 2, abs=1e-6)
+    assert target[0, 0, 4].item() == pytest.approx(near / whole, abs=1e-6)
+    assert int(target[0, 1].argmax()) == 0  # a rating of zero counts to level 1
+    assert int(target[1, 1].argmax()) == 6  # no single ratings: the mean stands for them
+    assert (target * levels).sum(-1)[0, 0].item() == pytest.approx(5.0, abs=1e-5)

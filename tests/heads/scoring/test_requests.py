@@ -1,0 +1,96 @@
+"""What a user may name, and what it becomes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmmos.heads.scoring.requests import Request, RequestError, list_requests
+
+
+def tree(folder: Path) -> Path:
+    for name in ("b.wav", "a.FLAC", "notes.txt", "deep/er/c.mp3", "odd [1].wav"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def names(requests: list[Request], folder: Path) -> list[str]:
+    return [request.file.relative_to(folder).as_posix() for request in requests]
+
+
+def test_files_folders_and_patterns(tmp_path: Path) -> None:
+    tree(tmp_path)
+    assert names(list_requests([str(tmp_path)]), tmp_path) == [
+        "a.FLAC",
+        "b.wav",
+        "deep/er/c.mp3",
+        "odd [1].wav",
+    ]
+    assert names(list_requests([f"{tmp_path}/**/*.mp3", f"{tmp_path}/b.wav"]), tmp_path) == [
+        "deep/er/c.mp3",
+        "b.wav",
+    ]
+    assert names(list_requests([f"{tmp_path}/odd [1].wav"]), tmp_path) == ["odd [1].wav"]
+    (missing,) = list_requests([f"{tmp_path}/none.wav"])  # its answer will say that it is missing
+    assert missing.file == tmp_path / "none.wav"
+
+
+def test_the_list_that_audiobox_users_have(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    path = tmp_path / "list.jsonl"
+    rows = [
+        {"path": "a.wav", "start_time": 0, "end_time": 7.25},
+        {"path": "a.wav", "start_time": "12.5"},
+        {"path": "/elsewhere/b.wav", "domain": "speech", "id": 7},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    first, second, third = list_requests([str(path)])
+    assert first == Request("a.wav#0-7.25", "a.wav", tmp_path / "a.wav", 0.0, 7.25)
+    assert (second.id, second.start_s, second.end_s) == ("a.wav#12.5-", 12.5, None)
+    assert (third.id, third.file, third.domain) == ("7", Path("/elsewhere/b.wav"), "speech")
+    assert list_requests([str(path)], audio_root=Path("/corpus"))[0].file == Path("/corpus/a.wav")
+
+
+def test_a_csv_may_be_a_clip_table(tmp_path: Path) -> None:
+    path = tmp_path / "clips.csv"
+    path.write_text("id,path,domain,CE\nx,a.wav,music,5\ny,b.wav,,\n", encoding="utf-8-sig")
+    assert [(r.id, r.path, r.domain) for r in list_requests([str(path)])] == [
+        ("x", "a.wav", "music"),
+        ("y", "b.wav", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("a.csv", "file\nx.wav\n", "no column 'path', only file"),
+        ("a.csv", "path\n", "no rows"),
+        ("a.jsonl", "{", "row 1: not JSON"),
+        ("a.jsonl", "[1]", "row 1: no path"),
+        ("a.jsonl", '{"path": "a", "start_time": -1}', "row 1: start_time is -1, not a number of seconds"),
+        ("a.jsonl", '{"path": "a", "start_time": true}', "start_time is True"),
+        ("a.jsonl", '{"path": "a", "start_time": 3, "end_time": 3}', "ends at 3 s, not after its start"),
+        ("a.jsonl", '{"path": "a"}\n{"path": "a"}', "'a' is asked for twice"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_whole(
+    tmp_path: Path, name: str, text: str, reason: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(RequestError, match=None) as refused:
+        list_requests([str(path)])
+    assert reason in str(refused.value)
+
+
+def test_nothing_found_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no audio below this folder"):
+        list_requests([str(tmp_path)])
+    with pytest.raises(RequestError, match="nothing matches"):
+        list_requests([f"{tmp_path}/*.wav"])
+    with pytest.raises(RequestError, match="cannot be read"):
+        list_requests([f"{tmp_path}/none.jsonl"])

@@ -1,0 +1,76 @@
+"""Grids over processes: only what is missing, the same whatever the jobs, and never an older table."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmmos.heads.grids import configure, grid
+from mmmos.heads.runs import run_folder
+from mmmos.heads.training.data import Features
+from mmmos.heads.training.parallel import train_grid, watched
+from mmmos.store.clips import load_table, save_table
+from tests.heads.small import M2D, WAVLM, work_folder
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return work_folder(tmp_path_factory.mktemp("parallel"), count=36, specs=(WAVLM, M2D))
+
+
+def test_a_grid_trains_what_is_missing_and_goes_on_after_a_failure(work: Path) -> None:
+    features = Features.open(work)
+    configs = grid("encoders", features.specs, features.table.id, epochs=1)
+    bad = configure(features.table.id, [WAVLM.id], "mlp", "mse", learning_rate=1e9)
+    seen: list[tuple[str, int, int]] = []
+    first = train_grid(configs[:2], work, jobs=1, progress=lambda *a: seen.append(a))
+    assert first.trained == tuple(config.id for config in configs[:2])
+    assert seen == [(configs[0].id, 1, 2), (configs[1].id, 2, 2)]
+    second = train_grid((bad, *configs), work, jobs=1)
+    assert (second.kept, second.trained) == (first.trained, (configs[2].id,))
+    assert "loss" in second.failed[bad.id]
+    assert train_grid(configs, work, jobs=1).trained == ()
+
+
+def test_the_result_does_not_depend_on_the_number_of_jobs(work: Path, tmp_path: Path) -> None:
+    other = work_folder(tmp_path, count=36, specs=(WAVLM, M2D))
+    features = Features.open(work)
+    configs = grid("paper", features.specs, features.table.id, losses=["con"], epochs=2, seed=4)
+    assert not train_grid(configs, work, jobs=1).failed
+    assert not train_grid(configs, other, jobs=2).failed
+    for config in configs:
+        for name in ("head.safetensors", "predictions-test.parquet"):
+            one, two = (run_folder(root, config) / name for root in (work, other))
+            if name == "head.safetensors":
+                assert _tensors(one) == _tensors(two)
+            else:
+                assert one.read_bytes() == two.read_bytes()
+
+
+def _tensors(path: Path) -> bytes:
+    """The tensors of a safetensors file without its header, which holds the seconds it took."""
+    data = path.read_bytes()
+    return data[8 + int.from_bytes(data[:8], "little") :]
+
+
+def test_a_changed_table_is_seen_by_the_next_grid(tmp_path: Path) -> None:
+    work = work_folder(tmp_path, count=24, specs=(WAVLM,))
+    table = load_table(work / "clips.json")
+    for kept in (table, replace(table, clips=table.clips[:-2])):
+        save_table(kept, work / "clips.json")
+        configs = [configure(kept.id, [WAVLM.id], "mlp", loss, epochs=1) for loss in ("ut", "con")]
+        assert not train_grid(configs, work, jobs=2).failed
+
+
+def test_progress_is_told_when_it_changes_and_at_the_end() -> None:
+    seen: list[tuple[int, int]] = []
+    done = [0]
+    with watched(lambda: done[0], 3, lambda now, of: seen.append((now, of))):
+        time.sleep(0.01)
+        done[0] = 3
+    assert seen == [(3, 3)]
+    with watched(lambda: done[0], 3, None):
+        pass

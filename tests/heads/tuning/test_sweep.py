@@ -1,0 +1,161 @@
+"""Sweeps: first the paper's values, seeded, pruned, shared, and resumed after any crash."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmmos.heads.config import HeadConfig
+from mmmos.heads.grids import grid
+from mmmos.heads.runs import load_config
+from mmmos.heads.training.data import Features
+from mmmos.heads.tuning.objective import Objective
+from mmmos.heads.tuning.space import paper_params
+from mmmos.heads.tuning.study import Result, plans
+from mmmos.heads.tuning.sweep import sweep
+from tests.conftest import ROOT
+from tests.heads.small import M2D, WAVLM, work_folder
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return work_folder(tmp_path_factory.mktemp("sweep"), count=36, specs=(WAVLM, M2D))
+
+
+def cells(work: Path, **overrides: object) -> tuple[HeadConfig, ...]:
+    features = Features.open(work)
+    return grid(
+        "paper",
+        features.specs,
+        features.table.id,
+        aggregators=["mlp"],
+        losses=["ut"],
+        **{"epochs": 2, **overrides},
+    )[:1]
+
+
+def told(result: Result) -> list[tuple[object, ...]]:
+    return [(t.number, t.state, t.value, t.params, t.run) for t in result.trials]
+
+
+def test_the_first_trial_is_the_papers_and_results_are_kept(work: Path) -> None:
+    (result,) = sweep(cells(work), work, trials=6, jobs=1)
+    assert len(result.trials) == 6
+    assert result.first is not None
+    assert result.first.params == paper_params(cells(work))
+    assert {trial.number for trial in result.trials} == set(range(6))
+    best = max(t.value for t in result.trials if t.value is not None)
+    assert result.best is not None
+    assert result.best.value == best
+    assert result.difference == pytest.approx(best - (result.first.value or 0))
+    for trial in result.trials:
+        assert (work / "runs" / trial.run / "record.json").exists() == (trial.state == "complete")
+    kept = json.loads((work / "sweeps" / f"{result.study}.json").read_text())
+    assert kept["best"]["run"] == result.best.run
+    again = sweep(cells(work), work, trials=6, jobs=1)
+    assert again == (result,)
+    more = sweep(cells(work), work, trials=7, jobs=1)
+    assert told(more[0])[:6] == told(result)
+
+
+def test_a_trials_run_is_an_ordinary_run(work: Path) -> None:
+    (result,) = sweep(cells(work), work, trials=2, jobs=1, seed=1)
+    config = load_config(work / "runs" / result.trials[0].run)
+    plan = plans(cells(work), Objective.parse("pam:srcc"), "cell", 1, 5)[0]
+    assert config == replace(cells(work)[0], seed=plan.trial_seed(0))
+    assert result.trials[0].run != sweep(cells(work), work, trials=1, jobs=1, seed=2)[0].trials[0].run
+
+
+def test_what_dies_is_repeated_and_the_study_ends_as_if_nothing_had(work: Path, tmp_path: Path) -> None:
+    whole = sweep(cells(work), work, trials=5, jobs=1, seed=3)[0]
+    other = work_folder(tmp_path, count=36, specs=(WAVLM, M2D))
+    journal = other / "sweep.journal"
+    code = f"""
+import os, sys
+from pathlib import Path
+from mmmos.heads.tuning import trials
+from tests.heads.tuning.test_sweep import cells
+from mmmos.heads.tuning.sweep import sweep
+kept, calls = trials.fit, []
+def fit(*a, **k):
+    calls.append(1)
+    if len(calls) == int(sys.argv[1]):
+        with open({str(journal)!r}, "ab") as file:
+            file.write(b'{{"op_code":4,"torn')
+        os._exit(9)
+    return kept(*a, **k)
+trials.fit = fit
+work = Path({str(other)!r})
+sweep(cells(work), work, trials=5, jobs=1, seed=3)
+"""
+    for at in (1, 2):
+        dead = subprocess.run([sys.executable, "-c", code, str(at)], cwd=ROOT, check=False)
+        assert dead.returncode == 9
+    resumed = sweep(cells(other), other, trials=5, jobs=1, seed=3)[0]
+    assert told(resumed) == told(whole)
+
+
+def test_several_workers_share_one_study(work: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    (result,) = sweep(
+        cells(work), work, trials=6, jobs=2, seed=4, progress=lambda *a: seen.append(a), objective="dev:mse"
+    )
+    assert sorted(t.number for t in result.trials) == list(range(6))
+    assert len({t.run for t in result.trials}) == 6
+    assert seen[-1] == (6, 6)
+
+
+def test_a_grid_is_one_study_and_a_database_will_do(work: Path, tmp_path: Path) -> None:
+    features = Features.open(work)
+    bases = grid("paper", features.specs, features.table.id, aggregators=["mlp"], epochs=1)
+    (result,) = sweep(
+        bases,
+        work,
+        trials=4,
+        jobs=1,
+        study="grid",
+        objective="oof:srcc",
+        folds=2,
+        storage=f"sqlite:///{tmp_path / 'study.db'}",
+    )
+    assert result.trials[0].params["cell"] == bases[0].title
+    assert result.best is not None
+    assert (work / "runs" / result.best.run / "predictions-oof.parquet").exists()
+    assert not (tmp_path / "sweep.journal").exists()
+
+
+def test_a_trial_that_explodes_fails_with_its_reason(work: Path) -> None:
+    (result,) = sweep(cells(work, learning_rate=1e7), work, trials=1, jobs=1)
+    assert [t.state for t in result.trials] == ["fail"]
+    assert "try a lower learning rate" in result.trials[0].reason
+    assert result.best is None
+    assert result.reason == "no trial is complete"
+
+
+def test_hopeless_trials_are_pruned(work: Path) -> None:
+    (result,) = sweep(cells(work, epochs=4), work, trials=14, jobs=1, seed=0)
+    assert result.counts["pruned"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"objective": "test:srcc"}, "the test split never chooses"),
+        ({"study": "cells"}, "known: cell, grid"),
+    ],
+)
+def test_what_a_sweep_refuses(work: Path, arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sweep(cells(work), work, trials=1, **arguments)
+    with pytest.raises(ValueError, match="nothing to tune"):
+        sweep((), work, trials=1)
+
+
+def test_a_database_without_its_driver_says_what_to_install(work: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"needs a driver.*\.\[postgres\]"):
+        sweep(cells(work)[:1], work, trials=1, storage="postgresql+pg8000://user@localhost/none")
