@@ -173,8 +173,8 @@ def tune(configs: Sequence[HeadConfig], work: Path, *, objective: str = "", **se
             (
                 result.study,
                 len(result.trials),
-                result.first and result.first.value,
-                result.best and result.best.value,
+                result.first.value if result.first else None,
+                result.best.value if result.best else None,
                 result.best.run if result.best else "",
                 result.difference,
                 result.low,

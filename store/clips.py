@@ -18,9 +18,9 @@ import numpy as np
 
 from mmmos.store import files
 from mmmos.store.crops import MIN_TAIL_S, contain, crop_grid, crops_of, resolve_audio
-from mmmos.store.names import digest
+from mmmos.store.names import choose, digest
 from mmmos.store.rows import RowError, csv_rows, json_rows, to_clip
-from mmmos.store.schema import AXES, SPLITS, Clip, Scale
+from mmmos.store.schema import AES_AXES, SPLITS, Axes, Clip, Scale
 from mmmos.store.splits import split_clips
 
 __all__ = [
@@ -41,6 +41,7 @@ FORMAT = "mmmos-clips-1"
 DEFAULT_SCALE = Scale()
 MAX_REASONS = 50
 MAX_BYTES = 1 << 31
+MAX_SIDECAR_BYTES = 1 << 20
 
 
 class TableError(ValueError):
@@ -49,7 +50,7 @@ class TableError(ValueError):
 
 @dataclass(frozen=True)
 class ClipTable:
-    """Clips with unique ids, the scale of their scores, and what to say wherever results appear.
+    """Clips with unique ids, the scale and the axes of their scores, and what to say beside results.
 
     caveats: e.g. "synthetic audio"; they follow the data into predictions and reports.
     """
@@ -57,9 +58,15 @@ class ClipTable:
     clips: tuple[Clip, ...]
     scale: Scale = DEFAULT_SCALE
     caveats: tuple[str, ...] = ()
+    axes: Axes = AES_AXES
 
     def __post_init__(self) -> None:
         _refuse(f"clip {clip_id!r} occurs twice" for clip_id in _repeated([clip.id for clip in self.clips]))
+        _refuse(
+            f"clip {clip.id!r} is rated on {', '.join(clip.axes)}, the table on {', '.join(self.axes)}"
+            for clip in self.clips
+            if clip.axes != self.axes.names
+        )
 
     @cached_property
     def id(self) -> str:
@@ -71,7 +78,10 @@ class ClipTable:
             [c.id, c.audio, c.split, c.system, c.group, c.domain, c.scores, c.ratings]
             for c in sorted(self.clips, key=lambda clip: clip.id)
         ]
-        return f"data-{digest({'clips': seen, 'scale': asdict(self.scale)})}"
+        content = {"clips": seen, "scale": asdict(self.scale)}
+        if self.axes.names != AES_AXES.names:  # tables of the paper's axes keep the ids they always had
+            content["axes"] = self.axes.names
+        return f"data-{digest(content)}"
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -85,15 +95,23 @@ class ClipTable:
             raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
         return tuple(clip for clip in self.clips if clip.split == split)
 
-    def scores(self, clips: Sequence[Clip] | None = None) -> np.ndarray:
-        """Scores [N, 4] float64 of the clips (default: all), NaN where an axis was not rated."""
-        return score_array(self.clips if clips is None else clips)
+    def scores(self, clips: Sequence[Clip] | None = None, axes: Sequence[str] | None = None) -> np.ndarray:
+        """Scores [N, A] float64 of the clips (default: all) on `axes` (default: the table's)."""
+        return score_array(self.clips if clips is None else clips, self.axes.names if axes is None else axes)
 
 
-def score_array(clips: Sequence[Clip]) -> np.ndarray:
-    """Scores [N, 4] float64 in AXES order, NaN where an axis was not rated."""
-    rows = [[np.nan if score is None else score for score in clip.scores] for clip in clips]
-    return np.array(rows, dtype=np.float64).reshape(len(clips), len(AXES))
+def score_array(clips: Sequence[Clip], axes: Sequence[str]) -> np.ndarray:
+    """Scores [N, A] float64, a column per name in `axes` and in that order, NaN where not rated.
+
+    ValueError where an axis is not one that the clips are rated on.
+    """
+    rows = []
+    columns: dict[tuple[str, ...], list[int]] = {}
+    for clip in clips:
+        if clip.axes not in columns:
+            columns[clip.axes] = [clip.axes.index(choose("axis", axis, clip.axes)) for axis in axes]
+        rows.append([np.nan if (s := clip.scores[i]) is None else s for i in columns[clip.axes]])
+    return np.array(rows, dtype=np.float64).reshape(len(clips), len(axes))
 
 
 def read_clips(
@@ -101,19 +119,24 @@ def read_clips(
     *,
     audio_root: Path | None = None,
     scale: Scale = DEFAULT_SCALE,
+    axes: Axes | None = None,
     train_fraction: float | None = None,
     seed: int = 0,
 ) -> ClipTable:
     """Read a clip table: `.jsonl` or `.json` as JSON lines, anything else as CSV, both UTF-8.
 
-    Columns: id and path; optional domain, source, system, group, split, CE, CU, PC, PQ and
-    CE_ratings ... PQ_ratings (JSON lists).  An empty cell is "not rated" or "not known"; ratings
-    without a score give their mean as the score.  Columns that begin with "_" are not read.
+    Columns: id and path; optional domain, source, system, group, split, one per axis with its name
+    (CE, CU, PC, PQ) and one with its single ratings (CE_ratings ... PQ_ratings, JSON lists).  An empty
+    cell is "not rated" or "not known"; ratings without a score give their mean as the score.  Columns
+    that begin with "_" are not read.
+    axes: the axes' names and titles; left out, those of the table's sidecar (see `axes_beside`), or the
+    paper's four.
     audio_root: where given, paths must stay inside it (links followed); the files need not exist.
     train_fraction: makes a split, see `split_clips`; only for a table without a split column.
     TableError names every row and reason; no part of such a table is used.
     """
     path = Path(path)
+    axes = axes or axes_beside(path) or AES_AXES
     try:
         text = files.read_bytes(path, MAX_BYTES).decode("utf-8-sig")
     except (OSError, ValueError) as reason:
@@ -123,10 +146,10 @@ def read_clips(
     has_split = False
     read = json_rows if path.suffix.lower() in (".jsonl", ".json") else csv_rows
     try:
-        for number, values in read(text):
+        for number, values in read(text, axes):
             has_split = has_split or bool(values.get("split"))
             try:
-                clips[number] = _checked(to_clip(values, scale), audio_root)
+                clips[number] = _checked(to_clip(values, scale, axes), audio_root)
             except ValueError as reason:
                 reasons.append(f"row {number}: {reason}")
     except RowError as reason:
@@ -138,11 +161,36 @@ def read_clips(
         reasons.append("it has a split column and a train fraction was given: choose one of the two")
     _refuse(reasons, path)
     if train_fraction is None:
-        return ClipTable(tuple(clips.values()), scale)
+        return ClipTable(tuple(clips.values()), scale, axes=axes)
     try:
-        return ClipTable(split_clips(list(clips.values()), train_fraction, seed), scale)
+        return ClipTable(split_clips(list(clips.values()), train_fraction, seed), scale, axes=axes)
     except ValueError as reason:
         raise TableError(f"{path} is refused: {reason}") from None
+
+
+def axes_beside(table: Path) -> Axes | None:
+    """The axes that the sidecar of a table names, None where there is no sidecar.
+
+    For `clips.csv` the sidecar is `clips.axes.json`: a JSON object of axis name -> title in words, in the
+    order of the axes, for example {"MOS": "Overall quality", "SIG": "Signal quality"}.
+    """
+    sidecar = table.with_name(f"{table.stem}.axes.json")
+    if not sidecar.is_file():
+        return None
+    try:
+        content = json.loads(files.read_bytes(sidecar, MAX_SIDECAR_BYTES))
+        if not isinstance(content, dict) or not all(isinstance(title, str) for title in content.values()):
+            raise ValueError('it should be an object of name -> title, like {"MOS": "Overall quality"}')
+        return Axes(tuple(content), tuple(content.values()))
+    except (OSError, ValueError, RecursionError) as reason:
+        raise TableError(f"{sidecar} does not name axes: {reason}") from None
+
+
+def parse_axes(text: str) -> Axes:
+    """ "MOS,SIG=Signal quality": names in order, each with its title after "=" where it has one."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    names = tuple(name.strip() for name, _, _ in pairs)
+    return Axes(names, tuple(title.strip() or name.strip() for name, _, title in pairs))
 
 
 def _checked(clip: Clip, audio_root: Path | None) -> Clip:
@@ -184,7 +232,8 @@ def save_table(table: ClipTable, path: Path) -> None:
         "id": table.id,
         "scale": asdict(table.scale),
         "caveats": table.caveats,
-        "clips": [asdict(clip) for clip in table.clips],
+        **({} if table.axes == AES_AXES else {"axes": asdict(table.axes)}),
+        "clips": [_values(clip) for clip in table.clips],
     }
     files.write_text(Path(path), json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
 
@@ -195,8 +244,11 @@ def load_table(path: Path) -> ClipTable:
         content: Any = json.loads(files.read_bytes(Path(path), MAX_BYTES))
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, where {FORMAT!r} is known")
-        clips = tuple(_clip(values) for values in content["clips"])
-        table = ClipTable(clips, Scale(**content["scale"]), tuple(content["caveats"]))
+        axes = AES_AXES
+        if "axes" in content:
+            axes = Axes(tuple(content["axes"]["names"]), tuple(content["axes"]["titles"]))
+        clips = tuple(_clip(values, axes.names) for values in content["clips"])
+        table = ClipTable(clips, Scale(**content["scale"]), tuple(content["caveats"]), axes)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as reason:
@@ -206,6 +258,12 @@ def load_table(path: Path) -> ClipTable:
     return table
 
 
-def _clip(values: dict[str, Any]) -> Clip:
+def _values(clip: Clip) -> dict[str, Any]:
+    values = asdict(clip)
+    del values["axes"]  # the table says them once
+    return values
+
+
+def _clip(values: dict[str, Any], axes: tuple[str, ...]) -> Clip:
     ratings = tuple(tuple(single) for single in values["ratings"])
-    return Clip(**{**values, "scores": tuple(values["scores"]), "ratings": ratings})
+    return Clip(**{**values, "scores": tuple(values["scores"]), "ratings": ratings, "axes": axes})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 from rich.console import Console
-from rich.table import Table
+
+from mmmos.store.table import Cell, Table
 
 OK = 0
 FAILED = 1
@@ -36,54 +36,25 @@ def say(message: str) -> None:
 
 
 def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caveats: Iterable[str] = ()
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], caveats: Iterable[str] = ()
 ) -> None:
-    """Print a table; text columns left, numbers right with three decimals, None as a dash.
+    """Print one table, see `show`."""
+    show([Table(title, tuple(columns), tuple(tuple(row) for row in rows))], caveats)
+
+
+def show(tables: Iterable[Table], caveats: Iterable[str] = ()) -> None:
+    """Print tables one after the other, each with its notes below it.
 
     The caveats ("random weights", "synthetic audio") stand in the title, so no table travels without them.
     """
     marks = ", ".join(caveats)
-    # The title is a line of its own: a rich title folds to the width of its table.
-    out.print(f"{title} ({marks})" if marks else title, markup=False, soft_wrap=True, style="bold")
-    view = Table()
-    rows = [list(row) for row in rows]
-    for index, column in enumerate(columns):
-        numeric = all(row[index] is None or isinstance(row[index], int | float) for row in rows)
-        view.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        view.add_row(*(_cell(value) for value in row))
-    if out.is_terminal:
-        out.print(view)
-    else:  # a pipe has no width: never fold a figure
-        Console(file=sys.stdout, highlight=False, width=200).print(view)
-
-
-class Tabular(Protocol):
-    """A titled table with notes, wherever it was made."""
-
-    @property
-    def title(self) -> str: ...
-    @property
-    def columns(self) -> Sequence[str]: ...
-    @property
-    def rows(self) -> Iterable[Sequence[object]]: ...
-    @property
-    def notes(self) -> Sequence[str]: ...
-
-
-def show(tables: Iterable[Tabular], caveats: Iterable[str] = ()) -> None:
-    """Print tables one after the other, each with the caveats in its title and its notes below it."""
-    marks = tuple(caveats)
     for one in tables:
-        table(one.title, one.columns, one.rows, marks)
+        # The title is a line of its own: a rich title folds to the width of its table.
+        title = f"{one.title} ({marks})" if marks else one.title
+        out.print(title, markup=False, soft_wrap=True, style="bold")
+        # A pipe has no width: never fold a figure.
+        (out if out.is_terminal else Console(file=sys.stdout, highlight=False, width=200)).print(one.text())
         for note in one.notes:
             out.print(f"  {note}", markup=False, soft_wrap=True)
-        out.print()
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return str(value)
+        if one.notes:
+            out.print()

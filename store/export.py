@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from mmmos.store import files, shards
-from mmmos.store.clips import ClipTable, crops_of, score_array
+from mmmos.store.clips import ClipTable, crops_of
 from mmmos.store.features import FeatureStore
-from mmmos.store.schema import AXES
 
 READ_CROPS = 64
 """Crops read at a time, so that an export of any size needs little memory."""
@@ -34,8 +33,8 @@ class Exported:
 def export(store: FeatureStore, table: ClipTable, path: Path, *, frames: bool = False) -> Exported:
     """Write one row per crop of every clip, in the table's order, readable without pickle.
 
-    clip_id, split, system [M] text; crop_index [M]; start_s, valid_s [M]; valid_frames [M]; scores [M, 4]
-    (NaN where unrated) with `axes` [4]; means [M, L, dim] float32; with `frames` also frames
+    clip_id, split, system [M] text; crop_index [M]; start_s, valid_s [M]; valid_frames [M]; scores [M, A]
+    (NaN where unrated) with `axes` [A]; means [M, L, dim] float32; with `frames` also frames
     [M, T, frame_dim] float16; spec and caveats as JSON text.
     MissingCropsError, and nothing written, where the store lacks crops.
     """
@@ -50,7 +49,7 @@ def export(store: FeatureStore, table: ClipTable, path: Path, *, frames: bool = 
     small = {
         "spec": np.array(json.dumps(asdict(store.spec))),
         "caveats": np.array(json.dumps(table.caveats)),
-        "axes": np.array(AXES),
+        "axes": np.array(table.axes.names),
         "clip_id": np.array([clip.id for clip, _ in pairs], dtype=np.str_),
         "split": np.array([clip.split for clip, _ in pairs], dtype=np.str_),
         "system": np.array([clip.system for clip, _ in pairs], dtype=np.str_),
@@ -60,7 +59,7 @@ def export(store: FeatureStore, table: ClipTable, path: Path, *, frames: bool = 
         "valid_frames": np.array(
             [store.spec.valid_frames(crop.valid_s) for _, crop in pairs], dtype=np.int64
         ),
-        "scores": score_array([clip for clip, _ in pairs]),
+        "scores": table.scores([clip for clip, _ in pairs]),
     }
     with files.writing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in small.items():

@@ -11,16 +11,20 @@ left behind can be told from what is in use.
 
 from __future__ import annotations
 
+import csv
 import errno
 import fcntl
+import io
+import json
 import os
 import stat
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 Buffer = bytes | bytearray | memoryview
 TEMPORARY = "tmp-"
@@ -52,6 +56,20 @@ def write_atomic(path: Path, *parts: Buffer) -> None:
 def write_text(path: Path, text: str) -> None:
     """`write_atomic` of UTF-8 text."""
     write_atomic(path, text.encode())
+
+
+def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
+    """`write_atomic` of a value as JSON with a final newline; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """`write_atomic` of a CSV with a header; None becomes an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmmos.store import files
-from mmmos.store.schema import AXES
+from mmmos.store.schema import AES_AXES, Axes
 
 FORMAT = "mmmos-predictions-1"
 
@@ -30,7 +28,7 @@ class Predictions:
     split: str
     clip_ids: tuple[str, ...]
     values: np.ndarray
-    axes: tuple[str, ...] = AXES
+    axes: tuple[str, ...] = AES_AXES.names
     caveats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -39,8 +37,7 @@ class Predictions:
                 f"{self.run}: values of shape {self.values.shape} for {len(self.clip_ids)} clips "
                 f"and {len(self.axes)} axes"
             )
-        if not self.axes or [axis for axis in AXES if axis in self.axes] != list(self.axes):
-            raise ValueError(f"{self.run}: axes {self.axes} are not some of {AXES} in that order")
+        Axes(self.axes)  # refuses what cannot be names of axes
         if len(set(self.clip_ids)) != len(self.clip_ids):
             raise ValueError(f"{self.run}: a clip was predicted twice")
         if self.values.dtype != np.float64:
@@ -59,6 +56,14 @@ class Predictions:
         return mine == theirs and np.array_equal(self.values, other.values)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def of(self, clip_ids: Sequence[str]) -> np.ndarray:
+        """values [N, A] of these clips, in this order; ValueError names a clip that was not predicted."""
+        row = {clip_id: n for n, clip_id in enumerate(self.clip_ids)}
+        missing = [clip_id for clip_id in clip_ids if clip_id not in row]
+        if missing:
+            raise ValueError(f"{self.run} has no prediction for clip {missing[0]!r} on {self.split!r}")
+        return self.values[[row[clip_id] for clip_id in clip_ids]]
 
     def save(self, path: Path) -> None:
         """Write Parquet, atomically: a clip_id column, one column an axis, the rest as metadata."""
@@ -94,13 +99,10 @@ class Predictions:
 
     def to_csv(self, path: Path) -> None:
         """Write `id`, one column an axis, and, where there are any, the caveats in every row."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         notes = ["; ".join(self.caveats)] if self.caveats else []
-        writer.writerow(["id", *self.axes, *(["caveats"] if notes else [])])
-        for clip_id, row in zip(self.clip_ids, self.values.tolist(), strict=True):
-            writer.writerow([clip_id, *row, *notes])
-        files.write_text(Path(path), text.getvalue())
+        columns = ["id", *self.axes, *(["caveats"] if notes else [])]
+        rows = zip(self.clip_ids, self.values.tolist(), strict=True)
+        files.write_csv(Path(path), columns, ([clip_id, *row, *notes] for clip_id, row in rows))
 
 
 def average(
@@ -129,13 +131,7 @@ def average(
         or not share.any()
     ):
         raise ValueError(f"{len(predictions)} runs cannot be averaged with weights {weights}")
-    rows = [{clip_id: row for row, clip_id in enumerate(p.clip_ids)} for p in predictions]
-    aligned = np.stack(
-        [
-            p.values[[at[clip_id] for clip_id in first.clip_ids]]
-            for p, at in zip(predictions, rows, strict=True)
-        ]
-    )
+    aligned = np.stack([one.of(first.clip_ids) for one in predictions])
     values = np.tensordot(share / share.sum(), aligned, axes=1)
     caveats = tuple(dict.fromkeys(caveat for p in predictions for caveat in p.caveats))
     return Predictions(run, first.split, first.clip_ids, values, first.axes, caveats)

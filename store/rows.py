@@ -10,11 +10,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mmmos.store.schema import AXES, SPLITS, Clip, Scale
+from mmmos.store.schema import SPLITS, Axes, Clip, Scale
 
 TEXTS = ("id", "path", "domain", "source", "system", "group", "split")
-RATINGS = tuple(f"{axis}_ratings" for axis in AXES)
-COLUMNS = (*TEXTS, *AXES, *RATINGS)
 REQUIRED = ("id", "path")
 REMARK = "_"
 """Columns whose name begins so are the owner's own remarks and are not read."""
@@ -24,12 +22,17 @@ class RowError(ValueError):
     """One reason why a table cannot be used; several may be joined in one message."""
 
 
-def csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def columns_of(axes: Axes) -> tuple[str, ...]:
+    """Every column that a table on these axes may have."""
+    return (*TEXTS, *axes, *(f"{axis}_ratings" for axis in axes))
+
+
+def csv_rows(text: str, axes: Axes) -> Iterator[tuple[int, dict[str, Any]]]:
     """(row number, cells) of a CSV text; the header is row 1, as a spreadsheet counts."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]
-        check_columns(header)
+        check_columns(header, axes)
         for number, cells in enumerate(reader, start=2):
             if not any(cell.strip() for cell in cells):
                 continue
@@ -41,7 +44,7 @@ def csv_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         raise RowError(f"row {reader.line_num}: {reason}") from None
 
 
-def json_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_rows(text: str, axes: Axes) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, values) of JSON lines with the CSV's keys; ratings may be lists or JSON texts."""
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -55,33 +58,34 @@ def json_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, {"": "not a JSON object"}
             continue
         try:
-            check_columns(list(values))
+            check_columns(list(values), axes)
         except RowError as reason:
             yield number, {"": str(reason)}
             continue
         yield number, values
 
 
-def check_columns(names: list[str]) -> None:
+def check_columns(names: list[str], axes: Axes) -> None:
     """RowError unless the columns are known, single, and enough; with the nearest name for a slip."""
     reasons = []
+    known_columns = columns_of(axes)
     if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
         raise RowError("the columns are not separated by commas")
     for name in names:
-        if name in COLUMNS or name.startswith(REMARK):
+        if name in known_columns or name.startswith(REMARK):
             continue
-        lower = {known.lower(): known for known in COLUMNS}
+        lower = {known.lower(): known for known in known_columns}
         nearest = difflib.get_close_matches(name.lower(), list(lower), n=1)
         hint = f" (did you mean {lower[nearest[0]]!r}?)" if nearest else ""
         reasons.append(f"unknown column {name!r}{hint}")
     reasons += [f"column {name!r} occurs twice" for name in sorted({n for n in names if names.count(n) > 1})]
     reasons += [f"column {name!r} is missing" for name in REQUIRED if name not in names]
     if reasons:
-        known = f"known columns: {', '.join(COLUMNS)}; begin a remark's name with {REMARK!r}"
+        known = f"known columns: {', '.join(known_columns)}; begin a remark's name with {REMARK!r}"
         raise RowError(f"{'; '.join(reasons)}. {known}")
 
 
-def to_clip(values: Mapping[str, Any], scale: Scale) -> Clip:
+def to_clip(values: Mapping[str, Any], scale: Scale, axes: Axes) -> Clip:
     """One row as a clip; RowError with every reason, joined by "; "."""
     if "" in values:
         raise RowError(values[""])
@@ -93,7 +97,7 @@ def to_clip(values: Mapping[str, Any], scale: Scale) -> Clip:
         reasons.append(f"unknown split {texts['split']!r} (known: {', '.join(SPLITS)})")
     scores: list[float | None] = []
     ratings: list[tuple[float, ...]] = []
-    for axis in AXES:
+    for axis in axes:
         single = _ratings(f"{axis}_ratings", values.get(f"{axis}_ratings"), scale, reasons)
         score = _number(axis, values.get(axis), scale, reasons)
         if score is None and single:
@@ -112,6 +116,7 @@ def to_clip(values: Mapping[str, Any], scale: Scale) -> Clip:
         split=texts["split"],
         scores=tuple(scores),
         ratings=tuple(ratings),
+        axes=axes.names,
     )
 
 

@@ -5,21 +5,64 @@ Everything here is a frozen value without behaviour beyond naming itself.  No to
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from mmmos.store.names import signature
 
-AXES = ("CE", "CU", "PC", "PQ")
-"""The order of the four axes in every array of the project."""
-
-AXIS_TITLES = {
-    "CE": "Content Enjoyment",
-    "CU": "Content Usefulness",
-    "PC": "Production Complexity",
-    "PQ": "Production Quality",
-}
 COMPOSITE = "composite"
 """The mean of the rated axes of one clip, reported beside them (paper IV)."""
+
+MAX_AXES = 32
+MAX_AXIS_LETTERS = 40
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What listeners rated, in the order of every array; `titles` are the names in words.
+
+    Raises
+    ------
+    ValueError
+        For no names, repeated names, names that are empty, not printable or too long, or the name
+        "composite", which is that of the mean over the axes.
+    """
+
+    names: tuple[str, ...]
+    titles: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.titles:
+            object.__setattr__(self, "titles", self.names)
+        if not 1 <= len(self.names) <= MAX_AXES or len(set(self.names)) != len(self.names):
+            raise ValueError(f"axes {list(self.names)}: 1 to {MAX_AXES} different names are needed")
+        for name in self.names:
+            if not name.strip() or not name.isprintable() or len(name) > MAX_AXIS_LETTERS:
+                raise ValueError(f"an axis' name has 1 to {MAX_AXIS_LETTERS} printable letters, not {name!r}")
+        if COMPOSITE in self.names:
+            raise ValueError(f"no axis may be named {COMPOSITE!r}: that is the mean over the axes")
+        if len(self.titles) != len(self.names):
+            raise ValueError(f"{len(self.titles)} titles for {len(self.names)} axes")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def title(self, name: str) -> str:
+        """The name in words: "Production Quality" for "PQ"; the composite's and unknown names as they are."""
+        return dict(zip(self.names, self.titles, strict=True)).get(name, name)
+
+
+AES_AXES = Axes(
+    ("CE", "CU", "PC", "PQ"),
+    ("Content Enjoyment", "Content Usefulness", "Production Complexity", "Production Quality"),
+)
+"""The four axes of the paper (arXiv 2502.05139), which a clip table has where it names no others."""
+
+AXES = AES_AXES.names
+AXIS_TITLES = dict(zip(AES_AXES.names, AES_AXES.titles, strict=True))
 
 SPLITS = ("train", "dev", "pam", "test", "none")
 """`dev` holds real recordings, `pam` mostly synthetic ones; the paper scores them apart."""
@@ -44,8 +87,8 @@ class Scale:
 class Clip:
     """One rated (or unrated) piece of audio.
 
-    scores:  one value per axis in AXES order, None where the axis was not rated.
-    ratings: the single ratings behind each score, in AXES order; empty where unknown.
+    scores:  one value per axis of `axes`, None where the axis was not rated; () stands for no scores.
+    ratings: the single ratings behind each score, one row per axis; empty where unknown.
     audio:   content hash of the file (xxh3-128, hex), "" until the audio has been surveyed.
     duration_s: length without trailing digital silence, 0.0 until surveyed.
     """
@@ -57,10 +100,23 @@ class Clip:
     system: str = ""
     group: str = ""
     split: str = "none"
-    scores: tuple[float | None, ...] = (None,) * len(AXES)
-    ratings: tuple[tuple[float, ...], ...] = ((),) * len(AXES)
+    scores: tuple[float | None, ...] = ()
+    ratings: tuple[tuple[float, ...], ...] = ()
     audio: str = ""
     duration_s: float = 0.0
+    axes: tuple[str, ...] = AES_AXES.names
+    """Names of the axes that `scores` and `ratings` are about: those of the clip's table."""
+
+    def __post_init__(self) -> None:
+        if not self.scores:
+            object.__setattr__(self, "scores", (None,) * len(self.axes))
+        if not self.ratings:
+            object.__setattr__(self, "ratings", ((),) * len(self.axes))
+        if not len(self.scores) == len(self.ratings) == len(self.axes):
+            raise ValueError(
+                f"clip {self.id!r}: {len(self.scores)} scores and {len(self.ratings)} rows of ratings "
+                f"for {len(self.axes)} axes ({', '.join(self.axes)})"
+            )
 
 
 @dataclass(frozen=True)

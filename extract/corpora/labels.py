@@ -22,8 +22,8 @@ from pathlib import Path
 from mmmos.store import files
 from mmmos.store.clips import ClipTable, TableError, split_clips
 from mmmos.store.names import choose
-from mmmos.store.rows import COLUMNS
-from mmmos.store.schema import AXES, AXIS_TITLES, Clip
+from mmmos.store.rows import columns_of
+from mmmos.store.schema import AES_AXES, AXES, AXIS_TITLES, Clip
 
 NATURAL = {domain: f"AES_natural_{domain}.jsonl" for domain in ("speech", "music", "sound")}
 PAM = "AES_PAM.jsonl"
@@ -99,7 +99,7 @@ def write_csv(table: ClipTable, path: Path) -> None:
     """Write a clip table as CSV with every single rating, as `read_clips` reads it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns_of(AES_AXES))
     for clip in table:
         names = [clip.id, clip.path, clip.domain, clip.source, clip.system, clip.group, clip.split]
         scores = ["" if score is None else score for score in clip.scores]

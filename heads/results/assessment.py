@@ -25,9 +25,10 @@ from mmmos.heads.results.baselines import baselines
 from mmmos.heads.results.comparison import Comparison, compare
 from mmmos.heads.results.evaluation import EVERYWHERE, RESAMPLES, Row, evaluate
 from mmmos.heads.results.experiment import Experiment, open_experiment
-from mmmos.heads.results.table import Table, axis_of_record
+from mmmos.heads.results.table import axis_of_record
 from mmmos.store import files
 from mmmos.store.predictions import Predictions
+from mmmos.store.table import Table
 
 ENSEMBLE = "ensemble"
 """How the ensemble of work/ensemble.json is called on the command line."""

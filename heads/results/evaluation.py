@@ -113,7 +113,7 @@ def parts(clips: Sequence[Clip], axes: Sequence[str] = AXES) -> tuple[Part, ...]
 @lru_cache(maxsize=16)
 def _parts(clips: tuple[Clip, ...], axes: tuple[str, ...]) -> tuple[Part, ...]:
     columns = [AXES.index(axis) for axis in axes]
-    truth = score_array(clips)[:, columns]
+    truth = score_array(clips, axes)
     ratings = [[clip.ratings[column] for column in columns] for clip in clips]
     named: dict[str, tuple[Sequence[Sequence[float]], Array]] = {
         axis: ([item[i] for item in ratings], truth[:, i]) for i, axis in enumerate(axes)
@@ -143,9 +143,8 @@ def predicted(predictions: Predictions, clips: Sequence[Clip]) -> dict[str, Arra
             f"{len(clips)} clips, the first of them {missing[0]!r}; predict them, or evaluate on fewer clips"
         )
     values = predictions.values[[place[clip.id] for clip in clips]]
-    columns = [AXES.index(axis) for axis in predictions.axes]
     result = {axis: values[:, i] for i, axis in enumerate(predictions.axes)}
-    result[COMPOSITE] = composite(values, score_array(clips)[:, columns])[0]
+    result[COMPOSITE] = composite(values, score_array(clips, predictions.axes))[0]
     return result
 
 

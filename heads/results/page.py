@@ -12,13 +12,10 @@ from html import escape
 
 from mmmos.heads.results.palette import GRID, INK, SERIES
 from mmmos.heads.results.plots import Figure, to_svg
-from mmmos.heads.results.table import Cell, Table
+from mmmos.store.table import Table
 
 DARK_SERIES = ("#4ea8e8", "#f08a4b", "#2fc398", "#e3a3c7", "#f2b632", "#8fd0f5", "#a6adb5")
 """SERIES again, light enough for a dark page."""
-
-MANY_COLUMNS = 12
-"""Tables with more are set closer, to fit on the page."""
 
 ENLARGED = 1.06
 """Figures are shown at one scale, so that their letters have one size beside the text."""
@@ -72,28 +69,6 @@ def render(
     )
 
 
-def table_html(table: Table) -> str:
-    """A table with its title as caption and its notes below; text left, numbers right."""
-    numeric = [
-        all(not isinstance(row[i], str) or _is_figure(row[i]) for row in table.rows) and bool(table.rows)
-        for i in range(len(table.columns))
-    ]
-    kind = ['class="n"' if is_numeric else "" for is_numeric in numeric]
-    head = "".join(f"<th scope=col {k}>{escape(c)}</th>" for k, c in zip(kind, table.columns, strict=True))
-    rows = []
-    for row in table.rows:
-        cells = "".join(f"<td {k}>{_cell(value)}</td>" for k, value in zip(kind, row, strict=True))
-        # Lines that go on with the row above (an empty first cell) belong to it.
-        rows.append(f"<tr{' class=sub' if row and row[0] == '' else ''}>{cells}</tr>")
-    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
-    wide = ' class="wide"' if len(table.columns) > MANY_COLUMNS else ""
-    return (
-        f'<div class="table"><table{wide}><caption>{escape(table.title)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-        + (f'<ul class="notes">{notes}</ul>' if notes else "")
-    )
-
-
 def plot_html(plot: Plot, prefix: str) -> str:
     """A figure inline as SVG; its colours become the page's, its ids its own."""
     text = to_svg(plot.figure)
@@ -122,7 +97,7 @@ def _section(number: int, section: Section) -> str:
     parts = []
     for place, block in enumerate(section.blocks):
         if isinstance(block, Table):
-            parts.append(table_html(block))
+            parts.append(block.html())
         elif isinstance(block, Plot):
             parts.append(plot_html(block, f"f{number}-{place}"))
         else:
@@ -132,20 +107,6 @@ def _section(number: int, section: Section) -> str:
     first = parts.pop(0) if parts and isinstance(section.blocks[0], Plot) else ""
     head = f'<div class="together"><h2>{escape(section.title)}</h2>{opening}{first}</div>'
     return f'<section id="{section.id}">{head}{"".join(parts)}</section>'
-
-
-def _cell(value: Cell) -> str:
-    if value is None:
-        return '<span class="none" title="not defined">–</span>'
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    text = escape(str(value))
-    # The interval is lighter than the figure it belongs to.
-    return re.sub(r"^(-?[\d.]+) (\[.*\])$", r"\1 <i>\2</i>", text)
-
-
-def _is_figure(value: Cell) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(r"-?[\d.]+( \[.*\])?|\[.*\]", value))
 
 
 def _style() -> str:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from mmmos.heads.metrics import composite
 from mmmos.heads.results.ceiling import composite_ratings
-from mmmos.heads.results.table import Table
 from mmmos.store.clips import score_array
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import AXES, COMPOSITE, Clip
+from mmmos.store.table import Table
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def series(predictions: Predictions, clips: Sequence[Clip]) -> list[Series]:
     place = {clip_id: i for i, clip_id in enumerate(predictions.clip_ids)}
     values = predictions.values[[place[clip.id] for clip in clips]]
     columns = [AXES.index(axis) for axis in predictions.axes]
-    truth = score_array(clips)[:, columns]
+    truth = score_array(clips, predictions.axes)
     single = [[clip.ratings[column] for column in columns] for clip in clips]
     result = []
     for i, axis in enumerate(predictions.axes):

@@ -19,9 +19,10 @@ from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate
 from mmmos.heads.results.experiment import Experiment, Run
 from mmmos.heads.results.page import Plot, Section, Tile
 from mmmos.heads.results.pairs import Series, worst
-from mmmos.heads.results.table import Cell, Table, axis_of_record, index_rows
+from mmmos.heads.results.table import axis_of_record, index_rows
 from mmmos.store import files
 from mmmos.store.schema import SPLITS
+from mmmos.store.table import Cell, Table
 
 MOST_SWEEPS = 6
 """Histories of more studies than this would fill pages; the tables in work/sweeps hold them all."""

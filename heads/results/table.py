@@ -1,31 +1,11 @@
-"""What a table is, and how rows become its cells."""
+"""How rows of an evaluation become cells of a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import pandas as pd
 
 from mmmos.heads.results.evaluation import Row
 from mmmos.store.schema import AXES, COMPOSITE
-
-Cell = str | int | float | None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A titled table; None is "not defined".  `notes` belong under it, one sentence each."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...] = ()
-
-    def frame(self) -> pd.DataFrame:
-        """As a pandas frame, for notebooks."""
-        return pd.DataFrame(list(self.rows), columns=list(self.columns))
-
 
 Index = Mapping[tuple[str, str, str, str, str, str], Row]
 

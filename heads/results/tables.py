@@ -10,18 +10,10 @@ from mmmos.heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN
 from mmmos.heads.results.comparison import Comparison
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, parts
 from mmmos.heads.results.experiment import Experiment
-from mmmos.heads.results.table import (
-    Cell,
-    Table,
-    axis_note,
-    axis_of_record,
-    index_rows,
-    rounded,
-    value_of,
-    with_interval,
-)
+from mmmos.heads.results.table import axis_note, axis_of_record, index_rows, rounded, value_of, with_interval
 from mmmos.heads.selectors import encoder_cost
 from mmmos.store.schema import AXES, COMPOSITE, Clip
+from mmmos.store.table import Cell, Table
 
 TABLE3_LEVELS = {"dev": "utterance", "pam": "utterance", "test": "system"}
 """The level at which the paper prints each split (Table III)."""

@@ -20,7 +20,7 @@ from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.alignment import average_down, held_rate, mean_and_deviation, valid_steps
 from mmmos.heads.network.model import Batch, Head
 from mmmos.heads.training.memory import spare_memory_bytes
-from mmmos.store.clips import ClipTable, crops_of, load_table, score_array
+from mmmos.store.clips import ClipTable, crops_of, load_table
 from mmmos.store.features import FeatureStore, list_stores
 from mmmos.store.names import choose
 from mmmos.store.schema import Clip, EncoderSpec
@@ -130,7 +130,7 @@ class Features:
         self.first: Rows = np.concatenate(([0], np.cumsum(self.counts)))[:-1].astype(np.int64)
         self.crops = [crop for of_clip in crops for crop in of_clip]
         self.valid_s = np.array([crop.valid_s for crop in self.crops], dtype=np.float32)
-        self.truth = score_array(self.clips)
+        self.truth = table.scores(self.clips)
         self.limit_bytes = limit_bytes if limit_bytes is not None else spare_memory_bytes() // 2
         self._banks: dict[tuple[str, Reading], Bank] = {}
         self._statistics: dict[tuple[str, Reading, bytes], tuple[Tensor, Tensor]] = {}

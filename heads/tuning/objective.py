@@ -68,9 +68,8 @@ class Objective:
 
     def value(self, predictions: Predictions, clips: Sequence[Clip]) -> float | None:
         """The metric over utterances; None where it is undefined (constant predictions, too few clips)."""
-        truth = {clip.id: row for clip, row in zip(clips, score_array(clips), strict=True)}
-        columns = [AXES.index(axis) for axis in predictions.axes]
-        rated = np.array([truth[clip_id][columns] for clip_id in predictions.clip_ids])
+        by_id = {clip.id: clip for clip in clips}
+        rated = score_array([by_id[clip_id] for clip_id in predictions.clip_ids], predictions.axes)
         if self.axis == COMPOSITE:
             pred, target = composite(predictions.values, rated)
         else:

@@ -39,8 +39,8 @@ def test_no_clips_is_a_valid_set(tmp_path: Path) -> None:
         ({"values": ((1.0, 2.0), (np.inf, 4.0))}, "not finite, first b"),
         ({"values": ((1.0,), (2.0,))}, "shape"),
         ({"clip_ids": ("a", "a")}, "twice"),
-        ({"axes": ("PQ", "CE")}, "in that order"),
-        ({"axes": ("CE", "XX")}, "are not some of"),
+        ({"axes": ("PQ", "PQ")}, "different names"),
+        ({"axes": ("CE", "composite")}, "mean over the axes"),
     ],
 )
 def test_refuses(fields: dict[str, object], reason: str) -> None:
@@ -78,3 +78,10 @@ def test_average_refuses_what_does_not_belong_together() -> None:
             average([one, one], weights)
     with pytest.raises(ValueError, match="no predictions"):
         average([])
+
+
+def test_values_come_in_the_order_of_the_clips_asked_for() -> None:
+    one = Predictions("r", "dev", ("a", "b", "c"), np.array([[1.0], [2.0], [3.0]]), ("MOS",))
+    np.testing.assert_array_equal(one.of(("c", "a")), [[3.0], [1.0]])
+    with pytest.raises(ValueError, match="no prediction for clip 'd' on 'dev'"):
+        one.of(("a", "d"))

@@ -12,11 +12,11 @@ from html.parser import HTMLParser
 import pytest
 
 from mmmos.heads.results.experiment import open_experiment
-from mmmos.heads.results.page import Section, render, table_html
+from mmmos.heads.results.page import Section, render
 from mmmos.heads.results.report import write_report
 from mmmos.heads.results.sections import first_of_each_kind
-from mmmos.heads.results.table import Table
 from mmmos.store.clips import ClipTable
+from mmmos.store.table import Table
 from tests.heads.made_up import CAVEAT, made_up_table, made_up_work
 
 HOSTILE = "<script>alert(1)</script>"
@@ -112,7 +112,7 @@ def test_colours_follow_the_page_and_undefined_is_a_dash(page):
     figures = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
     assert "#1b1f24" not in figures
     assert "var(--ink)" in figures
-    html = table_html(Table("t", ("a", "b"), ((None, 0.5),)))
+    html = Table("t", ("a", "b"), ((None, 0.5),)).html()
     assert "not defined" in html
     assert "0.500" in html
 
