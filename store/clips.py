@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from mmmos.store import files
+from mmmos.store.clip_rows import check_columns, to_clip
 from mmmos.store.crops import MIN_TAIL_S, contain, crop_grid, crops_of, resolve_audio
 from mmmos.store.names import choose, digest
-from mmmos.store.rows import RowError, csv_rows, json_rows, to_clip
+from mmmos.store.rows import RowError, convert, read_rows, refusal
 from mmmos.store.schema import AES_AXES, SPLITS, Axes, Clip, Scale
 from mmmos.store.splits import split_clips
 
@@ -39,7 +40,6 @@ __all__ = [
 
 FORMAT = "mmmos-clips-1"
 DEFAULT_SCALE = Scale()
-MAX_REASONS = 50
 MAX_BYTES = 1 << 31
 MAX_SIDECAR_BYTES = 1 << 20
 
@@ -138,26 +138,14 @@ def read_clips(
     path = Path(path)
     axes = axes or axes_beside(path) or AES_AXES
     try:
-        text = files.read_bytes(path, MAX_BYTES).decode("utf-8-sig")
-    except (OSError, ValueError) as reason:
-        raise TableError(f"{path} cannot be read: {reason}") from None
-    reasons: list[str] = []
-    clips: dict[int, Clip] = {}
-    has_split = False
-    read = json_rows if path.suffix.lower() in (".jsonl", ".json") else csv_rows
-    try:
-        for number, values in read(text, axes):
-            has_split = has_split or bool(values.get("split"))
-            try:
-                clips[number] = _checked(to_clip(values, scale, axes), audio_root)
-            except ValueError as reason:
-                reasons.append(f"row {number}: {reason}")
+        rows = list(read_rows(path, MAX_BYTES, lambda names: check_columns(names, axes)))
     except RowError as reason:
-        reasons.append(str(reason))
+        raise TableError(str(reason)) from None
+    clips, reasons = convert(rows, lambda values: _checked(to_clip(values, scale, axes), audio_root))
     reasons += _duplicates(clips)
     if not clips and not reasons:
         reasons.append("it has no rows")
-    if has_split and train_fraction is not None:
+    if train_fraction is not None and any(row.values.get("split") for row in rows):
         reasons.append("it has a split column and a train fraction was given: choose one of the two")
     _refuse(reasons, path)
     if train_fraction is None:
@@ -210,15 +198,10 @@ def _duplicates(clips: dict[int, Clip]) -> list[str]:
     ]
 
 
-def _refuse(reasons: Iterable[str], path: Path | None = None) -> None:
+def _refuse(reasons: Iterable[str], what: object = "the clip table") -> None:
     found = list(reasons)
-    if not found:
-        return
-    shown = found[:MAX_REASONS]
-    if len(found) > MAX_REASONS:
-        shown.append(f"... and {len(found) - MAX_REASONS} more")
-    where = f"{path} is refused" if path else "the clip table is refused"
-    raise TableError("\n  ".join([f"{where}, {len(found)} reason(s):", *shown]))
+    if found:
+        raise TableError(refusal(str(what), found))
 
 
 def _repeated(ids: Sequence[str]) -> list[str]:

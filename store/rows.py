@@ -1,170 +1,179 @@
-"""Rows of a clip table: from CSV or JSON lines to clips, with a reason for everything refused."""
+"""Rows of CSV and JSON-lines files, with a row number and a reason for everything refused.
+
+The one reader of tables that people write: clip tables, lists of files to score, label files, and answers
+that are to be resumed.  CSV is read strictly (RFC 4180), both are UTF-8 with or without a byte order mark.
+"""
 
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
-import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
-from mmmos.store.schema import SPLITS, Axes, Clip, Scale
+from mmmos.store import files
 
-TEXTS = ("id", "path", "domain", "source", "system", "group", "split")
-REQUIRED = ("id", "path")
-REMARK = "_"
-"""Columns whose name begins so are the owner's own remarks and are not read."""
+JSON_SUFFIXES = (".jsonl", ".json")
+MAX_COLUMNS = 10_000
+MAX_REASONS = 50
+
+T = TypeVar("T")
+CheckColumns = Callable[[Sequence[str]], None]
+"""Raises RowError for columns that a table may not have: a CSV's header, or the keys of one JSON line."""
 
 
 class RowError(ValueError):
-    """One reason why a table cannot be used; several may be joined in one message."""
+    """A reason why a row, or a whole file, cannot be used."""
 
 
-def columns_of(axes: Axes) -> tuple[str, ...]:
-    """Every column that a table on these axes may have."""
-    return (*TEXTS, *axes, *(f"{axis}_ratings" for axis in axes))
+@dataclass(frozen=True)
+class Row:
+    """One row of a file.
+
+    number:  in CSV the row as a spreadsheet counts, the header being row 1; in JSON lines the line.
+    values:  column -> text (CSV) or JSON value; empty where there is a problem.
+    end:     byte of the text (without a byte order mark) at which the row ends, its newline included.
+    problem: why the row cannot be used, "" where it can.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    end: int
+    problem: str = ""
 
 
-def csv_rows(text: str, axes: Axes) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(row number, cells) of a CSV text; the header is row 1, as a spreadsheet counts."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def read_rows(path: Path, max_bytes: int, check: CheckColumns | None = None) -> Iterator[Row]:
+    """Rows of a file: `.jsonl` and `.json` as JSON lines, anything else as CSV.
+
+    Raises
+    ------
+    RowError
+        If the file cannot be read, is larger than `max_bytes` or is not UTF-8.
+    """
     try:
-        header = [cell.strip() for cell in next(reader, [])]
-        check_columns(header, axes)
-        for number, cells in enumerate(reader, start=2):
-            if not any(cell.strip() for cell in cells):
+        text = files.read_bytes(path, max_bytes).decode("utf-8-sig")
+    except (OSError, ValueError) as reason:
+        raise RowError(f"{path} cannot be read: {reason}") from None
+    return (json_rows if path.suffix.lower() in JSON_SUFFIXES else csv_rows)(text, check)
+
+
+def csv_rows(text: str, check: CheckColumns | None = None) -> Iterator[Row]:
+    """Rows below the header of a CSV text; blank ones are skipped.
+
+    Every row must have as many cells as the header.  A header that is refused, or text that is not CSV,
+    is the problem of the last row that is given.
+    """
+    lines = _Lines(text)
+    reader = csv.reader(lines, strict=True)
+    header: list[str] = []
+    number = 0
+    while True:
+        number += 1
+        try:
+            cells = next(reader, None)
+            if cells is None:
+                return
+            if number == 1:
+                header = [cell.strip() for cell in cells]
+                check_header(header, check)
                 continue
-            if len(cells) != len(header):
-                yield number, {"": f"{len(cells)} cells under {len(header)} columns"}
-            else:
-                yield number, dict(zip(header, cells, strict=True))
-    except csv.Error as reason:
-        raise RowError(f"row {reader.line_num}: {reason}") from None
+        except (csv.Error, RowError) as reason:
+            yield Row(number, {}, lines.end, str(reason))
+            return
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            yield Row(number, {}, lines.end, f"{len(cells)} cells under {len(header)} columns")
+        else:
+            yield Row(number, dict(zip(header, cells, strict=True)), lines.end)
 
 
-def json_rows(text: str, axes: Axes) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, values) of JSON lines with the CSV's keys; ratings may be lists or JSON texts."""
-    for number, line in enumerate(text.splitlines(), start=1):
+def check_header(header: Sequence[str], check: CheckColumns | None = None) -> None:
+    """RowError for a CSV header that no table may have, or that `check` refuses."""
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        raise RowError("the columns are not separated by commas")
+    if len(header) > MAX_COLUMNS:
+        raise RowError(f"{len(header)} columns, where a table has {MAX_COLUMNS} at most")
+    twice = sorted(name for name, count in Counter(header).items() if name and count > 1)
+    if twice:
+        raise RowError("; ".join(f"column {name!r} occurs twice" for name in twice))
+    if check:
+        check(header)
+
+
+def json_rows(text: str, check: CheckColumns | None = None) -> Iterator[Row]:
+    """One JSON object per line; blank lines are skipped."""
+    lines = _Lines(text)
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
-        except (ValueError, RecursionError) as reason:
-            yield number, {"": f"not JSON: {reason}"}
-            continue
-        if not isinstance(values, dict):
-            yield number, {"": "not a JSON object"}
-            continue
-        try:
-            check_columns(list(values), axes)
+            values = json.loads(line, object_pairs_hook=_different_keys)
+            if not isinstance(values, dict):
+                raise RowError("not a JSON object")
+            if check:
+                check(list(values))
         except RowError as reason:
-            yield number, {"": str(reason)}
-            continue
-        yield number, values
+            yield Row(number, {}, lines.end, str(reason))
+        except (ValueError, RecursionError) as reason:
+            yield Row(number, {}, lines.end, f"not JSON: {reason}")
+        else:
+            yield Row(number, values, lines.end)
 
 
-def check_columns(names: list[str], axes: Axes) -> None:
-    """RowError unless the columns are known, single, and enough; with the nearest name for a slip."""
-    reasons = []
-    known_columns = columns_of(axes)
-    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
-        raise RowError("the columns are not separated by commas")
-    for name in names:
-        if name in known_columns or name.startswith(REMARK):
-            continue
-        lower = {known.lower(): known for known in known_columns}
-        nearest = difflib.get_close_matches(name.lower(), list(lower), n=1)
-        hint = f" (did you mean {lower[nearest[0]]!r}?)" if nearest else ""
-        reasons.append(f"unknown column {name!r}{hint}")
-    reasons += [f"column {name!r} occurs twice" for name in sorted({n for n in names if names.count(n) > 1})]
-    reasons += [f"column {name!r} is missing" for name in REQUIRED if name not in names]
-    if reasons:
-        known = f"known columns: {', '.join(known_columns)}; begin a remark's name with {REMARK!r}"
-        raise RowError(f"{'; '.join(reasons)}. {known}")
+def convert(rows: Iterable[Row], make: Callable[[Mapping[str, Any]], T]) -> tuple[dict[int, T], list[str]]:
+    """What `make` makes of each row's values, and why the other rows cannot be used.
 
+    Parameters
+    ----------
+    make
+        Raises ValueError for values that it refuses.
 
-def to_clip(values: Mapping[str, Any], scale: Scale, axes: Axes) -> Clip:
-    """One row as a clip; RowError with every reason, joined by "; "."""
-    if "" in values:
-        raise RowError(values[""])
+    Returns
+    -------
+    tuple
+        Row number -> what was made of it; and the reasons, each "row 3: ...".
+    """
+    made: dict[int, T] = {}
     reasons: list[str] = []
-    texts = {name: _text(name, values.get(name), reasons) for name in TEXTS}
-    texts["split"] = texts["split"] or "none"
-    reasons += [f"{name} is empty" for name in REQUIRED if not texts[name]]
-    if texts["split"] not in SPLITS:
-        reasons.append(f"unknown split {texts['split']!r} (known: {', '.join(SPLITS)})")
-    scores: list[float | None] = []
-    ratings: list[tuple[float, ...]] = []
-    for axis in axes:
-        single = _ratings(f"{axis}_ratings", values.get(f"{axis}_ratings"), scale, reasons)
-        score = _number(axis, values.get(axis), scale, reasons)
-        if score is None and single:
-            score = math.fsum(single) / len(single)
-        ratings.append(single)
-        scores.append(score)
-    if reasons:
-        raise RowError("; ".join(reasons))
-    return Clip(
-        id=texts["id"],
-        path=texts["path"],
-        domain=texts["domain"],
-        source=texts["source"],
-        system=texts["system"],
-        group=texts["group"],
-        split=texts["split"],
-        scores=tuple(scores),
-        ratings=tuple(ratings),
-        axes=axes.names,
-    )
-
-
-def _text(name: str, value: Any, reasons: list[str]) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)  # JSON ids are often numbers
-    if not isinstance(value, str):
-        reasons.append(f"{name} {value!r} is not text")
-        return ""
-    value = value.strip()
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):
-        reasons.append(f"{name} {value!r} holds control characters")
-    return value
-
-
-def _number(name: str, value: Any, scale: Scale, reasons: list[str]) -> float | None:
-    """A score on the scale; None for an empty cell."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    try:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError
-        number = float(value)
-    except (ValueError, OverflowError):
-        hint = " (decimal comma?)" if isinstance(value, str) and "," in value else ""
-        reasons.append(f"{name} {value!r} is not a number{hint}")
-        return None
-    if not scale.low <= number <= scale.high:
-        reasons.append(f"{name} {number:g} is outside the scale {scale.low:g} to {scale.high:g}")
-        return None
-    return number
-
-
-def _ratings(name: str, value: Any, scale: Scale, reasons: list[str]) -> tuple[float, ...]:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return ()
-    if isinstance(value, str):
+    for row in rows:
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            reasons.append(f"{name} {value[:40]!r} is not a JSON list of numbers")
-            return ()
-    if not isinstance(value, list) or any(
-        isinstance(v, bool) or not isinstance(v, int | float) for v in value
-    ):
-        reasons.append(f"{name} is not a JSON list of numbers")
-        return ()
-    numbers = [_number(name, v, scale, reasons) for v in value]
-    return tuple(number for number in numbers if number is not None)
+            if row.problem:
+                raise RowError(row.problem)
+            made[row.number] = make(row.values)
+        except ValueError as reason:
+            reasons.append(f"row {row.number}: {reason}")
+    return made, reasons
+
+
+def refusal(what: str, reasons: Sequence[str]) -> str:
+    """The message that refuses `what`: one line per reason, the first 50 of them."""
+    shown = [f"{what} is refused, {len(reasons)} reason(s):", *reasons[:MAX_REASONS]]
+    if len(reasons) > MAX_REASONS:
+        shown.append(f"... and {len(reasons) - MAX_REASONS} more")
+    return "\n  ".join(shown)
+
+
+class _Lines:
+    """Lines of a text, ended by \\n, \\r or \\r\\n and nothing else; `end` counts the bytes given out."""
+
+    def __init__(self, text: str) -> None:
+        self._text = io.StringIO(text, newline="")
+        self.end = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._text:
+            self.end += len(line.encode())
+            yield line
+
+
+def _different_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise RowError(f"the key {twice[0]!r} occurs twice")
+    return values

@@ -20,9 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmmos.store import files
+from mmmos.store.clip_rows import columns_of
 from mmmos.store.clips import ClipTable, TableError, split_clips
 from mmmos.store.names import choose
-from mmmos.store.rows import columns_of
 from mmmos.store.schema import AES_AXES, AXES, AXIS_TITLES, Clip
 
 NATURAL = {domain: f"AES_natural_{domain}.jsonl" for domain in ("speech", "music", "sound")}

@@ -16,9 +16,9 @@ from mmmos.heads.config import HeadConfig
 from mmmos.heads.runs import caveats_of, predictions_path, run_folder
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fit, predict, rated
-from mmmos.heads.training.folds import group_folds
 from mmmos.store import files
 from mmmos.store.predictions import Predictions
+from mmmos.store.splits import group_folds
 
 OOF = "oof"
 OOF_RECORD = "record-oof.json"

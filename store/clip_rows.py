@@ -1,0 +1,122 @@
+"""The columns of a clip table, and one row as a clip, with a reason for everything refused."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmmos.store.rows import RowError
+from mmmos.store.schema import SPLITS, Axes, Clip, Scale
+
+TEXTS = ("id", "path", "domain", "source", "system", "group", "split")
+REQUIRED = ("id", "path")
+REMARK = "_"
+"""Columns whose name begins so are the owner's own remarks and are not read."""
+
+
+def columns_of(axes: Axes) -> tuple[str, ...]:
+    """Every column that a table on these axes may have."""
+    return (*TEXTS, *axes, *(f"{axis}_ratings" for axis in axes))
+
+
+def check_columns(names: Sequence[str], axes: Axes) -> None:
+    """RowError unless the columns are known, and enough; with the nearest name for a slip."""
+    reasons = []
+    known_columns = columns_of(axes)
+    for name in names:
+        if name in known_columns or name.startswith(REMARK):
+            continue
+        lower = {known.lower(): known for known in known_columns}
+        nearest = difflib.get_close_matches(name.lower(), list(lower), n=1)
+        hint = f" (did you mean {lower[nearest[0]]!r}?)" if nearest else ""
+        reasons.append(f"unknown column {name!r}{hint}")
+    reasons += [f"column {name!r} is missing" for name in REQUIRED if name not in names]
+    if reasons:
+        known = f"known columns: {', '.join(known_columns)}; begin a remark's name with {REMARK!r}"
+        raise RowError(f"{'; '.join(reasons)}. {known}")
+
+
+def to_clip(values: Mapping[str, Any], scale: Scale, axes: Axes) -> Clip:
+    """One row as a clip; RowError with every reason, joined by "; "."""
+    reasons: list[str] = []
+    texts = {name: _text(name, values.get(name), reasons) for name in TEXTS}
+    texts["split"] = texts["split"] or "none"
+    reasons += [f"{name} is empty" for name in REQUIRED if not texts[name]]
+    if texts["split"] not in SPLITS:
+        reasons.append(f"unknown split {texts['split']!r} (known: {', '.join(SPLITS)})")
+    scores: list[float | None] = []
+    ratings: list[tuple[float, ...]] = []
+    for axis in axes:
+        single = _ratings(f"{axis}_ratings", values.get(f"{axis}_ratings"), scale, reasons)
+        score = _number(axis, values.get(axis), scale, reasons)
+        if score is None and single:
+            score = math.fsum(single) / len(single)
+        ratings.append(single)
+        scores.append(score)
+    if reasons:
+        raise RowError("; ".join(reasons))
+    return Clip(
+        id=texts["id"],
+        path=texts["path"],
+        domain=texts["domain"],
+        source=texts["source"],
+        system=texts["system"],
+        group=texts["group"],
+        split=texts["split"],
+        scores=tuple(scores),
+        ratings=tuple(ratings),
+        axes=axes.names,
+    )
+
+
+def _text(name: str, value: Any, reasons: list[str]) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # JSON ids are often numbers
+    if not isinstance(value, str):
+        reasons.append(f"{name} {value!r} is not text")
+        return ""
+    value = value.strip()
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        reasons.append(f"{name} {value!r} holds control characters")
+    return value
+
+
+def _number(name: str, value: Any, scale: Scale, reasons: list[str]) -> float | None:
+    """A score on the scale; None for an empty cell."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError
+        number = float(value)
+    except (ValueError, OverflowError):
+        hint = " (decimal comma?)" if isinstance(value, str) and "," in value else ""
+        reasons.append(f"{name} {value!r} is not a number{hint}")
+        return None
+    if not scale.low <= number <= scale.high:
+        reasons.append(f"{name} {number:g} is outside the scale {scale.low:g} to {scale.high:g}")
+        return None
+    return number
+
+
+def _ratings(name: str, value: Any, scale: Scale, reasons: list[str]) -> tuple[float, ...]:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return ()
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            reasons.append(f"{name} {value[:40]!r} is not a JSON list of numbers")
+            return ()
+    if not isinstance(value, list) or any(
+        isinstance(v, bool) or not isinstance(v, int | float) for v in value
+    ):
+        reasons.append(f"{name} is not a JSON list of numbers")
+        return ()
+    numbers = [_number(name, v, scale, reasons) for v in value]
+    return tuple(number for number in numbers if number is not None)
