@@ -1,5 +1,8 @@
 """Agreement between predicted and rated scores (paper IV): MSE, LCC, SRCC and KTAU.
 
+To add a metric, write its function and one entry in METRICS; evaluation, comparison, tuning, tables, plots
+and the report read all that they need from the entry.
+
 Conventions.  `pred` and `truth` are float arrays [N], finite, of equal length, on the same scale.
 A correlation is undefined for fewer than three items (two always give 1 or -1, which says nothing) and
 where one side is constant; then the metric is None and `why_undefined` says why.  It is never NaN and never
@@ -12,19 +15,58 @@ as in the VoiceMOS and AudioMOS challenges.  The composite is the mean of the ra
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kendalltau, rankdata
 
 Array = NDArray[np.float64]
-Metric = Callable[[ArrayLike, ArrayLike], float | None]
-
 LEVELS = ("utterance", "system")
 
 MIN_ITEMS = 3
 SPREAD_FLOOR = 1e-12
 """A side whose range is below this share of its largest value is constant up to rounding."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of agreement, and what the rest of the project must know of it.
+
+    Parameters
+    ----------
+    function
+        (pred [N], truth [N]) -> value, or None where it is undefined; raises ValueError as `validated` does.
+    better
+        "low" for errors, "high" for agreement: which way a search goes and how plots are labelled.
+    needs
+        The fewest items for which it can be defined.
+    varied
+        True where it is undefined if all predictions or all ratings are equal, as a correlation is.
+    ceiling
+        Name of the rule in `results.ceiling.RULES` that tells the best possible value; None where none does.
+    baseline
+        Name in `results.baselines.BASELINES` of the trivial prediction that stands beside it.
+    unit
+        Unit of its values in words, "" for a number without one.
+    """
+
+    function: Callable[[ArrayLike, ArrayLike], float | None]
+    better: Literal["low", "high"]
+    needs: int = 1
+    varied: bool = False
+    ceiling: str | None = None
+    baseline: Literal["train mean", "domain oracle"] = "train mean"
+    unit: str = ""
+
+    def __call__(self, pred: ArrayLike, truth: ArrayLike) -> float | None:
+        """The value of `function` on two rows [N]."""
+        return self.function(pred, truth)
+
+    def why_undefined(self, pred: ArrayLike, truth: ArrayLike) -> str:
+        """The reason why this metric is None on two rows [N], or "" where it is a number."""
+        return obstacle(*validated(pred, truth), self.needs, self.varied)
 
 
 def mse(pred: ArrayLike, truth: ArrayLike) -> float | None:
@@ -36,27 +78,19 @@ def mse(pred: ArrayLike, truth: ArrayLike) -> float | None:
 def lcc(pred: ArrayLike, truth: ArrayLike) -> float | None:
     """Pearson's linear correlation, -1 to 1."""
     p, t = validated(pred, truth)
-    return None if _obstacle(p, t) else pearson(p, t)
+    return None if obstacle(p, t) else pearson(p, t)
 
 
 def srcc(pred: ArrayLike, truth: ArrayLike) -> float | None:
     """Spearman's rank correlation, -1 to 1: Pearson's of the ranks, ties sharing their mean rank."""
     p, t = validated(pred, truth)
-    return None if _obstacle(p, t) else pearson(rankdata(p), rankdata(t))
+    return None if obstacle(p, t) else pearson(rankdata(p), rankdata(t))
 
 
 def ktau(pred: ArrayLike, truth: ArrayLike) -> float | None:
     """Kendall's tau-b, -1 to 1: agreeing less disagreeing pairs, corrected for ties on either side."""
     p, t = validated(pred, truth)
-    return None if _obstacle(p, t) else float(kendalltau(p, t).statistic)
-
-
-def why_undefined(name: str, pred: ArrayLike, truth: ArrayLike) -> str:
-    """The reason why METRICS[name] is None on these arrays, or "" where it is a number."""
-    p, t = validated(pred, truth)
-    if name == "mse":
-        return "" if len(p) else "no rated clips"
-    return _obstacle(p, t)
+    return None if obstacle(p, t) else float(kendalltau(p, t).statistic)
 
 
 def pearson(p: Array, t: Array) -> float:
@@ -109,21 +143,21 @@ def system_means(values: ArrayLike, systems: Sequence[str]) -> tuple[tuple[str, 
     return tuple(str(name) for name in names), sums / counts
 
 
-def _obstacle(p: Array, t: Array) -> str:
-    if len(p) < MIN_ITEMS:
-        return f"a correlation needs {MIN_ITEMS} items, there are {len(p)}" if len(p) else "no rated clips"
-    if is_constant(p):
+def obstacle(p: Array, t: Array, needs: int = MIN_ITEMS, varied: bool = True) -> str:
+    """Why a metric with these needs (by default a correlation's) is undefined on p, t [N], or ""."""
+    if len(p) < needs:
+        what = "a correlation" if varied else "the metric"
+        return f"{what} needs {needs} items, there are {len(p)}" if len(p) else "no rated clips"
+    if varied and is_constant(p):
         return "all predictions are equal"
-    if is_constant(t):
+    if varied and is_constant(t):
         return "all ratings are equal"
     return ""
 
 
 METRICS: dict[str, Metric] = {
-    "mse": mse,
-    "lcc": lcc,
-    "srcc": srcc,
-    "ktau": ktau,
+    "mse": Metric(mse, "low", ceiling="noise", unit="squared units of the scale"),
+    "lcc": Metric(lcc, "high", MIN_ITEMS, varied=True, ceiling="lcc", baseline="domain oracle"),
+    "srcc": Metric(srcc, "high", MIN_ITEMS, varied=True, ceiling="srcc", baseline="domain oracle"),
+    "ktau": Metric(ktau, "high", MIN_ITEMS, varied=True, ceiling="ktau", baseline="domain oracle"),
 }
-
-LOWER_IS_BETTER = frozenset({"mse"})

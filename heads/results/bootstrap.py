@@ -2,8 +2,9 @@
 
 Clips of one system (or speaker, or track) resemble each other; resampling single clips would promise
 intervals that are far too narrow.  So clusters are drawn, each with all of its clips (Field and Welsh,
-JRSS B 2007).  A resample is a row of counts: how often each cluster was drawn.  All formulas below work
-on counts and give exactly what METRICS would on the repeated arrays; only they never build them.
+JRSS B 2007).  A resample is a row of counts: how often each cluster was drawn.  The formulas below work on
+counts and give what METRICS would on the repeated arrays, without building them; a metric that has no such
+formula is computed on the repeated arrays.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mmmos.heads.metrics import MIN_ITEMS, Array
+from mmmos.heads.metrics import METRICS, Array
 
 Index = NDArray[np.intp]
 
@@ -39,12 +40,27 @@ def draw(clusters: int, resamples: int, seed: int) -> Array:
 
 
 def resample(metric: str, pred: Array, truth: Array, index: Index, counts: Array) -> Array:
-    """METRICS[metric] on each resample, [B]; NaN where it is undefined there.
+    """METRICS[metric] on each resample.
 
-    pred, truth: [N] finite, same scale.  index: [N] cluster of each clip.  counts: [B, C] from `draw`.
+    Parameters
+    ----------
+    metric
+        A name in METRICS.
+    pred, truth
+        [N], finite, on the same scale.
+    index
+        [N], the cluster of each clip.
+    counts
+        [B, C] from `draw`.
+
+    Returns
+    -------
+    [B] values, NaN where the metric is undefined.
     """
-    if len(pred) < (MIN_ITEMS if metric != "mse" else 1):
+    if len(pred) < METRICS[metric].needs:
         return np.full(len(counts), np.nan)
+    if metric not in RESAMPLED:
+        return _on_repeated_arrays(metric, pred, truth, index, counts)
     return RESAMPLED[metric](pred, truth, index, counts)
 
 
@@ -55,6 +71,16 @@ def interval(values: Array, level: float = 0.95) -> tuple[float, float] | None:
         return None
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def _on_repeated_arrays(metric: str, pred: Array, truth: Array, index: Index, counts: Array) -> Array:
+    result = np.full(len(counts), np.nan)
+    for number, drawn in enumerate(counts):
+        repeated = np.repeat(np.arange(len(pred)), drawn[index].astype(np.intp))
+        value = METRICS[metric](pred[repeated], truth[repeated])
+        if value is not None:
+            result[number] = value
+    return result
 
 
 def _mse(pred: Array, truth: Array, index: Index, counts: Array) -> Array:
@@ -83,7 +109,8 @@ def _srcc(pred: Array, truth: Array, index: Index, counts: Array) -> Array:
         drawn = counts[start : start + DRAWS_AT_ONCE]
         weight = drawn[:, index]
         middle = weight.sum(axis=1, keepdims=True) / 2
-        # A clip's rank is how many clips lie below it, ties half, plus a half that the centring takes away.
+        # Mid-rank minus 1/2: the number of smaller values plus half the number of equal ones.  The constant
+        # does not matter, since ranks are centred next.
         p, t = drawn @ below_p - middle, drawn @ below_t - middle
         weighted_p, weighted_t = weight * p, weight * t
         top = np.einsum("bn,bn->b", weighted_p, t)
@@ -142,3 +169,4 @@ RESAMPLED: dict[str, Callable[[Array, Array, Index, Array], Array]] = {
     "srcc": _srcc,
     "ktau": _ktau,
 }
+"""Formulas on counts, for the metrics that have one."""

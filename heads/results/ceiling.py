@@ -15,8 +15,8 @@ the system-level noise larger than stated here, so that ceiling is optimistic.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,27 +28,44 @@ HALVINGS = 20
 
 @dataclass(frozen=True)
 class Ceiling:
-    """mse is a floor, the correlations are highest values; None where the ratings do not tell, and why.
+    """The best values that the raters' noise allows.
 
-    split_half: mean SRCC between two halves of the raters, uncorrected: what one half-panel says of another.
+    Parameters
+    ----------
+    values
+        Name in RULES -> the least error or the highest correlation, None where the ratings do not tell.
+    split_half
+        Mean SRCC between two halves of the raters, uncorrected: what one half of the panel says of the other.
+    n
+        How many items have at least two ratings.
+    reason
+        Why there is no highest LCC (or nothing at all), else "".
     """
 
-    mse: float | None = None
-    lcc: float | None = None
-    srcc: float | None = None
-    ktau: float | None = None
+    values: Mapping[str, float | None] = field(default_factory=dict)
     split_half: float | None = None
     n: int = 0
     reason: str = ""
+
+    def of(self, rule: str | None) -> float | None:
+        """The value by a rule of RULES; None for no rule and where the ratings do not tell."""
+        return None if rule is None else self.values.get(rule)
 
 
 def ceiling(
     ratings: Sequence[Sequence[float]], systems: Sequence[str] | None = None, seed: int = 0
 ) -> Ceiling:
-    """The ceiling of one axis over items [N], each with its own number of ratings.
+    """The ceiling of one axis.
 
-    With `systems` [N] the items are the systems' means and the noise of a mean of n clips is the sum of
-    theirs over n^2.  Items with fewer than two ratings tell nothing and are left out.
+    Parameters
+    ----------
+    ratings
+        [N] items, each with its own number of ratings.  Those with fewer than two are left out.
+    systems
+        [N] names, or None.  With names, the means of the systems' items are what is compared; the noise of
+        a mean of n items is the sum of theirs over n^2.
+    seed
+        Of the random halvings of the raters.
     """
     told = [i for i, item in enumerate(ratings) if len(item) >= 2]
     if not told:
@@ -63,18 +80,10 @@ def ceiling(
         noise = system_means(noise, names)[1] / count
         means = system_means(means, names)[1]
         halves = np.stack([system_means(half, names)[1] for half in halves])
-    highest, reason = _highest_lcc(float(noise.mean()), means)
     half = _split_half(halves)
-    corrected = None if half is None or half <= 0 else float(np.sqrt(2 * half / (1 + half)))
-    return Ceiling(
-        mse=float(noise.mean()),
-        lcc=highest,
-        srcc=corrected,
-        ktau=None if highest is None else float(2 / np.pi * np.arcsin(highest)),
-        split_half=half,
-        n=len(means),
-        reason=reason,
-    )
+    found = Noise(float(noise.mean()), means, half)
+    values = {name: rule(found) for name, rule in RULES.items()}
+    return Ceiling(values, half, len(means), _why_no_highest_lcc(found))
 
 
 def composite_ratings(ratings: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
@@ -91,13 +100,46 @@ def composite_ratings(ratings: Sequence[Sequence[Sequence[float]]]) -> list[list
     return result
 
 
-def _highest_lcc(noise: float, means: Array) -> tuple[float | None, str]:
-    if len(means) < MIN_ITEMS:
-        return None, f"a correlation needs {MIN_ITEMS} items, there are {len(means)}"
-    spread = float(means.var(ddof=1))
-    if noise >= spread:
-        return None, "the raters differ more within items than the items do"
-    return float(np.sqrt(1 - noise / spread)), ""
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """What the rules below compute from: the noise MSE, the items' means [N], the split-half SRCC."""
+
+    mse: float
+    means: Array
+    split_half: float | None
+
+
+def _why_no_highest_lcc(noise: Noise) -> str:
+    if len(noise.means) < MIN_ITEMS:
+        return f"a correlation needs {MIN_ITEMS} items, there are {len(noise.means)}"
+    if noise.mse >= noise.means.var(ddof=1):
+        return "the raters differ more within items than the items do"
+    return ""
+
+
+def _highest_lcc(noise: Noise) -> float | None:
+    if _why_no_highest_lcc(noise):
+        return None
+    return float(np.sqrt(1 - noise.mse / float(noise.means.var(ddof=1))))
+
+
+def _highest_srcc(noise: Noise) -> float | None:
+    half = noise.split_half
+    return None if half is None or half <= 0 else float(np.sqrt(2 * half / (1 + half)))
+
+
+def _highest_ktau(noise: Noise) -> float | None:
+    highest = _highest_lcc(noise)
+    return None if highest is None else float(2 / np.pi * np.arcsin(highest))
+
+
+RULES: dict[str, Callable[[Noise], float | None]] = {
+    "noise": lambda noise: noise.mse,
+    "lcc": _highest_lcc,
+    "srcc": _highest_srcc,
+    "ktau": _highest_ktau,
+}
+"""How the best possible value of a metric follows from the raters' noise; Metric.ceiling names one."""
 
 
 def _halves(items: Sequence[Array], seed: int) -> Array:

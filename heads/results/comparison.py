@@ -25,10 +25,10 @@ POWER_FACTOR = 1.959964 + 0.841621
 class Comparison:
     """One run against another in one figure; all in units of the metric.
 
-    difference: `run` minus `other` (negative is better for mse); None where either is undefined.
+    difference: `run` minus `other` (negative is better for an error); None where either is undefined.
     low, high:  95 % interval of the difference.
     p:          two-sided bootstrap p-value of "no difference"; 1/(resamples + 1) is the smallest there is.
-    detectable: the smallest true difference that a set like this would show four times in five.
+    detectable: minimum detectable difference (80 % power, 5 % two-sided).
     """
 
     run: str

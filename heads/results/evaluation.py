@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mmmos.heads.metrics import METRICS, Array, composite, system_means, why_undefined
+from mmmos.heads.metrics import METRICS, Array, composite, system_means
 from mmmos.heads.results.bootstrap import Index, cluster_index, draw, interval, resample
 from mmmos.heads.results.ceiling import Ceiling, ceiling, composite_ratings
 from mmmos.store.clips import score_array
@@ -37,7 +37,7 @@ class Row:
 
     value:    None where undefined, with the reason; never NaN, never 0 in place of "unknown".
     low, high: 95 % interval in units of the metric; None where it cannot be had, with the reason.
-    ceiling:  what the raters' noise lets the best predictor reach (for mse: its floor).
+    ceiling:  what the raters' noise lets the best predictor reach (for an error: the least).
     n:        clips or systems compared.  clusters: what was drawn, "system", "group" or "clip".
     """
 
@@ -169,8 +169,8 @@ def _rows_of_part(predictions: Predictions, part: Part, pred: Array, resamples: 
         value = metric(items, part.truth)
         row = Row(
             predictions.run, predictions.split, part.level, part.domain, part.axis, name,
-            value, None, None, getattr(part.ceiling, name), len(items), part.kind,
-            why_undefined(name, items, part.truth),
+            value, None, None, part.ceiling.of(metric.ceiling), len(items), part.kind,
+            metric.why_undefined(items, part.truth),
         )  # fmt: skip
         if value is not None and resamples:
             row = _with_interval(row, part, items, counts, name)

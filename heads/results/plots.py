@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from mmmos.heads.metrics import LOWER_IS_BETTER, system_means
+from mmmos.heads.metrics import METRICS, system_means
+from mmmos.heads.results.baselines import baseline_of
 from mmmos.heads.results.evaluation import EVERYWHERE, Row
 from mmmos.heads.results.pairs import Series, standard_error
 from mmmos.heads.results.palette import INK, MARKERS, SERIES, STYLE
@@ -108,18 +109,17 @@ def bars(rows: Sequence[Row], baselines: Mapping[tuple[str, str, str], float | N
                 panel.bar(place, row.value, width=0.56, color=SERIES[0], label="run" if first else None)
                 panel.vlines(place, low, high, color=INK, linewidth=1.6)
             if row.ceiling is not None:
-                label = "least possible error" if metric in LOWER_IS_BETTER else "human ceiling"
+                label = "least possible error" if METRICS[metric].better == "low" else "human ceiling"
                 panel.hlines(row.ceiling, place - 0.4, place + 0.4, SERIES[2], linewidth=2.4, label=label)
             trivial = baselines.get((level, row.axis, metric))
             if trivial is not None:
-                label = "train mean" if metric in LOWER_IS_BETTER else "domain alone"
                 panel.hlines(
                     trivial,
                     place - 0.4,
                     place + 0.4,
                     SERIES[1],
                     linestyles="dashed",
-                    label=label,
+                    label=baseline_of(metric).label,
                     linewidth=2.4,
                 )
         panel.set(
@@ -127,7 +127,8 @@ def bars(rows: Sequence[Row], baselines: Mapping[tuple[str, str, str], float | N
             xticklabels=[r.axis for r in shown],
             title=f"{level} level, n = {shown[0].n}",
         )
-        panel.set(ylabel=metric.upper() + (" (squared units of the scale)" if metric == "mse" else ""))
+        unit = METRICS[metric].unit
+        panel.set(ylabel=metric.upper() + (f" ({unit})" if unit else ""))
         panel.grid(axis="x", visible=False)
         panel.axhline(0, color=INK, linewidth=0.8)
         panel.yaxis.set_tick_params(labelleft=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mmmos.heads.ensemble import Ensemble
-from mmmos.heads.metrics import LOWER_IS_BETTER
+from mmmos.heads.metrics import METRICS
 from mmmos.heads.results import plots, tables
 from mmmos.heads.results.assessment import Assessment
-from mmmos.heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN
+from mmmos.heads.results.baselines import baseline_of
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate
 from mmmos.heads.results.experiment import Experiment, Run
 from mmmos.heads.results.page import Plot, Section, Tile
@@ -40,12 +40,12 @@ def tiles(rows: Sequence[Row], run: str, split: str) -> list[Tile]:
     tiles = []
     for level, metric in CLOSER:
         row = found[(run, split, level, EVERYWHERE, axis, metric)]
-        base = found.get((_trivial(metric), split, level, EVERYWHERE, axis, metric))
+        base = found.get((baseline_of(metric).run, split, level, EVERYWHERE, axis, metric))
         interval = row.reason if row.low is None else f"95 %: {row.low:.2f} to {row.high:.2f}"
         possible = "ceiling unknown" if row.ceiling is None else f"ceiling {row.ceiling:.2f}"
         beside = [f"{axis}, {split}", interval, possible]
         if base is not None and base.value is not None:
-            beside.append(f"{'train mean' if metric == 'mse' else 'domain alone'} {base.value:.2f}")
+            beside.append(f"{baseline_of(metric).label} {base.value:.2f}")
         label = f"{metric.upper()} over {row.n} {'systems' if level == 'system' else 'clips'}"
         value = "–" if row.value is None else f"{row.value:.3f}"
         tiles.append(Tile(label, value, "; ".join(part for part in beside if part)))
@@ -58,7 +58,7 @@ def result_section(scored: Assessment, ensemble: Ensemble, split: str) -> Sectio
     trivial = {
         (r.level, r.axis, r.metric): r.value
         for r in scored.rows
-        if (r.split, r.domain) == (split, EVERYWHERE) and r.run == _trivial(r.metric)
+        if (r.split, r.domain) == (split, EVERYWHERE) and r.run == baseline_of(r.metric).run
     }
     captions = {
         "srcc": "bars with 95 % intervals, systems drawn with all their clips. The ceiling is what the "
@@ -179,7 +179,7 @@ def sweep_section(work: Path) -> list[Section]:
         body.append((*about, first, best, study["difference"], bounds, study["reason"]))
         values = [(t["number"], t["value"]) for t in study["trials"] if t["state"] == "complete"]
         if values:
-            lower = study["objective"].split(":")[1] in LOWER_IS_BETTER
+            lower = METRICS[study["objective"].split(":")[1]].better == "low"
             chart = plots.sweep(values, first, study["objective"], lower)
             charts.append(Plot(chart, f"{study['study']}: {study['objective']} by trial."))
     columns = ("study", "objective", "trials", "first", "best", "difference", "95 %", "note")
@@ -217,7 +217,3 @@ def data_section(experiment: Experiment) -> Section:
         none = "Every file of the table could be read."
         blocks.append(Table(title, ("clip", "path", "reason"), shown) if rows else none)
     return Section("data", "Data", "What was rated, and what was left out.", tuple(blocks))
-
-
-def _trivial(metric: str) -> str:
-    return TRAIN_MEAN if metric == "mse" else DOMAIN_ORACLE

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble
 from mmmos.heads.metrics import LEVELS, METRICS
-from mmmos.heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN
+from mmmos.heads.results.baselines import BASELINES, baseline_of
 from mmmos.heads.results.comparison import Comparison
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, parts
 from mmmos.heads.results.experiment import Experiment
@@ -18,11 +18,8 @@ from mmmos.store.table import Cell, Table
 TABLE3_LEVELS = {"dev": "utterance", "pam": "utterance", "test": "system"}
 """The level at which the paper prints each split (Table III)."""
 
-
-FIGURE_NOTES = (
-    "Human ceiling: what the raters' own noise leaves to the best predictor (for MSE the least error).",
-    "Baseline: for MSE always answering the train mean; else knowing each clip's domain and no more.",
-)
+NOT_KEPT = "not among the figures that were kept when this split was scored"
+"""Of a metric that is newer than the kept figures."""
 
 
 def configurations(experiment: Experiment, rows: Sequence[Row], title: str = "Configurations") -> Table:
@@ -86,19 +83,22 @@ def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table
         body: list[tuple[Cell, ...]] = []
         reasons: dict[str, list[tuple[str, str]]] = {}
         for axis in axes:
-            of_axis = {metric: found[(run, split, level, EVERYWHERE, axis, metric)] for metric in METRICS}
-            beside = [found.get((_baseline(m), split, level, EVERYWHERE, axis, m)) for m in METRICS]
+            of_axis = {metric: found.get((run, split, level, EVERYWHERE, axis, metric)) for metric in METRICS}
+            beside = [found.get((baseline_of(m).run, split, level, EVERYWHERE, axis, m)) for m in METRICS]
             body.append((axis, title, *(with_interval(row) for row in of_axis.values())))
-            body.append(("", "human ceiling", *(rounded(row.ceiling) for row in of_axis.values())))
+            body.append(
+                ("", "human ceiling", *(rounded(row.ceiling if row else None) for row in of_axis.values()))
+            )
             body.append(("", "baseline", *(rounded(value_of(row)) for row in beside)))
             for metric, row in of_axis.items():
-                if row.reason:
-                    reasons.setdefault(row.reason, []).append((axis, metric))
+                reason = NOT_KEPT if row is None else row.reason
+                if reason:
+                    reasons.setdefault(reason, []).append((axis, metric))
         n = found[(run, split, level, EVERYWHERE, axes[0], "mse")].n if axes else 0
         what = f"{n} clips" if level == LEVELS[0] else f"{n} systems"
         columns = ("axis", "", *(f"{metric.upper()} [95 %]" for metric in METRICS))
         why = [f"{reason}: {_where(where, axes)}." for reason, where in reasons.items()]
-        notes = (*why, *(FIGURE_NOTES if level == LEVELS[-1] else ()))
+        notes = (*why, *(_figure_notes() if level == LEVELS[-1] else ()))
         result.append(Table(f"{split}, {level} level, {what}", columns, tuple(body), notes))
     return result
 
@@ -109,7 +109,7 @@ def raters(clips: Sequence[Clip], split: str) -> Table:
     for part in parts(clips):
         if (part.level, part.domain) == (LEVELS[0], EVERYWHERE) and part.ceiling.n:
             c = part.ceiling
-            body.append((part.axis, c.n, c.mse, c.lcc, c.srcc, c.split_half))
+            body.append((part.axis, c.n, c.of("noise"), c.of("lcc"), c.of("srcc"), c.split_half))
     columns = ("axis", "clips", "noise MSE", "highest LCC", "highest SRCC", "split-half SRCC")
     notes = (
         "Noise MSE: the variance that another panel of as many raters would have brought.",
@@ -213,5 +213,13 @@ def _where(places: Sequence[tuple[str, str]], axes: Sequence[str]) -> str:
     return ", ".join([*([named] if whole else []), *rest])
 
 
-def _baseline(metric: str) -> str:
-    return TRAIN_MEAN if metric == "mse" else DOMAIN_ORACLE
+def _figure_notes() -> tuple[str, ...]:
+    def named(field: str, value: str) -> str:
+        return ", ".join(name.upper() for name, m in METRICS.items() if getattr(m, field) == value)
+
+    ways = [f"for {named('baseline', key)} {baseline.rule}" for key, baseline in BASELINES.items()]
+    least = f"(for {named('better', 'low')} the least error)"
+    return (
+        f"Human ceiling: what the raters' own noise leaves to the best predictor {least}.",
+        f"Baseline: {'; '.join(ways)}.",
+    )

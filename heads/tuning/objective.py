@@ -51,7 +51,7 @@ class Objective:
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
-        return "minimize" if self.metric == "mse" else "maximize"
+        return "minimize" if METRICS[self.metric].better == "low" else "maximize"
 
     def require(self, clips: Sequence[Clip]) -> None:
         """ValueError unless enough clips are rated where this objective looks."""

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble
+from mmmos.heads.metrics import METRICS
 from mmmos.heads.results.assessment import compare_ensembles, evaluate_work, members_table, select_ensemble
 from mmmos.heads.results.evaluation import find
 from tests.heads.made_up import CAVEAT, made_up_run, made_up_table, made_up_work
@@ -29,7 +30,7 @@ def test_an_ensemble_is_chosen_and_kept(work):
 def test_evaluate_scores_the_ensemble_beside_baselines_and_the_best_single(work):
     got = evaluate_work(work, resamples=20)
     written = pd.read_csv(work / "evaluation.csv")
-    assert len(written) == len(got.rows) == 4 * 3 * 160
+    assert len(written) == len(got.rows) == 4 * 3 * 2 * 4 * 5 * len(METRICS)
     assert set(written.run) == {row.run for row in got.rows}
     assert {row.run for row in got.rows if row.run.startswith("baseline")} == {
         "baseline: train mean",

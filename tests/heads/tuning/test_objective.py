@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmmos.heads.metrics import METRICS
 from mmmos.heads.tuning.objective import Objective
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip
@@ -43,7 +44,7 @@ def test_names_directions_and_round_trip() -> None:
     [
         ("test:srcc", "the test split never chooses"),
         ("pam", "for example pam:srcc"),
-        ("pam:scrr", "known: ktau, lcc, mse, srcc"),
+        ("pam:scrr", f"known: {', '.join(sorted(METRICS))}"),
         ("train:srcc", "known: dev, oof, pam"),
         ("pam:srcc:QQ", "unknown axis"),
     ],
