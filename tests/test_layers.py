@@ -71,6 +71,7 @@ HOMES = {
     "soxr": {"extract/audio.py"},
     "scipy": {"heads/"},
     "matplotlib": {"heads/results/plots.py"},
+    "jinja2": {"heads/documents.py"},
 }
 
 
