@@ -122,14 +122,14 @@ def train(
     configs: Sequence[HeadConfig], work: Path, *, jobs: int = 0, folds: int = 0, cluster: str = ""
 ) -> int:
     """Train what is missing and print each run's dev loss; the exit code."""
-    from mmmos.heads.runs import load_record, run_folder
+    from mmmos.heads.runs import Run
     from mmmos.heads.training.parallel import train_grid
 
     def progress(run: str, done: int, of: int) -> None:
         say(f"heads: {done}/{of} {run}")
 
     result = train_grid(configs, work, jobs=jobs, progress=progress, folds=folds, cluster=cluster)
-    done = [load_record(run_folder(work, config)) for config in configs if config.id not in result.failed]
+    done = [Run.of(work, config).record for config in configs if config.id not in result.failed]
     table(
         f"{len(done)} heads in {work / 'runs'}: {len(result.trained)} trained now, {len(result.kept)} kept",
         ("head", "run", "best epoch", "dev loss", "seconds"),

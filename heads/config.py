@@ -9,6 +9,19 @@ from typing import Any
 
 from mmmos.store.names import choose, signature
 
+AGGREGATOR_FIELDS: dict[str, frozenset[str]] = {
+    "mlp": frozenset(),
+    "blstm_h": frozenset({"width"}),
+    "blstm_t": frozenset({"width", "frame_rate_hz", "precision"}),
+    "attention": frozenset({"frame_rate_hz"}),
+    "statistics": frozenset(),
+    "layermix": frozenset(),
+}
+"""Each aggregator of `network.aggregators`, with those fields that only some aggregators depend on."""
+
+LOSS_NAMES = ("con", "ut", "dcq", "ccc", "mse", "huber", "listeners")
+"""The losses of `network.losses`.  Names stand here because configs are made and read without torch."""
+
 
 @dataclass(frozen=True)
 class HeadConfig:

@@ -1,4 +1,4 @@
-"""A few runs averaged: chosen by a rule, kept as a short JSON, scored on test once (paper V-D).
+"""A few runs averaged: chosen by a rule and kept as a short JSON (paper V-D).
 
 An ensemble is its members and weights.  Its prediction is the weighted mean of theirs, so it can be made
 again from stored predictions alone.
@@ -7,20 +7,16 @@ again from stored predictions alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from mmmos.heads.pool import Pool
-from mmmos.heads.results.evaluation import RESAMPLES, Row, rows
-from mmmos.heads.results.experiment import Experiment
-from mmmos.heads.selectors import SELECTORS, select
+from mmmos.heads.runs import Run
+from mmmos.heads.selectors import select
 from mmmos.store import files
 from mmmos.store.names import signature
 from mmmos.store.predictions import Predictions, average
-
-__all__ = ["PAPER_RULE", "SELECTORS", "TABLE4", "Ensemble", "Scored", "choose_ensemble", "score", "select"]
 
 PAPER_RULE = "intersect:12,12"
 
@@ -67,7 +63,7 @@ class Ensemble:
         return signature("ensemble", {"members": self.members, "weights": self.weights, "data": self.data})
 
     def save(self, path: Path) -> None:
-        files.write_text(path, json.dumps({"id": self.id, **asdict(self)}, indent=1) + "\n")
+        files.write_json(path, {"id": self.id, **asdict(self)})
 
     @classmethod
     def load(cls, path: Path) -> Ensemble:
@@ -87,27 +83,17 @@ class Ensemble:
             raise ValueError(f"{path} does not hold an ensemble: {reason}") from None
         return ensemble
 
-    def predict(self, experiment: Experiment, split: str) -> Predictions:
-        """The weighted mean of the members' stored predictions on `split`."""
-        by_id = {run.id: run for run in experiment.runs}
+    def predict(self, runs: Iterable[Run], split: str) -> Predictions:
+        """The weighted mean of the members' stored predictions on `split`; `runs` hold the members."""
+        by_id = {run.id: run for run in runs}
         missing = [member for member in self.members if member not in by_id]
         if missing:
-            raise ValueError(f"{self.id} needs run {missing[0]}, which is not in {experiment.work}")
+            raise ValueError(f"{self.id} needs run {missing[0]}, which is not among the {len(by_id)} here")
         return average([by_id[m].predictions(split) for m in self.members], self.weights, run=self.id)
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Rows of an ensemble on one split, and when they were made."""
-
-    ensemble: Ensemble
-    split: str
-    rows: tuple[Row, ...]
-    scored_at: str
-
-
 def from_weights(rule: str, weights: Mapping[str, float], data: str) -> Ensemble:
-    """An ensemble of `select`'s answer."""
+    """The ensemble of the runs and weights that a rule gave (see `select`)."""
     return Ensemble(rule, tuple(weights), tuple(weights.values()), data)
 
 
@@ -119,47 +105,10 @@ def default_rule(pool: Pool) -> str:
     return f"top:{scored[0]}:8" if scored else PAPER_RULE
 
 
-def choose_ensemble(experiment: Experiment, rule: str = "") -> Ensemble:
-    """Follow `rule` (left out: `default_rule`) over the runs, never looking at the test split."""
-    pool: Pool = experiment.pool
-    rule = rule or default_rule(pool)
-    return from_weights(rule, select(rule, pool), experiment.table.id)
+def choose_ensemble(pool: Pool, data: str, rule: str = "") -> Ensemble:
+    """Follow `rule` (left out: `default_rule`) over the runs of a pool, never looking at the test split.
 
-
-def score(ensemble: Ensemble, experiment: Experiment, split: str, resamples: int = RESAMPLES) -> Scored:
-    """Rows of the ensemble on `split`.
-
-    The test split is scored once: the first call keeps the rows and the time in work/test-scores/, later
-    calls read them back, so every figure on test has one date and looking again changes nothing.
+    data: id of the clip table that the runs were trained on.
     """
-    clips = experiment.table.of(split)
-    kept = experiment.work / "test-scores" / f"{ensemble.id}.json"
-    if split == "test" and kept.is_file():
-        content = json.loads(files.read_bytes(kept))
-        return Scored(ensemble, split, tuple(Row(**row) for row in content["rows"]), content["scored_at"])
-    found = rows(ensemble.predict(experiment, split), clips, resamples)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    if split == "test":
-        content = {"ensemble": asdict(ensemble), "scored_at": now, "resamples": resamples}
-        content["rows"] = [asdict(row) for row in found]
-        files.write_text(kept, json.dumps(content, indent=1, allow_nan=False) + "\n")
-    return Scored(ensemble, split, tuple(found), now)
-
-
-def times_test_was_scored(experiment: Experiment) -> int:
-    """How many different ensembles have been scored on the test split of this table so far."""
-    kept = (experiment.work / "test-scores").glob("ensemble-*.json")
-    return sum(json.loads(files.read_bytes(path))["ensemble"]["data"] == experiment.table.id for path in kept)
-
-
-def contenders(
-    experiment: Experiment, rules: Sequence[str] = (*TABLE4, *FURTHER)
-) -> dict[str, Ensemble | str]:
-    """Rule -> its ensemble, or the reason why it cannot be followed here."""
-    result: dict[str, Ensemble | str] = {}
-    for rule in rules:
-        try:
-            result[rule] = choose_ensemble(experiment, rule)
-        except ValueError as reason:
-            result[rule] = str(reason)
-    return result
+    rule = rule or default_rule(pool)
+    return from_weights(rule, select(rule, pool), data)

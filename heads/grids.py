@@ -1,4 +1,4 @@
-"""The grids of heads that experiments are made of.
+"""The grids of heads that experiments are made of.  No torch.
 
 The sixteen configurations are paper V-A to V-C (Table III), the seven encoder subsets Table II.
 """
@@ -10,9 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from mmmos.heads.config import HeadConfig
-from mmmos.heads.network.aggregators import AGGREGATORS
-from mmmos.heads.network.losses import LOSSES
+from mmmos.heads.config import AGGREGATOR_FIELDS, LOSS_NAMES, HeadConfig
 from mmmos.store.names import choose
 from mmmos.store.schema import EncoderSpec
 
@@ -31,30 +29,33 @@ DEFAULT_FRAME_RATE_HZ = 6.25
 """M2D's own rate.  On the demonstration corpus 12.5 and 25 Hz predict no better (PAM SRCC 0.77, 0.77,
 0.75 in that order, each within 0.05 over seeds) and cost 2.4 and 7 times as much."""
 
+PAPER_WIDTH = 128
+"""Units per direction of a BLSTM."""
+
 
 def configure(
     data: str, encoders: Iterable[str], aggregator: str = "mlp", loss: str = "ut", **overrides: Any
 ) -> HeadConfig:
     """A config with the paper's values, `overrides` put over them where they are not None.
 
-    Fields that the aggregator does not use are at rest, so that no two ids name one result.
+    Fields that the aggregator ignores keep the default of HeadConfig, so that equal heads have equal ids.
     ValueError for names that are unknown and for overrides without a field.
     """
-    choose("loss", loss, LOSSES)
-    uses = AGGREGATORS[choose("aggregator", aggregator, AGGREGATORS)].uses
+    choose("loss", loss, LOSS_NAMES)
+    uses = AGGREGATOR_FIELDS[choose("aggregator", aggregator, AGGREGATOR_FIELDS)]
     known = {field.name for field in fields(HeadConfig)}
     given = {choose("field", name, known): value for name, value in overrides.items() if value is not None}
-    paper: dict[str, Any] = {
+    values: dict[str, Any] = {
         "batch": 16 if aggregator.startswith("blstm") else 32,
-        "width": 128,
+        "width": PAPER_WIDTH,
         "frame_rate_hz": DEFAULT_FRAME_RATE_HZ,
-    }
-    values = {**paper, **given}
-    values["width"] = values["width"] if "width" in uses else 0
-    values["precision"] = values.get("precision", "fp32") if "precision" in uses else "fp32"
-    values["frame_rate_hz"] = float(values["frame_rate_hz"]) if "frame_rate_hz" in uses else 0.0
-    if "frame_rate_hz" in uses and values["frame_rate_hz"] not in FRAME_RATES_HZ:
-        raise ValueError(f"frame_rate_hz is {values['frame_rate_hz']}; known: {FRAME_RATES_HZ}")
+    } | given
+    for ignored in frozenset().union(*AGGREGATOR_FIELDS.values()) - uses:
+        values.pop(ignored, None)
+    if "frame_rate_hz" in values:
+        values["frame_rate_hz"] = float(values["frame_rate_hz"])
+        if values["frame_rate_hz"] not in FRAME_RATES_HZ:
+            raise ValueError(f"frame_rate_hz is {values['frame_rate_hz']}; known: {FRAME_RATES_HZ}")
     return HeadConfig(data=data, encoders=tuple(encoders), aggregator=aggregator, loss=loss, **values)
 
 
@@ -94,8 +95,7 @@ def _full_cells(present: Sequence[str]) -> list[Cell]:
 
 
 def _beyond_cells(present: Sequence[str]) -> list[Cell]:
-    names = _with_further(TRI_ENC, present)
-    return list(itertools.product([names], AGGREGATORS, LOSSES))
+    return list(itertools.product([_with_further(TRI_ENC, present)], AGGREGATOR_FIELDS, LOSS_NAMES))
 
 
 GRIDS = {
@@ -119,64 +119,58 @@ def grid(
 ) -> tuple[HeadConfig, ...]:
     """The configs of a named grid over the encoders that are there; equal ones are kept once.
 
-    encoders:  only these encoder names (or spec ids) of `specs`; empty: all.  Where some are joined by "+",
-               as in wavlm+m2d, each item is one set, and no other sets are kept.
-    aggregators, losses: keep only these of the grid; empty: all of it.
-    seeds:     trains each with seeds 0 .. seeds - 1 (or seed .. where `seed` is overridden).
-    overrides: fields of HeadConfig put over the paper's values; None leaves the paper's.
-    ValueError for a name that the grid does not have, and where one encoder name stands for several specs.
+    Parameters
+    ----------
+    encoders
+        Only these encoder names (or spec ids) of `specs`; empty: all.  Where some are joined by "+", as in
+        wavlm+m2d, each item is one set, and no other sets are kept.
+    aggregators, losses
+        Keep only these of the grid; empty: all of it.
+    seeds
+        Train each with seeds 0 .. seeds - 1 (or seed .. where `seed` is overridden).
+    overrides
+        Fields of HeadConfig put over the paper's values; None leaves the paper's.
+
+    Raises
+    ------
+    ValueError
+        For a name that the grid does not have, and where one encoder name stands for several specs.
     """
-    sets = [item.split("+") for item in encoders]
-    by_name = named_specs(specs, [one for names in sets for one in names])
+    asked = [item.split("+") for item in encoders]
+    by_name = named_specs(specs, [one for joined in asked for one in joined])
     present = sorted(by_name, key=lambda n: (ENCODER_ORDER.index(n) if n in ENCODER_ORDER else 99, n))
-    every = [cell for cell in GRIDS[choose("grid", name, GRIDS)](present) if cell[0]]
-    if not every:
+    cells = [cell for cell in GRIDS[choose("grid", name, GRIDS)](present) if cell[0]]
+    if not cells:
         raise ValueError(f"no encoder's features are stored for grid {name!r}")
-    _refuse_absent(name, "aggregator", aggregators, AGGREGATORS, {cell[1] for cell in every})
-    _refuse_absent(name, "loss", losses, LOSSES, {cell[2] for cell in every})
-    if any(len(one) > 1 for one in sets):
-        wanted = [frozenset(n for n, spec in by_name.items() if {n, spec.id} & {*one}) for one in sets]
-        every = _with_sets(name, every, wanted)
-    cells = [
-        cell
-        for cell in every
-        if (not aggregators or cell[1] in aggregators) and (not losses or cell[2] in losses)
-    ]
+    joined = ["+".join(n for n in present if {n, by_name[n].id} & {*one}) for one in asked]
+    sets = joined if any(len(one) > 1 for one in asked) else ()
+    kept = (
+        _kept(name, "set", sets, ("+".join(cell[0]) for cell in cells), sets),
+        _kept(name, "aggregator", aggregators, (cell[1] for cell in cells), AGGREGATOR_FIELDS),
+        _kept(name, "loss", losses, (cell[2] for cell in cells), LOSS_NAMES),
+    )
     first = overrides.pop("seed", None) or 0
     configs = [
         configure(data, (by_name[n].id for n in names), aggregator, loss, seed=seed, **overrides)
         for names, aggregator, loss in cells
+        if "+".join(names) in kept[0] and aggregator in kept[1] and loss in kept[2]
         for seed in range(first, first + max(1, seeds))
     ]
     return tuple(dict.fromkeys(configs))
 
 
-def _with_sets(grid_name: str, cells: Sequence[Cell], sets: Sequence[frozenset[str]]) -> list[Cell]:
-    """The cells with one of these sets of encoders; ValueError for a set that the grid does not have."""
-    offered = {frozenset(cell[0]): "+".join(cell[0]) for cell in cells}
-    for names in sets:
-        if names not in offered:
-            raise ValueError(
-                f"grid {grid_name!r} has no set {'+'.join(sorted(names))}, only {', '.join(offered.values())}"
-            )
-    return [cell for cell in cells if frozenset(cell[0]) in sets]
-
-
-def _refuse_absent(
-    grid_name: str, kind: str, asked: Iterable[str], known: Iterable[str], offered: set[str]
-) -> None:
-    """ValueError for a name that is unknown or not in the grid, so that no filter is half obeyed."""
+def _kept(
+    grid_name: str, kind: str, asked: Sequence[str], of_cells: Iterable[str], known: Iterable[str]
+) -> set[str]:
+    """What is kept of a grid: all where nothing is asked; ValueError for what is unknown or no cell has."""
+    offered = dict.fromkeys(of_cells)
     for name in asked:
         if choose(kind, name, known) not in offered:
             raise ValueError(
-                f"grid {grid_name!r} has no {kind} {name!r}, only {', '.join(sorted(offered))}; "
-                "grid 'beyond' has every aggregator and loss"
+                f"grid {grid_name!r} has no {kind} {name!r}, only {', '.join(offered)}; "
+                "grid 'beyond' has every aggregator and loss, 'encoders' every set"
             )
-
-
-def paper_grid(specs: Iterable[EncoderSpec], data: str, **overrides: Any) -> tuple[HeadConfig, ...]:
-    """The sixteen configurations of Table III over the encoders that are there."""
-    return grid("paper", specs, data, **overrides)
+    return set(asked or offered)
 
 
 def named_specs(specs: Iterable[EncoderSpec], only: Sequence[str] = ()) -> dict[str, EncoderSpec]:

@@ -23,7 +23,7 @@ from mmmos.extract.commands import Request, load_encoders, run
 from mmmos.extract.extraction import extract
 from mmmos.extract.survey import survey
 from mmmos.heads.grids import grid
-from mmmos.heads.runs import HEAD, run_folder
+from mmmos.heads.runs import HEAD, Run
 from mmmos.heads.training.parallel import train_grid
 from mmmos.store import cluster, maintenance
 from mmmos.store.clips import ClipTable, read_clips, save_table
@@ -195,7 +195,7 @@ def test_two_workers_train_the_very_heads_of_one_machine(
     assert sorted(two.trained) == sorted(config.id for config in configs)
     assert [done for _, done, _ in seen] == list(range(1, len(configs) + 1))
     for config in configs:
-        ours, theirs = run_folder(tmp_path, config), run_folder(corpus.work, config)
+        ours, theirs = Run.of(tmp_path, config).folder, Run.of(corpus.work, config).folder
         assert _tensors(ours / HEAD) == _tensors(theirs / HEAD)
         for split in ("dev", "pam", "test"):
             name = f"predictions-{split}.parquet"
@@ -307,7 +307,7 @@ def test_a_worker_of_another_version_is_refused_by_signature(corpus: Corpus, tmp
         assert not shards(tmp_path / "features")
         with pytest.raises(ClusterError, match="recipe: 1 here, 2 there"):
             train_grid(configs, corpus.work, cluster=made.address)
-    assert not any(run_folder(corpus.work, config).exists() for config in configs)
+    assert not any(Run.of(corpus.work, config).folder.exists() for config in configs)
 
 
 def test_what_cannot_be_a_cluster_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from mmmos import pipeline
-from mmmos.heads.ensemble import Ensemble, score
+from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.grids import grid
 from mmmos.heads.metrics import srcc
 from mmmos.heads.results.assessment import evaluate_work
 from mmmos.heads.results.evaluation import EVERYWHERE, find
 from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.results.scores import score
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fit, predict
 from mmmos.store.clips import ClipTable, load_table, save_table

@@ -46,7 +46,7 @@ def close(one: list[dict], other: list[dict]) -> None:
 
 def test_new_audio_gets_the_scores_that_training_predicted(experiment: Experiment, scorer: Scorer) -> None:
     opened = open_experiment(experiment.work)
-    stored = load_ensemble(opened).predict(opened, "test")
+    stored = load_ensemble(opened).predict(opened.runs, "test")
     answers = scorer.files(experiment.paths("test"))
     expected = np.clip(stored.values, scorer.ensemble.scale.low, scorer.ensemble.scale.high)
     np.testing.assert_allclose(scores(answers), expected, atol=TOLERANCE, rtol=0)

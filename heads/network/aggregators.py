@@ -10,7 +10,7 @@ Conventions
     valid_s  [B] seconds of audio in each crop; frames beyond are padding and never count.
     returns  [B, dim] for all axes alike, or [B, A, dim] with a vector for each axis.
 
-`uses` names the config's fields beside encoders that an aggregator depends on.
+The fields of the config that an aggregator depends on are named in `config.AGGREGATOR_FIELDS`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ class SideBySide(nn.Module):
     """`mlp`: the encoders' time means, concatenated; without parameters of its own."""
 
     reads: ClassVar[str] = "means"
-    uses: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__()
@@ -71,7 +70,6 @@ class LayerMix(nn.Module):
     """
 
     reads: ClassVar[str] = "layers"
-    uses: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__()
@@ -90,7 +88,6 @@ class BlstmHidden(nn.Module):
     """`blstm_h`: the final hidden states [B, 2 width] of a BLSTM over the time mean, a sequence of one."""
 
     reads: ClassVar[str] = "means"
-    uses: ClassVar[frozenset[str]] = frozenset({"width"})
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__()
@@ -112,7 +109,6 @@ class BlstmTime(nn.Module):
     """
 
     reads: ClassVar[str] = "frames"
-    uses: ClassVar[frozenset[str]] = frozenset({"width", "frame_rate_hz", "precision"})
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__()
@@ -147,7 +143,6 @@ class Attention(nn.Module):
     """
 
     reads: ClassVar[str] = "frames"
-    uses: ClassVar[frozenset[str]] = frozenset({"frame_rate_hz"})
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__()

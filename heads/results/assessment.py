@@ -15,16 +15,14 @@ from mmmos.heads.ensemble import (
     TABLE4,
     Ensemble,
     choose_ensemble,
-    contenders,
     default_rule,
-    score,
-    times_test_was_scored,
 )
 from mmmos.heads.results import tables
 from mmmos.heads.results.baselines import baselines
 from mmmos.heads.results.comparison import Comparison, compare
 from mmmos.heads.results.evaluation import EVERYWHERE, RESAMPLES, Row, evaluate
 from mmmos.heads.results.experiment import Experiment, open_experiment
+from mmmos.heads.results.scores import contenders, score, times_test_was_scored
 from mmmos.heads.results.table import axis_of_record
 from mmmos.store import files
 from mmmos.store.predictions import Predictions
@@ -52,7 +50,7 @@ class Assessment:
 def select_ensemble(work: Path, rule: str = "") -> Ensemble:
     """Choose the ensemble by `rule` (left out: the default one) and keep it as work/ensemble.json."""
     experiment = open_experiment(work)
-    chosen = choose_ensemble(experiment, rule)
+    chosen = choose_ensemble(experiment.pool, experiment.table.id, rule)
     chosen.save(experiment.work / "ensemble.json")
     return chosen
 
@@ -154,11 +152,11 @@ def compare_ensembles(
     everything = [row for of_one in rows.values() for row in of_one]
     comparisons: dict[str, Comparison] = {}
     if "test" in experiment.splits:
-        clips, other = experiment.table.of("test"), chosen[against].predict(experiment, "test")
+        clips, other = experiment.table.of("test"), chosen[against].predict(experiment.runs, "test")
         axis = axis_of_record(everything)
         for rule, ensemble in chosen.items():
             if ensemble.id != chosen[against].id:
-                pairs = compare(ensemble.predict(experiment, "test"), other, clips, resamples, only=axis)
+                pairs = compare(ensemble.predict(experiment.runs, "test"), other, clips, resamples, only=axis)
                 where = ("system", EVERYWHERE, "srcc")
                 comparisons[rule] = next(c for c in pairs if (c.level, c.domain, c.metric) == where)
     labels: dict[str, str] = {}
@@ -198,7 +196,9 @@ def _subject(experiment: Experiment, name: str) -> _Subject:
     def scored(split: str, resamples: int) -> list[Row]:
         return list(score(ensemble, experiment, split, resamples).rows)
 
-    return _Subject(ensemble.id, f"ensemble {ensemble.rule}", partial(ensemble.predict, experiment), scored)
+    return _Subject(
+        ensemble.id, f"ensemble {ensemble.rule}", partial(ensemble.predict, experiment.runs), scored
+    )
 
 
 def _best_single(experiment: Experiment) -> _Subject:

@@ -6,63 +6,20 @@ can be looked at where neither features nor heads nor audio are.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mmmos.heads.config import HeadConfig, encoder_name
 from mmmos.heads.metrics import srcc
 from mmmos.heads.pool import SELECTION_SPLITS, Pool, composite_of_rated
-from mmmos.store import files
+from mmmos.heads.runs import RECORD, NotStoredError, Run, runs_folder
 from mmmos.store.clips import ClipTable, load_table
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import AXES
 
 SCORED_SPLITS = ("dev", "pam", "test")
-
-
-class NotStoredError(ValueError):
-    """The work folder lacks what is asked for; the message says which command makes it."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One trained head: its config, its record, and its stored predictions (read when asked for)."""
-
-    folder: Path
-    config: HeadConfig
-    record: dict[str, Any] = field(compare=False)
-
-    @property
-    def id(self) -> str:
-        return self.config.id
-
-    @property
-    def title(self) -> str:
-        """What a table calls it: "wavlm+m2d mlp ut", with the seed where it is not 0."""
-        return self.config.title + (f" seed {self.config.seed}" if self.config.seed else "")
-
-    @property
-    def encoders(self) -> tuple[str, ...]:
-        return tuple(encoder_name(spec_id) for spec_id in self.config.encoders)
-
-    def has(self, split: str) -> bool:
-        return self._path(split).is_file()
-
-    def predictions(self, split: str) -> Predictions:
-        """What it predicts on `split`, "oof" for out-of-fold; NotStoredError where that is not stored."""
-        if not self.has(split):
-            raise NotStoredError(f"run {self.id} has no stored predictions on {split!r}")
-        loaded = Predictions.load(self._path(split))
-        if (loaded.run, loaded.split) != (self.id, split):
-            raise ValueError(f"{self._path(split)} holds run {loaded.run} on {loaded.split}")
-        return loaded
-
-    def _path(self, split: str) -> Path:
-        return self.folder / f"predictions-{split}.parquet"
 
 
 @dataclass(frozen=True)
@@ -133,20 +90,13 @@ def open_experiment(work: Path) -> Experiment:
             f"{work} has no clips.json: run `python pipeline.py extract --clips TABLE --work {work}`"
         )
     table = load_table(work / "clips.json")
-    runs = [_read_run(path.parent) for path in sorted((work / "runs").glob("*/record.json"))]
+    runs = [Run.open(path.parent) for path in sorted(runs_folder(work).glob(f"*/{RECORD}"))]
     ours = sorted((run for run in runs if run.config.data == table.id), key=lambda run: (run.title, run.id))
     others = tuple(run.id for run in runs if run.config.data != table.id)
     if not ours:
         why = f": the {len(others)} there belong to another clip table than {table.id}" if others else ""
         raise NotStoredError(f"{work} has no trained runs{why}; run `python pipeline.py heads --work {work}`")
     return Experiment(work, table, tuple(ours), others)
-
-
-def _read_run(folder: Path) -> Run:
-    config = HeadConfig.from_json(json.loads(files.read_bytes(folder / "config.json")))
-    if config.id != folder.name:
-        raise ValueError(f"{folder} holds the config of {config.id}")
-    return Run(folder, config, json.loads(files.read_bytes(folder / "record.json")))
 
 
 def _aligned(one: Predictions, first: Predictions) -> Any:

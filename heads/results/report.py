@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mmmos.heads.ensemble import Ensemble, score
+from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.results.assessment import ENSEMBLE, compare_ensembles, evaluate_work
 from mmmos.heads.results.evaluation import RESAMPLES
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.results.page import render
 from mmmos.heads.results.pairs import series
+from mmmos.heads.results.scores import score
 from mmmos.heads.results.sections import (
     all_figures_section,
     clips_section,
@@ -35,7 +36,7 @@ def write_report(work: Path, output: Path | None = None, resamples: int = RESAMP
     compared = compare_ensembles(work, resamples=resamples)
     ensemble = Ensemble.load(experiment.work / "ensemble.json")
     split = "test" if "test" in experiment.splits else experiment.splits[-1]
-    data = series(ensemble.predict(experiment, split), experiment.table.of(split))
+    data = series(ensemble.predict(experiment.runs, split), experiment.table.of(split))
     sections = (
         result_section(scored, ensemble, split),
         clips_section(experiment, data, split),

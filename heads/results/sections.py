@@ -16,10 +16,11 @@ from mmmos.heads.results import plots, tables
 from mmmos.heads.results.assessment import Assessment
 from mmmos.heads.results.baselines import baseline_of
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate
-from mmmos.heads.results.experiment import Experiment, Run
+from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.results.page import Plot, Section, Tile
 from mmmos.heads.results.pairs import Series, worst
 from mmmos.heads.results.table import axis_of_record, index_rows
+from mmmos.heads.runs import Run
 from mmmos.store import files
 from mmmos.store.schema import SPLITS
 from mmmos.store.table import Cell, Table

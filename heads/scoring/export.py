@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmmos.heads.ensemble import Ensemble, score
+from mmmos.heads.ensemble import Ensemble
+from mmmos.heads.network.model import Head
 from mmmos.heads.results.assessment import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
-from mmmos.heads.runs import load_head, load_record, run_folder
+from mmmos.heads.results.scores import score
 from mmmos.heads.scoring.bundle import (
     ABOUT,
     CARD,
@@ -89,9 +90,8 @@ def bundle_of_work(work: Path) -> Path:
 def collect(experiment: Experiment, ensemble: Ensemble, resamples: int = 1000) -> Bundle:
     """Everything that goes into a bundle, from a work folder."""
     runs = {run.id: run for run in experiment.runs}
-    folders = [run_folder(experiment.work, runs[member].config) for member in ensemble.members]
-    heads = {member: load_head(folder) for member, folder in zip(ensemble.members, folders, strict=True)}
-    records = [load_record(folder) for folder in folders]
+    heads = {member: Head.load(runs[member].head_path) for member in ensemble.members}
+    records = [runs[member].record for member in ensemble.members]
     specs = tuple({spec.id: spec for head in heads.values() for spec in head.specs}.values())
     axes = next(iter(heads.values())).axes
     reference = reference_of(experiment, specs)

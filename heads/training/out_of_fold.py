@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.runs import caveats_of, predictions_path, run_folder
+from mmmos.heads.runs import OOF, Run
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fit, predict, rated
+from mmmos.heads.training.train_run import caveats_of
 from mmmos.store import files
 from mmmos.store.predictions import Predictions
 from mmmos.store.splits import group_folds
 
-OOF = "oof"
 OOF_RECORD = "record-oof.json"
 FOLD_SEED = 0
 """Every run of a table is divided alike, so that their out-of-fold predictions can be averaged."""
@@ -28,7 +28,7 @@ FOLD_SEED = 0
 
 def has_out_of_fold(work: Path, config: HeadConfig, folds: int) -> bool:
     """True where a run has out-of-fold predictions of this many folds."""
-    path = run_folder(work, config) / OOF_RECORD
+    path = Run.of(work, config).folder / OOF_RECORD
     return path.is_file() and json.loads(files.read_bytes(path))["folds"] == folds
 
 
@@ -36,14 +36,13 @@ def keep_out_of_fold(
     config: HeadConfig, features: Features, work: Path, folds: int, found: Predictions | None = None
 ) -> Predictions:
     """The run's out-of-fold predictions beside its others; if missing, `found` is kept or they are made."""
-    folder = run_folder(work, config)
-    path = predictions_path(folder, OOF)
+    run = Run.of(work, config)
     if has_out_of_fold(work, config, folds):
-        return Predictions.load(path)
+        return run.predictions(OOF)
     found = found or out_of_fold(config, features, folds)
-    found.save(path)
+    found.save(run.predictions_path(OOF))
     about = {"run": config.id, "folds": folds, "seed": FOLD_SEED, "clips": len(found.clip_ids)}
-    files.write_text(folder / OOF_RECORD, json.dumps(about, indent=1) + "\n")
+    files.write_json(run.folder / OOF_RECORD, about)
     return found
 
 

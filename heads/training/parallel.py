@@ -15,11 +15,12 @@ from typing import Any
 from joblib import Parallel, delayed
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.runs import is_whole, run_folder, train_run
+from mmmos.heads.runs import Run
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import DivergedError
 from mmmos.heads.training.memory import spare_memory_bytes
 from mmmos.heads.training.out_of_fold import has_out_of_fold, keep_out_of_fold
+from mmmos.heads.training.train_run import train_run
 from mmmos.store.cluster import ClusterError, this_worker, workers_of
 from mmmos.store.names import differences
 
@@ -151,7 +152,7 @@ def watched(count: Callable[[], int], of: int, progress: Callable[[int, int], No
 
 
 def _is_done(config: HeadConfig, work: Path, folds: int) -> bool:
-    return is_whole(run_folder(work, config)) and (not folds or has_out_of_fold(work, config, folds))
+    return Run.of(work, config).is_whole and (not folds or has_out_of_fold(work, config, folds))
 
 
 def _train(config: HeadConfig, run: str, work: Path, folds: int, share: Share) -> tuple[str, str]:

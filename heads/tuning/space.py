@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mmmos.heads.config import HeadConfig
-from mmmos.heads.network.aggregators import AGGREGATORS
+from mmmos.heads.config import AGGREGATOR_FIELDS, HeadConfig
 
 CELL = "cell"
 """The parameter that chooses among configs when one study covers a whole grid."""
@@ -67,5 +66,5 @@ def paper_params(bases: Sequence[HeadConfig]) -> dict[str, Any]:
 
 
 def _fields(base: HeadConfig) -> list[str]:
-    uses = AGGREGATORS[base.aggregator].uses
+    uses = AGGREGATOR_FIELDS[base.aggregator]
     return [field for field in SPACE if field != "width" or field in uses]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.model import Head
-from mmmos.heads.runs import is_whole, keep, predictions_path, run_folder, runs_folder, to_predictions
+from mmmos.heads.runs import OOF, Run, runs_folder
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import Epoch, fit
-from mmmos.heads.training.out_of_fold import OOF, keep_out_of_fold, out_of_fold
+from mmmos.heads.training.out_of_fold import keep_out_of_fold, out_of_fold
+from mmmos.heads.training.train_run import keep, to_predictions
 from mmmos.heads.tuning.study import Plan, TrialRow, best_of
 from mmmos.store.predictions import Predictions
 
@@ -33,30 +34,30 @@ def stored_predictions(plan: Plan, rows: Sequence[TrialRow], work: Path) -> dict
         row.run for row in (*rows[:1], best_of(rows, plan.objective)) if row and row.state == "complete"
     ]
     split = plan.objective.split
-    return {run: Predictions.load(predictions_path(runs_folder(work) / run, split)) for run in wanted}
+    return {run: Run.open(runs_folder(work) / run).predictions(split) for run in wanted}
 
 
 def _train_once(
     plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report
 ) -> Predictions:
-    folder, split = run_folder(work, config), plan.objective.split
+    run, split = Run.of(work, config), plan.objective.split
     clips = features.of(split)
 
     def on_epoch(epoch: Epoch, head: Head) -> None:
         report(to_predictions(head, features, clips, split, ()), epoch.number)
 
-    if not is_whole(folder):
-        keep(fit(config, features, on_epoch=on_epoch), features, folder, {"study": plan.name})
-    return Predictions.load(predictions_path(folder, split))
+    if not run.is_whole:
+        keep(fit(config, features, on_epoch=on_epoch), features, run, study=plan.name)
+    return run.predictions(split)
 
 
 def _train_folds(
     plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report
 ) -> Predictions:
     """Out-of-fold first, so that a trial can be pruned before the head on all clips is trained."""
-    folder = run_folder(work, config)
-    if is_whole(folder):
+    run = Run.of(work, config)
+    if run.is_whole:
         return keep_out_of_fold(config, features, work, plan.folds)
     found = out_of_fold(config, features, plan.folds, on_fold=lambda fold, so_far: report(so_far, fold))
-    keep(fit(config, features), features, folder, {"study": plan.name})
+    keep(fit(config, features), features, run, study=plan.name)
     return keep_out_of_fold(config, features, work, plan.folds, found)

@@ -30,9 +30,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmmos.heads.config import HeadConfig
+from mmmos.heads.config import AGGREGATOR_FIELDS, HeadConfig
 from mmmos.heads.grids import DEFAULT_FRAME_RATE_HZ, configure
-from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.losses import LOSSES
 from mmmos.heads.network.model import Batch, Head
 from mmmos.heads.training.data import Rows
@@ -240,7 +239,7 @@ def measure(kind: str, pool: Pool, train: int, scored: int, rounds: int) -> Time
         "ordinary": ordinary(head_of(kind), pool, train_rows, scored_rows),
         "ours": ours(head_of(kind), pool, train_rows, scored_rows),
     }
-    if "precision" in AGGREGATORS[KINDS[kind][1]].uses:
+    if "precision" in AGGREGATOR_FIELDS[KINDS[kind][1]]:
         ways["ours_bf16"] = ours(head_of(kind, "bf16"), pool, train_rows, scored_rows)
     best = dict.fromkeys(ways, float("inf"))
     for _ in range(rounds):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.grids import GRIDS, grid, paper_grid
+from mmmos.heads.grids import GRIDS, grid
 from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.losses import LOSSES
 from tests.heads.small import M2D, MUQ, WAVLM, spec
@@ -22,7 +22,7 @@ def names(config: HeadConfig) -> str:
 
 
 def test_the_sixteen_of_table_three() -> None:
-    found = paper_grid(PAPER, "data-0")
+    found = grid("paper", PAPER, "data-0")
     assert len(found) == len({config.id for config in found}) == 16
     assert Counter((names(c), c.aggregator) for c in found) == {
         ("wavlm+m2d", "mlp"): 4,
@@ -39,12 +39,12 @@ def test_the_sixteen_of_table_three() -> None:
 
 
 def test_further_encoders_join_both_sets_and_absent_ones_are_left_out() -> None:
-    assert {names(c) for c in paper_grid((LOGMEL, *PAPER), "d")} == {
+    assert {names(c) for c in grid("paper", (LOGMEL, *PAPER), "d")} == {
         "wavlm+m2d+logmel",
         "wavlm+muq+m2d+logmel",
     }
-    assert len(paper_grid((LOGMEL,), "d")) == 12  # the two sets are one, and its mlp is kept once
-    assert {names(c) for c in paper_grid((MUQ,), "d")} == {"muq"}
+    assert len(grid("paper", (LOGMEL,), "d")) == 12  # the two sets are one, and its mlp is kept once
+    assert {names(c) for c in grid("paper", (MUQ,), "d")} == {"muq"}
 
 
 def test_table_two_and_the_full_grid() -> None:
@@ -62,7 +62,7 @@ def test_table_two_and_the_full_grid() -> None:
     full = grid("full", PAPER, "d")
     assert len(full) == 7 * 3 * 4
     assert set(table_two) <= set(full)
-    assert set(paper_grid(PAPER, "d")) <= set(full)
+    assert set(grid("paper", PAPER, "d")) <= set(full)
     assert len(grid("beyond", PAPER, "d")) == len(AGGREGATORS) * len(LOSSES)
     assert "logmel" in {names(c) for c in grid("encoders", (*PAPER, LOGMEL), "d")}
 
@@ -91,7 +91,7 @@ def test_encoders_joined_by_a_plus_are_one_set() -> None:
     [
         ({"name": "papers"}, "Did you mean 'paper'"),
         ({"encoders": ["wavlm+m2"]}, "Did you mean 'm2d'"),
-        ({"encoders": ["wavlm+m2d", "muq"]}, "'paper' has no set m.*, only wavlm.m2d, wavlm.muq.m2d"),
+        ({"encoders": ["wavlm+m2d", "muq"]}, "'paper' has no set 'muq', only wavlm.m2d, wavlm.muq.m2d"),
         ({"encoders": ["wavelm"]}, "Did you mean 'wavlm'"),
         ({"aggregators": ["mlp", "attention"]}, "grid 'beyond' has every"),
         ({"aggregators": ["mlp", "blstmt"]}, "unknown aggregator 'blstmt'.*Did you mean 'blstm_t'"),
@@ -113,8 +113,8 @@ def test_what_cannot_be_is_refused_with_what_can(arguments: dict[str, object], m
 def test_two_features_of_one_encoder_must_be_told_apart() -> None:
     last = replace(WAVLM, layer="last")
     with pytest.raises(ValueError, match="by its full name"):
-        paper_grid((WAVLM, last), "d")
-    assert {c.encoders for c in paper_grid((WAVLM, last), "d", encoders=[last.id])} == {(last.id,)}
+        grid("paper", (WAVLM, last), "d")
+    assert {c.encoders for c in grid("paper", (WAVLM, last), "d", encoders=[last.id])} == {(last.id,)}
 
 
 @pytest.mark.parametrize("name", GRIDS)

@@ -1,94 +1,57 @@
-"""Runs on disk: what is written, in which order, and that it is read back."""
+"""A run on disk, read without torch."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from mmmos.heads.grids import configure
-from mmmos.heads.runs import (
-    is_whole,
-    load_config,
-    load_head,
-    load_record,
-    predictions_path,
-    run_folder,
-    train_run,
-)
-from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import predict
-from mmmos.store import files
-from mmmos.store.predictions import Predictions
-from tests.heads.small import M2D, WAVLM, work_folder
+from mmmos.heads.runs import NotStoredError, Run, runs_folder
+from tests.heads.made_up import made_up_work
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return work_folder(tmp_path_factory.mktemp("runs"), count=36, specs=(WAVLM, M2D), axes=3)
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run.open(next(runs_folder(made_up_work(tmp_path)).iterdir()))
 
 
-def test_a_run_is_kept_whole_and_read_back(work: Path) -> None:
-    features = Features.open(work)
-    config = configure(features.table.id, [WAVLM.id, M2D.id], "mlp", "con", epochs=2)
-    folder = train_run(config, features, work)
-    assert load_config(folder) == config
-    assert folder == run_folder(work, config)
-    head = load_head(folder)
-    for split in ("dev", "pam", "test"):
-        stored = Predictions.load(predictions_path(folder, split))
-        assert stored.axes == ("CE", "CU", "PC")
-        assert stored.run == config.id == folder.name
-        assert stored.caveats == ("synthetic audio", "untrained wavlm", "untrained m2d")
-        assert np.array_equal(stored.values, predict(head, features, features.of(split)))
-        assert stored.clip_ids == tuple(features.clips[n].id for n in features.of(split))
-    about = load_record(folder)
-    assert about["data"] == features.table.id
-    assert set(about["encoders"]) == {WAVLM.id, M2D.id}
-    assert about["encoders"][WAVLM.id]["weights"] == "random:0"
-    assert about["calibration"]["fitted"] is True
-    assert len(about["curve"]) == 2
-    assert about["clips"] == {"train": 18, "dev": 6, "pam": 6, "test": 6}
-    assert {"torch", "numpy", "python"} <= set(about["versions"])
-    written = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert train_run(config, features, work) == folder
-    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == written
+def test_a_run_reads_its_config_record_and_predictions(run: Run, tmp_path: Path) -> None:
+    assert run.is_whole
+    assert run.id == run.folder.name == run.config.id == run.record["run"]
+    assert run == Run.of(tmp_path, run.config)
+    assert run.has("dev")
+    assert run.predictions("dev").run == run.id
+    assert run.encoders[0] == "wavlm"
 
 
-def test_the_record_comes_last(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    features = Features.open(work)
-    config = configure(features.table.id, [WAVLM.id], "mlp", "ut", epochs=1)
-    kept = files.write_atomic
-    for allowed in range(6):
-        left = [allowed]
-
-        def fail(path: Path, *parts: bytes, left: list[int] = left) -> None:
-            if left[0] == 0:
-                raise OSError("no space left on device")
-            left[0] -= 1
-            kept(path, *parts)
-
-        monkeypatch.setattr(files, "write_atomic", fail)
-        with pytest.raises(OSError, match="no space"):
-            train_run(config, features, work)
-        assert not is_whole(run_folder(work, config))
-    monkeypatch.setattr(files, "write_atomic", kept)
-    assert is_whole(train_run(config, features, work))
+def test_a_seed_other_than_0_is_part_of_the_title(run: Run) -> None:
+    assert run.title == run.config.title
+    assert Run(run.folder, replace(run.config, seed=3)).title == f"{run.config.title} seed 3"
 
 
-def test_a_config_for_other_data_is_refused(work: Path) -> None:
-    config = configure("data-000000000000", [WAVLM.id], "mlp", "ut")
-    with pytest.raises(ValueError, match="the config is for data-000000000000, the clip table here is data-"):
-        train_run(config, Features.open(work), work)
+def test_a_run_without_its_record_is_not_whole(run: Run) -> None:
+    (run.folder / "record.json").unlink()
+    assert not run.is_whole
 
 
-def test_a_run_under_another_name_is_refused(work: Path, tmp_path: Path) -> None:
-    folder = next((work / "runs").iterdir())
-    moved = tmp_path / "renamed"
-    folder.rename(moved)
-    try:
-        with pytest.raises(ValueError, match="holds the config of"):
-            load_config(moved)
-    finally:
-        moved.rename(folder)
+def test_a_folder_under_another_name_is_refused(run: Run) -> None:
+    moved = run.folder.rename(run.folder.with_name("renamed"))
+    with pytest.raises(ValueError, match=f"renamed holds the config of {run.id}"):
+        Run.open(moved)
+
+
+def test_predictions_of_another_run_or_split_are_refused(run: Run) -> None:
+    run.predictions_path("dev").rename(run.predictions_path("pam"))
+    with pytest.raises(ValueError, match=f"predictions-pam.parquet holds run {run.id} on dev"):
+        run.predictions("pam")
+    with pytest.raises(NotStoredError, match="no stored predictions on 'dev'"):
+        run.predictions("dev")
+
+
+def test_a_config_with_unknown_fields_is_refused(run: Run) -> None:
+    config = run.folder / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "colour": "red"}))
+    with pytest.raises(ValueError, match="missing or unknown: colour"):
+        Run.open(run.folder)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmmos.heads.config import HeadConfig
+from mmmos.heads.config import AGGREGATOR_FIELDS, HeadConfig
 from mmmos.heads.grids import configure
 from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.alignment import average_down, to_common, valid_steps
@@ -74,12 +74,16 @@ def test_padding_and_neighbours_cannot_change_the_output(name: str, rate_hz: flo
         torch.testing.assert_close(module(alone, torch.tensor([seconds]))[0], quiet[row], atol=1e-5, rtol=0)
 
 
+def test_configs_know_every_aggregator() -> None:
+    assert list(AGGREGATOR_FIELDS) == list(AGGREGATORS)
+
+
 @pytest.mark.parametrize("name", AGGREGATORS)
-def test_uses_names_exactly_the_fields_that_matter(name: str) -> None:
+def test_exactly_the_fields_that_an_aggregator_depends_on_change_its_id(name: str) -> None:
     for field, value in (("width", 7), ("frame_rate_hz", 12.5), ("precision", "bf16")):
         base = configure("data-0", ["a-1"], name, "ut")
         other = configure("data-0", ["a-1"], name, "ut", **{field: value})
-        assert (base.id != other.id) == (field in AGGREGATORS[name].uses)
+        assert (base.id != other.id) == (field in AGGREGATOR_FIELDS[name])
 
 
 def test_mlp_is_the_time_means_side_by_side() -> None:

@@ -53,7 +53,9 @@ class Strict(HTMLParser):
 
 def test_of_many_runs_of_one_kind_the_first_ones_curve_is_shown(tmp_path):
     runs = open_experiment(made_up_work(tmp_path)).runs
-    better = replace(runs[0], record={"better": True})
+    (tmp_path / "better").mkdir()
+    (tmp_path / "better" / "record.json").write_text('{"better": true}')
+    better = replace(runs[0], folder=tmp_path / "better")
     found = first_of_each_kind([better, *reversed(runs)])
     assert list(found) == ["ccc", "con", "dcq", "ut"]
     assert [len(kinds) for kinds in found.values()] == [4, 4, 4, 4]

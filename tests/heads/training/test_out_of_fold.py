@@ -9,13 +9,12 @@ import pytest
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.grids import configure
-from mmmos.heads.runs import predictions_path, run_folder
+from mmmos.heads.runs import Run
 from mmmos.heads.training import out_of_fold as module
 from mmmos.heads.training.data import Features, Rows
 from mmmos.heads.training.fit import Fit, fit
 from mmmos.heads.training.out_of_fold import has_out_of_fold, keep_out_of_fold, out_of_fold
 from mmmos.heads.training.parallel import train_grid
-from mmmos.store.predictions import Predictions
 from tests.heads.small import M2D, WAVLM, work_folder
 
 
@@ -53,7 +52,7 @@ def test_they_are_kept_beside_the_run_and_made_once(work: Path) -> None:
     assert train_grid([config], work, jobs=1, folds=3).kept == (config.id,)
     assert has_out_of_fold(work, config, 3)
     assert not has_out_of_fold(work, config, 4)
-    stored = Predictions.load(predictions_path(run_folder(work, config), "oof"))
+    stored = Run.of(work, config).predictions("oof")
     assert stored.split == "oof"
     again = out_of_fold(config, features, 3)
     assert again == stored

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmmos.heads.grids import configure, grid
-from mmmos.heads.runs import run_folder
+from mmmos.heads.runs import Run
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.parallel import train_grid, watched
 from mmmos.store.clips import load_table, save_table
@@ -43,7 +43,7 @@ def test_the_result_does_not_depend_on_the_number_of_jobs(work: Path, tmp_path: 
     assert not train_grid(configs, other, jobs=2).failed
     for config in configs:
         for name in ("head.safetensors", "predictions-test.parquet"):
-            one, two = (run_folder(root, config) / name for root in (work, other))
+            one, two = (Run.of(root, config).folder / name for root in (work, other))
             if name == "head.safetensors":
                 assert _tensors(one) == _tensors(two)
             else:

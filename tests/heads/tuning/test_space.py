@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from mmmos.heads.config import AGGREGATOR_FIELDS
 from mmmos.heads.grids import configure
-from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.tuning.space import SPACE, paper_params, suggest, suggest_cell
 
 
@@ -29,7 +29,7 @@ class Scripted:
         return float(self.answers[name])
 
 
-@pytest.mark.parametrize("aggregator", AGGREGATORS)
+@pytest.mark.parametrize("aggregator", AGGREGATOR_FIELDS)
 def test_the_papers_values_give_the_base_back(aggregator: str) -> None:
     bases = [configure("d", ["wavlm-1"], aggregator, loss) for loss in ("ut", "con")]
     assert suggest(Scripted(paper_params(bases[:1])), bases[0]) == bases[0]
@@ -58,10 +58,10 @@ def test_suggest_is_pure_and_changes_only_the_space() -> None:
 
 
 def test_width_is_asked_only_where_there_is_a_blstm() -> None:
-    for aggregator, kind in AGGREGATORS.items():
+    for aggregator, fields in AGGREGATOR_FIELDS.items():
         trial = Scripted(paper_params([configure("d", ["a-1"], aggregator)]))
         suggest(trial, configure("d", ["a-1"], aggregator))
-        assert ("width" in trial.asked) == ("width" in kind.uses)
+        assert ("width" in trial.asked) == ("width" in fields)
 
 
 def test_a_grid_draws_its_cell() -> None:

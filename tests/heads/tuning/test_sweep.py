@@ -12,7 +12,7 @@ import pytest
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.grids import grid
-from mmmos.heads.runs import load_config
+from mmmos.heads.runs import Run
 from mmmos.heads.training.data import Features
 from mmmos.heads.tuning.objective import Objective
 from mmmos.heads.tuning.space import paper_params
@@ -65,7 +65,7 @@ def test_the_first_trial_is_the_papers_and_results_are_kept(work: Path) -> None:
 
 def test_a_trials_run_is_an_ordinary_run(work: Path) -> None:
     (result,) = sweep(cells(work), work, trials=2, jobs=1, seed=1)
-    config = load_config(work / "runs" / result.trials[0].run)
+    config = Run.open(work / "runs" / result.trials[0].run).config
     plan = plans(cells(work), Objective.parse("pam:srcc"), "cell", 1, 5)[0]
     assert config == replace(cells(work)[0], seed=plan.trial_seed(0))
     assert result.trials[0].run != sweep(cells(work), work, trials=1, jobs=1, seed=2)[0].trials[0].run
