@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmmos.heads.runs import load_head
+from mmmos.heads.network.model import Head
+from mmmos.heads.runs import Run
 from mmmos.heads.scoring.bundle import load_bundle
 from mmmos.heads.scoring.golden import golden_waves
 from mmmos.heads.training.data import Features
@@ -75,7 +76,7 @@ def test_a_head_predicts_from_stored_features_what_it_predicted(work: Path, run:
     expected: dict[str, list[float]] = RUNS[run]["clips"]
     stored = replace(table, clips=tuple(clip for clip in table.clips if clip.id in expected))
     features = Features(stored, list_stores(work / "features"))
-    head = load_head(work / "runs" / run)
+    head = Head.load(Run.open(work / "runs" / run).head_path)
     assert head.config.id == run
     values = predict(head, features, np.arange(len(features.clips)))
     np.testing.assert_allclose(values, [expected[clip.id] for clip in features.clips], atol=1e-4)
