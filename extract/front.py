@@ -13,14 +13,34 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmmos.extract import perturb, pieces, stream
+from mmmos.extract import stream
 from mmmos.extract.audio import AUDIO_RECIPE
-from mmmos.extract.encoders import Encoder, load_encoder
+from mmmos.extract.encoders import Encoder, WeightsMissing, load_encoder
 from mmmos.extract.extraction import choose_device
 from mmmos.extract.lanes import encode
-from mmmos.extract.pieces import Listening
+from mmmos.extract.measure import AudioError, AudioInfo
+from mmmos.extract.perturb import CHANGES, changed_piece
+from mmmos.extract.pieces import Listening, Sound, file_piece, wave_piece
 from mmmos.extract.stream import Event, Window
 from mmmos.store.schema import EncoderSpec
+
+__all__ = [
+    "CHANGES",
+    "AudioError",
+    "AudioInfo",
+    "Encoded",
+    "Encoder",
+    "Event",
+    "Front",
+    "Listening",
+    "Sound",
+    "WeightsMissing",
+    "Window",
+    "changed_piece",
+    "file_piece",
+    "rebuild",
+    "wave_piece",
+]
 
 CPU_BATCH, CUDA_BATCH = 1, 32
 """As in extraction: batches do not pay on a CPU, and memory halves them on CUDA."""
@@ -37,11 +57,6 @@ class Front:
         self.device = self.encoders[0].device
         self.batch = batch or (CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH)
         self.workers = workers
-
-    file_piece = staticmethod(pieces.file_piece)
-    wave_piece = staticmethod(pieces.wave_piece)
-    changed_piece = staticmethod(perturb.changed_piece)
-    changes = tuple(perturb.CHANGES)
 
     @property
     def specs(self) -> tuple[EncoderSpec, ...]:

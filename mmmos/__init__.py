@@ -19,8 +19,7 @@ if not (Path(__file__).parent / "store").is_dir():
     __path__.append(str(Path(__file__).resolve().parent.parent))
 
 if TYPE_CHECKING:
-    from mmmos.heads.scoring.bundle import load_bundle
-    from mmmos.heads.scoring.scorer import Scorer
+    from mmmos.heads.scoring.scorer import Scorer, load_bundle
     from mmmos.store.clips import load_table
     from mmmos.store.features import FeatureStore
     from mmmos.store.predictions import Predictions
@@ -33,7 +32,7 @@ _HOMES = {
     "FeatureStore": "mmmos.store.features",
     "Predictions": "mmmos.store.predictions",
     "Scorer": "mmmos.heads.scoring.scorer",
-    "load_bundle": "mmmos.heads.scoring.bundle",
+    "load_bundle": "mmmos.heads.scoring.scorer",
     "load_table": "mmmos.store.clips",
 }
 

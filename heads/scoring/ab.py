@@ -1,9 +1,10 @@
-"""Is one set of audio better than another?  Its scores, their difference, and what could have been seen.
+"""Is one set of audio better than another?  The difference of their mean scores, with an interval.
 
-Paired (the same content rendered twice) the difference of each pair is what counts; unpaired, Welch's
-unequal-variance comparison of the two means.  Both use Student's t.  The interval of every axis is widened so
-that all axes together hold with 95 % (Bonferroni), since a check that looks at five figures would otherwise
-cry wolf once in five runs.  What the predictor itself gets wrong, on both sides alike, no interval shows.
+Where files are paired (the same content rendered twice), it is the mean difference of the pairs; otherwise
+Welch's unequal-variance comparison of the two means.  Both use Student's t.  The interval of every axis is
+widened so that all axes together hold with 95 % (Bonferroni): a check of five figures would otherwise report
+a difference that is not there once in five runs.  An error that the predictor makes on both sides alike does
+not show in any interval.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from mmmos.store.schema import COMPOSITE
 
 Array = NDArray[np.float64]
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
+"""Of all intervals together."""
 POWER = 0.80
 
 PAIRINGS = ("auto", "paired", "unpaired")
@@ -33,8 +35,9 @@ LOWER, HIGHER, EQUAL, OPEN = "B lower", "B higher", "no difference beyond the ma
 class Difference:
     """One axis: B less A in points of the scale.
 
-    low, high:  interval of the difference, see above.  detectable: the smallest true difference that two sets
-    like these would show four times in five.  n_a, n_b: files (pairs, where paired).
+    low, high:  interval of the difference, see above.
+    detectable: the minimum detectable difference of two sets like these (80 % power).
+    n_a, n_b:   files (pairs, where paired).
     """
 
     axis: str
@@ -67,14 +70,22 @@ Scores = Mapping[str, Mapping[str, float]]
 """Name of a file -> axis -> score."""
 
 
-def compare(
+def compare_scores(
     a: Scores, b: Scores, axes: Sequence[str], *, pairing: str = "auto", margin: float = 0.0
 ) -> Outcome:
     """B against A.
 
-    pairing: "paired" matches files by name, "unpaired" does not, "auto" does if every name has its partner.
-    margin: differences up to this many points do not matter; with one, two sets can be called equal.
-    ValueError where fewer than two files (or pairs) are left on a side.
+    Parameters
+    ----------
+    pairing
+        "paired" matches files by name, "unpaired" does not, "auto" does if every name has its partner.
+    margin
+        Differences up to this many points of the scale do not matter; with one, two sets can be called equal.
+
+    Raises
+    ------
+    ValueError
+        Where fewer than two files (or pairs) are left on a side.
     """
     choose("pairing", pairing, PAIRINGS)
     if not 0.0 <= margin < math.inf:
@@ -90,7 +101,7 @@ def compare(
         raise ValueError(f"at least two {what} are needed; there are {len(names_a)} and {len(names_b)}")
     values_a, values_b = _table(a, names_a, axes), _table(b, names_b, axes)
     named = [*axes, COMPOSITE] if len(axes) > 1 else list(axes)
-    alpha = (1 - LEVEL) / len(named)
+    alpha = (1 - CONFIDENCE) / len(named)
     rows = [
         _difference(axis, values_a[:, i], values_b[:, i], paired, alpha, margin)
         for i, axis in enumerate(named)
@@ -99,7 +110,7 @@ def compare(
 
 
 def namesake(path: str, folder: str) -> str:
-    """What pairs files of two folders: the path below the folder without its suffix."""
+    """The name that pairs files of two folders: the path below the folder without its suffix."""
     whole = Path(path)
     inside = whole.relative_to(folder) if whole.is_relative_to(folder) else whole
     return inside.with_suffix("").as_posix()

@@ -20,9 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from mmmos.heads.scoring.requests import Request
+from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
+from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.store.names import choose
-from mmmos.store.schema import AXES
 
 Answer = dict[str, Any]
 
@@ -53,18 +53,23 @@ def flags(info: Any, out_of_domain: bool) -> list[str]:
 FORMATS = ("jsonl", "csv")
 
 
+def interval_columns(axis: str, level: float) -> tuple[str, str]:
+    """Names of an interval's ends: "PQ_80_low" and "PQ_80_high" for 0.8."""
+    return f"{axis}_{round(100 * level)}_low", f"{axis}_{round(100 * level)}_high"
+
+
 class ResumeError(ValueError):
     """An output file that cannot be gone on with; the message says why."""
 
 
-def columns(axes: Sequence[str] = AXES) -> tuple[str, ...]:
+def columns(axes: Sequence[str]) -> tuple[str, ...]:
     """The columns of a CSV; with a timeline its window rows stand below their file's row."""
     of_axes = [
         name
         for axis in axes
         for name in (
             axis,
-            *(f"{axis}_{level}_{end}" for level in (80, 95) for end in ("low", "high")),
+            *(name for level in CONFIDENCE_LEVELS for name in interval_columns(axis, level)),
             f"{axis}_spread",
         )
     ]
@@ -72,7 +77,7 @@ def columns(axes: Sequence[str] = AXES) -> tuple[str, ...]:
     return (*first, *of_axes, "seconds", "domain", "flags", "caveats", "error", "bundle")
 
 
-def identity(request: Request) -> Answer:
+def identity(request: AudioRequest) -> Answer:
     """The fields of an answer that the request alone decides."""
     row: Answer = {"id": request.id, "path": request.path}
     if request.start_s is not None or request.end_s is not None:
@@ -135,7 +140,7 @@ class OutputFile:
         path: Path,
         form: str,
         axes: Sequence[str],
-        requests: Sequence[Request],
+        requests: Sequence[AudioRequest],
         bundle: str,
         *,
         timeline: bool = False,
@@ -168,7 +173,7 @@ Found = Iterator[tuple[Mapping[str, Any], int]]
 
 
 def _answered(
-    path: Path, rows: Found, requests: Sequence[Request], bundle: str, timeline: bool
+    path: Path, rows: Found, requests: Sequence[AudioRequest], bundle: str, timeline: bool
 ) -> tuple[int, int, int]:
     """(requests answered, how many of them by an error, bytes that hold them)."""
     done = errors = kept = 0

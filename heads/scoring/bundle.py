@@ -6,11 +6,7 @@
     reference.safetensors    where the training clips lie in feature space
 
 The encoders' weights are not part of it: the specs say which files they were, by sha256, and a bundle that
-was made with others is refused by name of the field that differs.
-
-    from mmmos.heads.scoring.bundle import load_bundle
-    scorer = load_bundle("bundle")
-    scorer(waveform, sample_rate)["PQ"]
+was made with others is refused with the name of the field that differs.  `scorer.load_bundle` loads both.
 """
 
 from __future__ import annotations
@@ -29,13 +25,11 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from mmmos.heads.network.model import Head
-from mmmos.heads.scoring.golden import golden_scores
 from mmmos.heads.scoring.intervals import Intervals
 from mmmos.heads.scoring.reference import Reference
-from mmmos.heads.scoring.scorer import Ensemble, Scorer
 from mmmos.store import files
 from mmmos.store.names import differences, digest
-from mmmos.store.schema import AXES, EncoderSpec, Scale
+from mmmos.store.schema import AES_AXES, Axes, EncoderSpec, Scale
 
 FORMAT = "mmmos-bundle-1"
 ABOUT, CARD, REFERENCE = "bundle.json", "README.md", "reference.safetensors"
@@ -56,8 +50,10 @@ class SignatureMismatch(BundleError):  # noqa: N818
 class Bundle:
     """What a bundle's folder holds.
 
-    heads:  member run id -> head, in the order of `weights`; encoders: the specs that the heads need.
-    about:  the rest of bundle.json: rule, data, training, accuracy, golden, licences, versions ...
+    heads:   member run id -> head, in the order of `weights`.
+    caveats: what must be said beside every score, such as "synthetic audio".
+    about:   the rest of bundle.json: rule, data, training, accuracy, golden, versions; and "titles", the axes
+             in words, where they are not the paper's.
     """
 
     heads: dict[str, Head]
@@ -69,7 +65,7 @@ class Bundle:
 
     @property
     def id(self) -> str:
-        """Changes with anything that a score or an interval depends on."""
+        """ "bundle-0123456789ab": changes with anything that a score or an interval depends on."""
         members = [
             [run, weight, fingerprint(head)]
             for (run, head), weight in zip(self.heads.items(), self.weights, strict=True)
@@ -79,8 +75,10 @@ class Bundle:
         return f"bundle-{digest([FORMAT, members, intervals, self.reference.about(), reference])}"
 
     @property
-    def axes(self) -> tuple[str, ...]:
-        return next(iter(self.heads.values())).axes
+    def axes(self) -> Axes:
+        """What the heads predict; the paper's four axes have their titles without being told."""
+        names = next(iter(self.heads.values())).axes
+        return Axes(names, tuple(self.about.get("titles") or map(AES_AXES.title, names)))
 
     @property
     def scale(self) -> Scale:
@@ -88,7 +86,7 @@ class Bundle:
 
     @property
     def encoders(self) -> tuple[EncoderSpec, ...]:
-        """What the members need, and nothing else: an ensemble without MuQ never loads MuQ."""
+        """Specs of what the members need, and of nothing else: an ensemble without MuQ never loads MuQ."""
         return tuple({spec.id: spec for head in self.heads.values() for spec in head.specs}.values())
 
 
@@ -102,7 +100,7 @@ def fingerprint(head: Head) -> str:
 
 
 def save_bundle(bundle: Bundle, folder: Path, card: str) -> Path:
-    """Write a bundle; bundle.json goes last, so a folder without it is not one."""
+    """Write a bundle with its model card; bundle.json goes last, so a folder without it is not one."""
     folder = Path(folder)
     for run, head in bundle.heads.items():
         head.save(folder / "heads" / f"{run}.safetensors")
@@ -114,7 +112,7 @@ def save_bundle(bundle: Bundle, folder: Path, card: str) -> Path:
     about = {
         "format": FORMAT,
         "id": bundle.id,
-        "axes": bundle.axes,
+        "axes": bundle.axes.names,
         "scale": asdict(bundle.scale),
         "members": [
             {"run": run, "title": head.config.title, "weight": weight}
@@ -126,7 +124,7 @@ def save_bundle(bundle: Bundle, folder: Path, card: str) -> Path:
         "caveats": bundle.caveats,
         **bundle.about,
     }
-    files.write_text(folder / ABOUT, json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    files.write_json(folder / ABOUT, about)
     return folder
 
 
@@ -134,7 +132,13 @@ KEPT_ELSEWHERE = ("format", "id", "axes", "scale", "members", "encoders", "inter
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read and check a bundle's folder; BundleError with the reason where it is damaged or none at all."""
+    """Read and check a bundle's folder.
+
+    Raises
+    ------
+    BundleError
+        With the reason, where it is damaged or no bundle.
+    """
     folder = Path(folder)
     try:
         about = json.loads(_bytes(folder / ABOUT, MAX_ABOUT_BYTES))
@@ -152,8 +156,8 @@ def read_bundle(folder: Path) -> Bundle:
             tuple(map(str, about["caveats"])),
             {key: value for key, value in about.items() if key not in KEPT_ELSEWHERE},
         )
-        if bundle.intervals.axes != bundle.axes:
-            raise ValueError(f"its intervals are for {bundle.intervals.axes}, its heads for {bundle.axes}")
+        if (axes := bundle.axes.names) != bundle.intervals.axes:
+            raise ValueError(f"its intervals are for {bundle.intervals.axes}, its heads for {axes}")
     except FileNotFoundError as missing:
         raise BundleError(f"{folder} is not a bundle: {Path(missing.filename).name} is missing") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as reason:
@@ -164,60 +168,14 @@ def read_bundle(folder: Path) -> Bundle:
     return bundle
 
 
-def load_bundle(
-    folder: str | Path,
-    *,
-    device: str = "auto",
-    weights: str | Path | None = None,
-    batch: int | None = None,
-    workers: int = 2,
-    stock: bool = False,
-) -> Scorer:
-    """A bundle with its encoders, ready to score; only the encoders that its members need are loaded.
-
-    weights: folder with the encoders' pretrained weights; without it they come from the hub or its cache.
-    batch: windows through the encoders at a time; workers: files decoded ahead; stock: the encoders'
-    published implementations.
-    BundleError where the folder is not a bundle; SignatureMismatch where the encoders at hand differ from
-    those it was trained with; extract.encoders.WeightsMissing says which weight file to put where.
-    """
-    from mmmos.extract.front import Front, rebuild
-
-    bundle = read_bundle(Path(folder))
-    encoders = [
-        rebuild(spec, weights=None if weights is None else Path(weights), device=device, stock=stock)
-        for spec in bundle.encoders
-    ]
-    require_same([encoder.spec for encoder in encoders], bundle.encoders)
-    return Scorer(as_ensemble(bundle), Front(encoders, batch, workers))
-
-
-def golden_or_reason(folder: Path, **options: Any) -> tuple[dict[str, dict[str, float]], str]:
-    """The golden scores of a bundle, or none and why: an exporter may have features and no weights."""
-    from mmmos.extract.encoders import WeightsMissing
-
-    try:
-        return golden_scores(load_bundle(folder, **options)), ""
-    except WeightsMissing as reason:
-        return {}, str(reason)
-
-
-def as_ensemble(bundle: Bundle) -> Ensemble:
-    return Ensemble(
-        bundle.id,
-        bundle.axes,
-        bundle.scale,
-        tuple(bundle.heads.values()),
-        bundle.weights,
-        bundle.intervals,
-        bundle.reference,
-        bundle.caveats,
-        bundle.about.get("golden") or {},
-    )
-
-
 def require_same(at_hand: Sequence[EncoderSpec], trained_on: Sequence[EncoderSpec]) -> None:
-    """SignatureMismatch, field by field, unless the encoders are those that the heads were trained on."""
+    """Check that the encoders are those that the heads were trained on.
+
+    Raises
+    ------
+    SignatureMismatch
+        Naming every field that differs.
+    """
     for ours, theirs in zip(at_hand, trained_on, strict=True):
         if lines := differences(asdict(ours), asdict(theirs)):
             raise SignatureMismatch(
@@ -239,8 +197,6 @@ def _check_members(heads: Mapping[str, Head], weights: Sequence[float], about: M
             )
     if list(first.axes) != about["axes"] or asdict(first.scale) != about["scale"]:
         raise ValueError("its axes or its scale are not those of its heads")
-    if [axis for axis in AXES if axis in first.axes] != list(first.axes):
-        raise ValueError(f"its axes {first.axes} are not in the order {AXES}")
 
 
 def _reference(folder: Path, about: Mapping[str, Any], heads: Mapping[str, Head]) -> Reference:

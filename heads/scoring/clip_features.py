@@ -1,4 +1,4 @@
-"""Where the clips of a work folder lie in feature space: their stored time means, the training domains."""
+"""Stored features of whole clips, and the reference that a work folder's training clips make of them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mmmos.store.features import FeatureStore
 from mmmos.store.schema import Clip, EncoderSpec
 
 REFERENCE_CLIPS = 2000
-"""Clips that feature statistics are taken from at most: enough for means and deviations, soon read."""
+"""At most so many clips are read for means and deviations: enough for both, and read in seconds."""
 CHUNK = 256
 
 
 def reference_of(experiment: Experiment, specs: Sequence[EncoderSpec]) -> Reference:
-    """Domains of the training clips in the features of these encoders; the limit from dev and PAM."""
+    """The training domains in the features of these encoders; the limit is taken from dev and PAM."""
     rng = np.random.default_rng(0)
     table = experiment.table
 
@@ -34,7 +34,7 @@ def reference_of(experiment: Experiment, specs: Sequence[EncoderSpec]) -> Refere
     return make_reference(features, [clip.domain for clip in train], other)
 
 
-def features_of(
+def reference_features(
     experiment: Experiment, clips: Sequence[Clip], reference: Reference
 ) -> Mapping[str, NDArray[np.float32]]:
     """Features of clips as `reference` takes them: spec id -> [N, D]."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mmmos.heads.scoring.answers import Answer
     from mmmos.heads.scoring.scorer import Scorer
 
-TALK_EVERY_S = 10.0
+REPORT_EVERY_S = 10.0
 
 Work = Annotated[Path, typer.Option(help="Folder of an experiment, whose ensemble is used without --bundle.")]
 BundleOption = Annotated[
@@ -98,7 +98,7 @@ def predict(
 
 def _write(scorer: Scorer, requests: list[Any], writer: Any, hop_s: float | None, errors: int = 0) -> int:
     audio_s = 0.0
-    for answer in _talking(scorer.stream(requests, hop_s=hop_s), len(requests)):
+    for answer in _reporting(scorer.stream(requests, hop_s=hop_s), len(requests)):
         writer.write(answer)
         errors += "error" in answer
         audio_s += answer.get("seconds", 0.0)
@@ -124,7 +124,7 @@ def compare(
     workers: Workers = 2,
 ) -> None:
     """Is B better or worse than A?  Exit code 7 where it is worse on some axis, for use in checks."""
-    from mmmos.heads.scoring.ab import compare as compare_scores
+    from mmmos.heads.scoring.ab import compare_scores
 
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
     (scores_a, unread_a), (scores_b, unread_b) = _scores(scorer, a), _scores(scorer, b)
@@ -151,7 +151,7 @@ def _scores(scorer: Scorer, source: str) -> tuple[dict[str, dict[str, float]], i
 
     requests = list_requests([source])
     scores, errors = {}, 0
-    for answer in _talking(scorer.stream(requests), len(requests)):
+    for answer in _reporting(scorer.stream(requests), len(requests)):
         if "error" in answer:
             say(f"{answer['path']}: {answer['error']}")
             errors += 1
@@ -174,11 +174,10 @@ def sensitivity(
 ) -> None:
     """What level, rate, channels, coding, silence and start do to the scores; kept in the model card."""
     from mmmos.heads.scoring.requests import list_requests
-    from mmmos.heads.scoring.sensitivity import plot, write_card
-    from mmmos.heads.scoring.sensitivity import sensitivity as card_of
+    from mmmos.heads.scoring.sensitivity import measure_sensitivity, plot, write_card
 
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
-    card = card_of(scorer, list_requests([audio]))
+    card = measure_sensitivity(scorer, list_requests([audio]))
     table(
         f"Mean shift (mean absolute shift) over {card.files} files, in points",
         ("change", *card.axes, "largest"),
@@ -239,17 +238,15 @@ def push(
 
 def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
     """The scorer of a bundle's folder, of one on the hub, or of a work folder's ensemble."""
-    from mmmos.heads.scoring.bundle import load_bundle
+    from mmmos.heads.scoring.export import bundle_of_work
+    from mmmos.heads.scoring.hub import from_pretrained
+    from mmmos.heads.scoring.scorer import load_bundle
 
     if not bundle:
-        from mmmos.heads.scoring.export import bundle_of_work
-
         folder = bundle_of_work(work)
         say(f"scoring with {folder}, the ensemble of {work}")
         scorer = load_bundle(folder, **options)
     elif not Path(bundle).exists() and bundle.count("/") == 1:
-        from mmmos.heads.scoring.hub import from_pretrained
-
         scorer = from_pretrained(bundle, **options)
     else:
         scorer = load_bundle(bundle, **options)
@@ -258,14 +255,14 @@ def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
     return scorer
 
 
-def _talking(answers: Iterable[Answer], of: int) -> Iterator[Answer]:
-    """The same answers, with a word on stderr now and then."""
+def _reporting(answers: Iterable[Answer], of: int) -> Iterator[Answer]:
+    """The same answers; says on stderr every ten seconds how far they have come."""
     started_s = spoken_s = time.monotonic()
     audio_s = 0.0
     for done, answer in enumerate(answers, 1):
         yield answer
         audio_s += answer.get("seconds", 0.0)
         now_s = time.monotonic()
-        if now_s - spoken_s >= TALK_EVERY_S:
+        if now_s - spoken_s >= REPORT_EVERY_S:
             spoken_s = now_s
             say(f"{done}/{of} files, {audio_s / (now_s - started_s):.1f} times real time")

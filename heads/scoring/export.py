@@ -1,6 +1,6 @@
-"""From a work folder's ensemble to a bundle: what its errors are like, what it was trained on, and the card.
+"""From a work folder's ensemble to a bundle: its intervals, its accuracy, what it was trained on, its card.
 
-Needs the work folder's table, runs and features, not its audio.
+Needs the work folder's table, runs and features, and not its audio.
 """
 
 from __future__ import annotations
@@ -14,30 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mmmos import __version__
+from mmmos.extract.front import WeightsMissing
 from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.network.model import Head
 from mmmos.heads.results.assessment import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
 from mmmos.heads.results.scores import score
-from mmmos.heads.scoring.bundle import (
-    ABOUT,
-    CARD,
-    Bundle,
-    BundleError,
-    golden_or_reason,
-    read_bundle,
-    save_bundle,
-)
-from mmmos.heads.scoring.clip_features import features_of, reference_of
+from mmmos.heads.scoring.bundle import ABOUT, CARD, Bundle, BundleError, read_bundle, save_bundle
+from mmmos.heads.scoring.clip_features import reference_features, reference_of
+from mmmos.heads.scoring.golden import golden_scores
 from mmmos.heads.scoring.held_out import intervals_of
 from mmmos.heads.scoring.model_card import model_card
+from mmmos.heads.scoring.scorer import load_bundle
 from mmmos.store import files
+from mmmos.store.clips import ClipTable
 from mmmos.store.console import say
-from mmmos.store.schema import AXES, Clip
+from mmmos.store.schema import AES_AXES, Clip
 
-Array = NDArray[np.float64]
+LIBRARIES = ("torch", "numpy", "transformers", "soxr", "soundfile")
+"""Whose versions a bundle names beside MMMOS's own."""
 
 
 def export_bundle(
@@ -49,37 +46,49 @@ def export_bundle(
     device: str = "auto",
     resamples: int = 1000,
 ) -> Bundle:
-    """Write the ensemble of `work`/ensemble.json as a bundle folder; returns what it holds.
+    """Write the ensemble of `work`/ensemble.json as a bundle folder.
 
-    golden: also score the golden waveforms, for which the encoders are loaded (pretrained ones from `weights`
-    or the hub; where they are not to be had it is said); without, installations cannot check themselves.
-    resamples: of the bootstrap intervals of the accuracy; 0 leaves the accuracy out and test untouched.
-    NotStoredError, ValueError where the work folder lacks something; what is there stays as it was.
+    Parameters
+    ----------
+    golden
+        Also score the golden waveforms, for which the encoders are loaded (pretrained ones from `weights` or
+        the hub; where they cannot be found, that is said).  Without, an installation cannot check itself.
+    resamples
+        Of the bootstrap intervals of the accuracy; 0 leaves the accuracy out and test untouched.
+
+    Returns
+    -------
+    Bundle
+        What the folder now holds.
+
+    Raises
+    ------
+    NotStoredError, ValueError
+        Where the work folder lacks something; what is at `destination` then stays as it was.
     """
     work, destination = Path(work), Path(destination)
     experiment = open_experiment(work)
-    ensemble = load_ensemble(experiment)
-    bundle = collect(experiment, ensemble, resamples)
+    bundle = collect(experiment, load_ensemble(experiment), resamples)
     if (destination / ABOUT).exists():
         files.remove(destination / ABOUT)  # a half-written mixture of two bundles must not be one
     save_bundle(bundle, destination, model_card(bundle))
     if golden:
-        scores, reason = golden_or_reason(destination, device=device, weights=weights)
-        if reason:
-            say(f"the bundle goes without golden scores: {reason}")
-        bundle.about["golden"] = scores
+        try:
+            scorer = load_bundle(destination, device=device, weights=weights)
+            bundle.about["golden"] = golden_scores(scorer, scorer.axes)
+        except WeightsMissing as reason:
+            say(f"the bundle has no golden scores: {reason}")
+            bundle.about["golden"] = {}
         save_bundle(bundle, destination, model_card(bundle))
     return bundle
 
 
 def bundle_of_work(work: Path) -> Path:
-    """`work`/bundle, exported (again) where it is not there or not of the current ensemble and table."""
+    """`work`/bundle, exported (again) where it is missing or of another ensemble or table than now."""
     work = Path(work)
-    experiment = open_experiment(work)
     folder = work / "bundle"
-    ensemble = load_ensemble(experiment)
     try:
-        if read_bundle(folder).about.get("ensemble") == ensemble.id:
+        if read_bundle(folder).about.get("ensemble") == load_ensemble(open_experiment(work)).id:
             return folder
     except BundleError:
         pass
@@ -97,40 +106,33 @@ def collect(experiment: Experiment, ensemble: Ensemble, resamples: int = 1000) -
     reference = reference_of(experiment, specs)
 
     def find_domains(clips: Sequence[Clip]) -> list[str]:
-        return reference.place(features_of(experiment, clips, reference))[0]
+        return reference.place(reference_features(experiment, clips, reference))[0]
 
+    intervals = intervals_of(experiment, ensemble, axes, find_domains if resamples else None)
     caveats = tuple(dict.fromkeys([*experiment.table.caveats, *(c for r in records for c in r["caveats"])]))
-    return Bundle(
-        heads,
-        ensemble.weights,
-        intervals_of(experiment, ensemble, axes, find_domains if resamples else None),
-        reference,
-        caveats,
-        {
-            "ensemble": ensemble.id,
-            "rule": ensemble.rule,
-            "data": ensemble.data,
-            "records": {
-                record["run"]: {key: record[key] for key in ("target", "calibration", "seed", "best_epoch")}
-                for record in records
-            },
-            "training": training_summary(experiment),
-            "accuracy": {
-                split: [asdict(row) for row in score(ensemble, experiment, split, resamples).rows]
-                for split in experiment.splits
-            }
-            if resamples
-            else {},
-            "versions": {
-                name: version(name) for name in ("torch", "numpy", "transformers", "soxr", "soundfile")
-            },
+    about: dict[str, Any] = {
+        "ensemble": ensemble.id,
+        "rule": ensemble.rule,
+        "data": ensemble.data,
+        "records": {
+            record["run"]: {key: record[key] for key in ("target", "calibration", "seed", "best_epoch")}
+            for record in records
         },
-    )
+        "training": training_summary(experiment.table),
+        "accuracy": {
+            split: [asdict(row) for row in score(ensemble, experiment, split, resamples).rows]
+            for split in (experiment.splits if resamples else ())
+        },
+        "versions": {"mmmos": __version__, **{name: version(name) for name in LIBRARIES}},
+    }
+    titles = [experiment.table.axes.title(axis) for axis in axes]
+    if titles != [AES_AXES.title(axis) for axis in axes]:
+        about["titles"] = titles
+    return Bundle(heads, ensemble.weights, intervals, reference, caveats, about)
 
 
-def training_summary(experiment: Experiment) -> dict[str, Any]:
+def training_summary(table: ClipTable) -> dict[str, Any]:
     """What the heads learnt from: clips, hours, domains, systems, raters, scale."""
-    table = experiment.table
     summary: dict[str, Any] = {"data": table.id, "scale": asdict(table.scale), "splits": {}}
     for split in ("train", "dev", "pam", "test"):
         clips = table.of(split)
@@ -144,21 +146,18 @@ def training_summary(experiment: Experiment) -> dict[str, Any]:
                 "ratings_per_score": round(float(np.mean(raters)), 2) if raters else None,
                 "rated": {
                     axis: int(n)
-                    for axis, n in zip(AXES, np.isfinite(table.scores(clips)).sum(axis=0), strict=True)
+                    for axis, n in zip(table.axes, np.isfinite(table.scores(clips)).sum(axis=0), strict=True)
                 },
             }
     return summary
 
 
 def add_to_bundle(folder: Path, name: str, value: Any, attachments: Mapping[str, str] | None = None) -> None:
-    """Keep a further entry in a bundle's JSON and card, and text files beside it."""
+    """Add an entry to a bundle's JSON and card, and text files (name -> text) beside it."""
+    folder = Path(folder)
     bundle = read_bundle(folder)
     bundle.about[name] = value
     for file_name, text in (attachments or {}).items():
-        files.write_text(Path(folder) / file_name, text)
-    about = json.loads(files.read_bytes(Path(folder) / ABOUT))
-    about[name] = value
-    files.write_text(Path(folder) / CARD, model_card(bundle))
-    files.write_text(
-        Path(folder) / ABOUT, json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+        files.write_text(folder / file_name, text)
+    files.write_text(folder / CARD, model_card(bundle))
+    files.write_json(folder / ABOUT, json.loads(files.read_bytes(folder / ABOUT)) | {name: value})

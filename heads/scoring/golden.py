@@ -1,4 +1,4 @@
-"""Three waveforms that exist everywhere, so that a bundle can carry the scores they should get.
+"""Three computed waveforms, so that a bundle can carry the scores that they should get.
 
 They are sums of sines, the same on every machine to the last bits: a voice-like buzz, a chord and a rumble
 with clicks.  Their scores say nothing about quality; they say that an installation works as the exporter's.
@@ -6,8 +6,8 @@ with clicks.  Their scores say nothing about quality; they say that an installat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,6 @@ Wave = NDArray[np.float32]
 
 TOLERANCE = 1e-3
 """Largest difference, as a share of the scale, that other hardware or thread counts may make."""
-
-
-class Scores(Protocol):
-    """A scorer, see `scorer.Scorer`."""
-
-    @property
-    def axes(self) -> tuple[str, ...]: ...
-    def __call__(self, waveform: Any, sample_rate: int) -> dict[str, Any]: ...
 
 
 def golden_waves() -> dict[str, tuple[Wave, int]]:
@@ -43,10 +35,12 @@ def golden_waves() -> dict[str, tuple[Wave, int]]:
     }
 
 
-def golden_scores(scorer: Scores) -> dict[str, dict[str, float]]:
-    """Name -> axis -> score."""
+def golden_scores(
+    score: Callable[[Wave, int], Mapping[str, Any]], axes: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Name of a golden waveform -> axis -> score, by a scorer of (waveform, sample rate)."""
     return {
-        name: {axis: value for axis, value in scorer(wave, rate).items() if axis in scorer.axes}
+        name: {axis: value for axis, value in score(wave, rate).items() if axis in axes}
         for name, (wave, rate) in golden_waves().items()
     }
 

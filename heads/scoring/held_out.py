@@ -7,40 +7,27 @@ is cross-checked on the same clips and, on request, measured once more on test.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.results.experiment import Experiment
-from mmmos.heads.scoring.intervals import Intervals, calibrate, cross_check, measure
-from mmmos.store.schema import AXES, Clip
+from mmmos.heads.scoring.intervals import (
+    HeldOut,
+    Intervals,
+    calibrate,
+    cross_check,
+    mean_and_spread,
+    measure_coverage,
+)
+from mmmos.store.schema import Clip
 
 Array = NDArray[np.float64]
 
 CALIBRATION = {"oof": "out-of-fold predictions of train", "dev": "dev", "pam": "PAM"}
-"""What intervals rest on, where it is stored: clips that the predicting heads were not trained on."""
-
-
-@dataclass(frozen=True, eq=False)
-class Errors:
-    """Predictions of an ensemble against ratings on clips it was not trained on.
-
-    errors: [N, A] prediction less rating, NaN where not rated; spread: [N, A] of the members.
-    """
-
-    clips: tuple[Clip, ...]
-    errors: Array
-    spread: Array
-
-    @property
-    def domains(self) -> list[str]:
-        return [clip.domain for clip in self.clips]
-
-    @property
-    def groups(self) -> list[str]:
-        return [clip.group for clip in self.clips]
+"""What intervals rest on, by where it is stored: clips that the predicting heads were not trained on."""
 
 
 def intervals_of(
@@ -51,52 +38,59 @@ def intervals_of(
 ) -> Intervals:
     """Intervals of an ensemble with their coverage, cross-checked on the clips that they rest on.
 
-    find_domains: clips to the domains that their features look like; where given, coverage is measured on
-    test, too, as a user sees it who does not state a domain.
+    Parameters
+    ----------
+    axes
+        What the ensemble predicts, in order.
+    find_domains
+        Clips to the domains that their features are nearest to.  Where given, coverage is measured on test,
+        too, as a user sees it who does not state a domain.
     """
     runs = {run.id: run for run in experiment.runs}
     splits = [s for s in CALIBRATION if all(runs[member].has(s) for member in ensemble.members)]
     source = ", ".join(CALIBRATION[split] for split in splits) or "no clips"
-    known = errors_of(experiment, ensemble, splits, len(axes))
+    known, _ = errors_of(experiment, ensemble, splits, axes)
     noise = panel_noise(experiment.table.clips, axes)
-    made = calibrate(axes, known.errors, known.spread, known.domains, noise, source)
-    on = f"{source}, cross-checked over left-out fifths"
-    coverage = cross_check(axes, known.errors, known.spread, known.domains, known.groups, noise, on)
+    made = calibrate(axes, known, noise, source)
+    coverage = cross_check(axes, known, noise, f"{source}, cross-checked over left-out fifths")
     if find_domains is not None and "test" in experiment.splits:
-        test = errors_of(experiment, ensemble, ["test"], len(axes))
-        found, on = find_domains(test.clips), "test, domain found from the features"
-        coverage += measure(made, test.errors, test.spread, found, on, shown=test.domains)
+        test, clips = errors_of(experiment, ensemble, ["test"], axes)
+        as_found = replace(test, domains=np.array(find_domains(clips), dtype=str))
+        coverage += measure_coverage(made, as_found, "test, domain found from the features", by=test.domains)
     return replace(made, coverage=coverage)
 
 
-def errors_of(experiment: Experiment, ensemble: Ensemble, splits: Sequence[str], axes: int) -> Errors:
-    """Errors and spread of the ensemble's stored predictions of so many axes, split after split."""
+def errors_of(
+    experiment: Experiment, ensemble: Ensemble, splits: Sequence[str], axes: Sequence[str]
+) -> tuple[HeldOut, list[Clip]]:
+    """Errors and spread of the ensemble's stored predictions, split after split, and their clips."""
     runs = {run.id: run for run in experiment.runs}
     by_id = {clip.id: clip for clip in experiment.table}
     weights = np.array(ensemble.weights) / np.sum(ensemble.weights)
     clips: list[Clip] = []
-    errors, spreads = [np.empty((0, axes))], [np.empty((0, axes))]
+    errors, spreads = [np.empty((0, len(axes)))], [np.empty((0, len(axes)))]
     for split in splits:
         stored = [runs[member].predictions(split) for member in ensemble.members]
-        first = stored[0]
-        places = [{clip_id: i for i, clip_id in enumerate(one.clip_ids)} for one in stored]
-        values = np.stack(
-            [one.values[[at[i] for i in first.clip_ids]] for one, at in zip(stored, places, strict=True)]
-        )
-        mean = np.tensordot(weights, values, axes=1)
-        here = [by_id[clip_id] for clip_id in first.clip_ids]
-        truth = experiment.table.scores(here)[:, [AXES.index(axis) for axis in first.axes]]
+        clip_ids = stored[0].clip_ids
+        mean, spread = mean_and_spread(np.stack([one.of(clip_ids) for one in stored]), weights)
+        here = [by_id[clip_id] for clip_id in clip_ids]
+        errors.append(mean - experiment.table.scores(here, axes))
+        spreads.append(spread)
         clips += here
-        errors.append(mean - truth)
-        spreads.append(np.sqrt(np.tensordot(weights, np.square(values - mean), axes=1)))
-    return Errors(tuple(clips), np.concatenate(errors), np.concatenate(spreads))
+        found = HeldOut(
+            np.concatenate(errors),
+            np.concatenate(spreads),
+            np.array([clip.domain for clip in clips], dtype=str),
+            np.array([clip.group for clip in clips], dtype=str),
+        )
+    return found, clips
 
 
 def panel_noise(clips: Sequence[Clip], axes: Sequence[str]) -> Array:
-    """Per axis the standard deviation of a panel's mean, from the single ratings; 0 where there are none."""
+    """Per axis [A] the standard deviation of a panel's mean, from the single ratings; 0 without any."""
     noise = []
     for axis in axes:
-        panels = [clip.ratings[AXES.index(axis)] for clip in clips]
+        panels = [clip.ratings[clip.axes.index(axis)] for clip in clips]
         variances = [np.var(panel, ddof=1) / len(panel) for panel in panels if len(panel) > 1]
         noise.append(float(np.sqrt(np.mean(variances))) if variances else 0.0)
     return np.array(noise)

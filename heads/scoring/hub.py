@@ -1,4 +1,4 @@
-"""Bundles on the Hugging Face hub: down to score with, up to share."""
+"""Bundles on the Hugging Face hub: downloaded to score with, uploaded to share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 
-from mmmos.heads.scoring.bundle import ABOUT, CARD, REFERENCE, BundleError, load_bundle, read_bundle
-from mmmos.heads.scoring.scorer import Scorer
+from mmmos.heads.scoring.bundle import ABOUT, CARD, REFERENCE, BundleError, read_bundle
+from mmmos.heads.scoring.scorer import Scorer, load_bundle
 
 CONTENTS = [ABOUT, CARD, REFERENCE, "heads/*.safetensors", "*.svg"]
 
@@ -16,20 +16,38 @@ CONTENTS = [ABOUT, CARD, REFERENCE, "heads/*.safetensors", "*.svg"]
 def from_pretrained(repo: str, *, revision: str | None = None, **options: Any) -> Scorer:
     """`load_bundle` of a bundle on the Hugging Face hub, or of its cached copy where there is no network.
 
-    BundleError, with the reason, where neither is to be had.
+    Parameters
+    ----------
+    repo
+        owner/name of the bundle's repository.
+    revision
+        Branch, tag or commit; left out, the newest.
+    options
+        Those of `load_bundle`.
+
+    Raises
+    ------
+    BundleError
+        With the reason, where neither the hub nor its cache has it.
     """
     try:
         folder = snapshot_download(repo, revision=revision, allow_patterns=CONTENTS)
     except Exception as error:  # the hub client's HTTP library, and so its errors, change with its version
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BundleError(
-            f"{repo} is neither a folder here nor to be had from the hub or its cache: {reason}"
+            f"{repo} is neither a folder here nor found on the hub or in its cache: {reason}"
         ) from error
     return load_bundle(folder, **options)
 
 
-def push_to_hub(folder: Path, repo: str, *, private: bool = True, message: str = "") -> str:
-    """Upload a bundle's folder as a model repository and return its address; it is read and checked first."""
+def push_to_hub(folder: Path, repo: str, *, private: bool = True) -> str:
+    """Upload a bundle's folder, once read and checked, as a model repository; returns its address.
+
+    Raises
+    ------
+    BundleError
+        Where the folder is not a whole bundle; nothing is uploaded then.
+    """
     bundle = read_bundle(folder)
     api = HfApi()
     api.create_repo(repo, private=private, exist_ok=True)
@@ -37,6 +55,6 @@ def push_to_hub(folder: Path, repo: str, *, private: bool = True, message: str =
         repo_id=repo,
         folder_path=str(folder),
         allow_patterns=CONTENTS,
-        commit_message=message or f"Upload {bundle.id}",
+        commit_message=f"Upload {bundle.id}",
     )
     return str(done)

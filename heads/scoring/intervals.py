@@ -1,4 +1,4 @@
-"""Intervals around a score that hold: split-conformal prediction, domain by domain.  No torch.
+"""Intervals around a score by split-conformal prediction, domain by domain.  No torch.
 
 An interval says where the mean rating of a panel like the training data's would lie.  Its half-width is
 
@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-LEVELS = (0.80, 0.95)
-EVERYWHERE = ""
-"""The domain of quantiles over all clips, used where a domain has too few of its own or is not known."""
+CONFIDENCE_LEVELS = (0.80, 0.95)
+"""What share of new ratings the intervals are to cover."""
+ALL_DOMAINS = ""
+"""Key of the quantiles over all clips, used where a domain has too few clips of its own or is not known."""
 MIN_CLIPS = 20
-"""Fewer rated clips give a domain no quantile of its own: 95 % would be their largest error or nothing."""
+"""A domain with fewer rated clips gets no quantiles of its own: at 95 % one would be the largest error."""
 FOLDS, REPEATS = 5, 20
 """Cross-checks of coverage: random fifths left out, this many times over."""
 
@@ -61,10 +62,10 @@ class Intervals:
     source: str
     coverage: tuple[Coverage, ...] = ()
 
-    def half_widths(self, level: float, spread: Array, domain: str = EVERYWHERE) -> Array:
+    def half_widths(self, level: float, spread: Array, domain: str = ALL_DOMAINS) -> Array:
         """Half-widths [A] for one clip with member spread [A]; NaN where no interval can be given."""
         own = self.quantiles.get(domain, {}).get(level) or (None,) * len(self.axes)
-        common = self.quantiles[EVERYWHERE][level]
+        common = self.quantiles[ALL_DOMAINS][level]
         q = [o if o is not None else c for o, c in zip(own, common, strict=True)]
         return np.array(q, dtype=np.float64) * np.hypot(np.array(self.base), spread)
 
@@ -80,8 +81,11 @@ class Intervals:
             domain: {float(level): _numbers(q, axes) for level, q in of.items()}
             for domain, of in values["quantiles"].items()
         }
-        if any(set(of) != set(LEVELS) for of in quantiles.values()) or EVERYWHERE not in quantiles:
-            raise ValueError(f"quantiles are not those of the levels {LEVELS}")
+        if (
+            any(set(of) != set(CONFIDENCE_LEVELS) for of in quantiles.values())
+            or ALL_DOMAINS not in quantiles
+        ):
+            raise ValueError(f"quantiles are not those of the levels {CONFIDENCE_LEVELS}")
         base = _numbers(values["base"], axes)
         if any(b is None for b in base):
             raise ValueError("base is not a number for every axis")
@@ -89,23 +93,56 @@ class Intervals:
         return Intervals(axes, base, quantiles, dict(values["clips"]), str(values["source"]), coverage)  # type: ignore[arg-type]
 
 
-def calibrate(
-    axes: Sequence[str], errors: Array, spread: Array, domains: Sequence[str], noise: Array, source: str
-) -> Intervals:
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """How an ensemble did on N clips that the predicting heads were not trained on.
+
+    errors: [N, A] prediction less rating, NaN where not rated; spread: [N, A] of the members.
+    domains, groups: [N] texts, "" where not known; the clips of a group resemble each other.
+    """
+
+    errors: Array
+    spread: Array
+    domains: NDArray[np.str_]
+    groups: NDArray[np.str_]
+
+    def of(self, chosen: NDArray[np.bool_]) -> HeldOut:
+        """Some of the clips, by a mask [N]."""
+        return HeldOut(self.errors[chosen], self.spread[chosen], self.domains[chosen], self.groups[chosen])
+
+
+def mean_and_spread(members: Array, weights: Array) -> tuple[Array, Array]:
+    """Weighted mean and standard deviation over members [M, ...]; weights [M] sum to 1."""
+    flat = members.reshape(len(members), -1)
+    mean = weights @ flat
+    spread = np.sqrt(weights @ np.square(flat - mean))
+    return mean.reshape(members.shape[1:]), spread.reshape(members.shape[1:])
+
+
+def calibrate(axes: Sequence[str], held_out: HeldOut, noise: Array, source: str) -> Intervals:
     """Intervals from clips that were not trained on.
 
-    errors: [N, A] prediction less rating, NaN where not rated; spread [N, A] of the members;
-    domains: [N], "" where not known; noise: [A] standard deviation of a panel's mean, 0 where unknown.
-    An axis without rated clips gets no quantiles, and so no interval.
+    Parameters
+    ----------
+    axes
+        Names of the A axes.
+    held_out
+        Errors and spread on those clips.
+    noise
+        [A] standard deviation of a panel's mean, 0 where it is not known.
+    source
+        Which clips they are, in words.
+
+    Returns
+    -------
+    Intervals
+        An axis without rated clips gets no quantiles, and so no interval.
     """
-    base = base_errors(errors, spread, noise)
-    scores = np.abs(errors) / np.hypot(base, spread)
-    names = np.asarray(domains, dtype=str)
-    groups = {EVERYWHERE: np.ones(len(names), dtype=bool)}
-    groups |= {name: names == name for name in sorted(set(domains)) if name}
+    base = base_errors(held_out.errors, held_out.spread, noise)
+    scores = np.abs(held_out.errors) / np.hypot(base, held_out.spread)
     quantiles, clips = {}, {}
-    for domain, members in groups.items():
-        counts = np.isfinite(errors[members]).sum(axis=0)
+    for domain, members in _by_domain(held_out.domains, ALL_DOMAINS).items():
+        counts = np.isfinite(scores[members]).sum(axis=0)
         if domain and counts.max(initial=0) < MIN_CLIPS:
             continue
         clips[domain] = int(counts.max(initial=0))
@@ -116,9 +153,15 @@ def calibrate(
                 else None
                 for axis in range(len(axes))
             )
-            for level in LEVELS
+            for level in CONFIDENCE_LEVELS
         }
     return Intervals(tuple(axes), tuple(base.tolist()), quantiles, clips, source)
+
+
+def _by_domain(domains: NDArray[np.str_], together: str) -> dict[str, NDArray[np.bool_]]:
+    """Masks [N]: of all clips under the name `together`, then of every named domain's."""
+    masks = {together: np.ones(len(domains), dtype=bool)}
+    return masks | {str(name): domains == name for name in np.unique(domains) if name}
 
 
 def base_errors(errors: Array, spread: Array, noise: Array) -> Array:
@@ -143,81 +186,65 @@ def conformal_quantile(scores: Array, level: float) -> float | None:
     return float(finite[rank - 1]) if 1 <= rank <= len(finite) else None
 
 
-def covered(
-    intervals: Intervals, errors: Array, spread: Array, domains: Sequence[str], level: float
-) -> tuple[Array, Array]:
+def covered(intervals: Intervals, held_out: HeldOut, level: float) -> tuple[Array, Array]:
     """[N, A] 1 where the rating lies inside, 0 outside, NaN where unrated or no interval; half-widths."""
-    widths = np.array([intervals.half_widths(level, s, d) for s, d in zip(spread, domains, strict=True)])
-    widths = widths.reshape(errors.shape)
-    known = np.isfinite(errors) & np.isfinite(widths)
-    return np.where(known, np.abs(errors) <= widths, np.nan), np.where(known, widths, np.nan)
+    widths = np.array(
+        [
+            intervals.half_widths(level, spread, domain)
+            for spread, domain in zip(held_out.spread, held_out.domains, strict=True)
+        ]
+    ).reshape(held_out.errors.shape)
+    known = np.isfinite(held_out.errors) & np.isfinite(widths)
+    return np.where(known, np.abs(held_out.errors) <= widths, np.nan), np.where(known, widths, np.nan)
 
 
-def measure(
-    intervals: Intervals,
-    errors: Array,
-    spread: Array,
-    domains: Sequence[str],
-    on: str,
-    shown: Sequence[str] | None = None,
+def measure_coverage(
+    intervals: Intervals, held_out: HeldOut, on: str, by: NDArray[np.str_] | None = None
 ) -> tuple[Coverage, ...]:
     """Coverage of given intervals on clips that they were not made from.
 
-    domains: whose quantiles are used; shown: by which the rows are divided, where those are others.
+    on: which clips these are, in words; by: domains [N] to report by, where they are not those of `held_out`,
+    whose quantiles are used.
     """
-    parts = [(level, *covered(intervals, errors, spread, domains, level)) for level in LEVELS]
-    return _rows(intervals.axes, parts, domains if shown is None else shown, on)
+    parts = [(level, *covered(intervals, held_out, level)) for level in CONFIDENCE_LEVELS]
+    return _rows(intervals.axes, parts, held_out.domains if by is None else by, on)
 
 
-def cross_check(
-    axes: Sequence[str],
-    errors: Array,
-    spread: Array,
-    domains: Sequence[str],
-    groups: Sequence[str],
-    noise: Array,
-    on: str,
-    seed: int = 0,
-) -> tuple[Coverage, ...]:
-    """Coverage on the calibration clips: each fifth (of whole groups) by the intervals of the others."""
-    rng = np.random.default_rng(seed)
-    names = np.array([group or f"clip {i}" for i, group in enumerate(groups)], dtype=str)
+def cross_check(axes: Sequence[str], held_out: HeldOut, noise: Array, on: str) -> tuple[Coverage, ...]:
+    """Coverage on the calibration clips: each fifth (of whole groups) by the intervals of the others.
+
+    The fifths are drawn at random REPEATS times, and the coverage of each clip is averaged over them.
+    """
+    rng = np.random.default_rng(0)
+    names = np.array([group or f"clip {i}" for i, group in enumerate(held_out.groups)], dtype=str)
     distinct, member = np.unique(names, return_inverse=True)
-    shares: dict[float, list[tuple[Array, Array]]] = {level: [] for level in LEVELS}
-    for _ in range(REPEATS):
+    shape = (REPEATS, len(CONFIDENCE_LEVELS), *held_out.errors.shape)
+    inside, widths = np.full(shape, np.nan), np.full(shape, np.nan)
+    for repeat in range(REPEATS):
         fold = rng.permutation(len(distinct))[member] % FOLDS
-        found = {level: (np.full(errors.shape, np.nan), np.full(errors.shape, np.nan)) for level in LEVELS}
-        for left_out in range(FOLDS):
-            here, rest = fold == left_out, fold != left_out
-            if not here.any():
-                continue
-            kept = [d for d, r in zip(domains, rest, strict=True) if r]
-            out = [d for d, h in zip(domains, here, strict=True) if h]
-            intervals = calibrate(axes, errors[rest], spread[rest], kept, noise, on)
-            for level in LEVELS:
-                inside, widths = covered(intervals, errors[here], spread[here], out, level)
-                found[level][0][here], found[level][1][here] = inside, widths
-        for level in LEVELS:
-            shares[level].append(found[level])
-    parts = []
-    for level, repeats in shares.items():
-        inside, widths = np.stack([r[0] for r in repeats]), np.stack([r[1] for r in repeats])
-        known = np.isfinite(inside).any(axis=0)
-        mean_inside, mean_width = (np.where(known, _mean_known(x), np.nan) for x in (inside, widths))
-        parts.append((level, mean_inside, mean_width))
-    return _rows(axes, parts, domains, on)
+        for left_out in np.unique(fold):
+            here = fold == left_out
+            made = calibrate(axes, held_out.of(~here), noise, on)
+            for k, level in enumerate(CONFIDENCE_LEVELS):
+                inside[repeat, k, here], widths[repeat, k, here] = covered(made, held_out.of(here), level)
+    known = np.isfinite(inside).any(axis=0)
+    shares, reach = (np.where(known, _mean_known(values), np.nan) for values in (inside, widths))
+    return _rows(axes, list(zip(CONFIDENCE_LEVELS, shares, reach, strict=True)), held_out.domains, on)
 
 
 def _rows(
-    axes: Sequence[str], parts: Sequence[tuple[float, Array, Array]], domains: Sequence[str], on: str
+    axes: Sequence[str],
+    parts: Sequence[tuple[float, Array, Array]],
+    domains: NDArray[np.str_],
+    on: str,
 ) -> tuple[Coverage, ...]:
-    names = np.asarray(domains, dtype=str)
-    groups = {"all": np.ones(len(names), dtype=bool)}
-    if len(set(domains) - {""}) > 1:
-        groups |= {name: names == name for name in sorted(set(domains)) if name}
+    """A row per level, domain and axis from (level, inside [N, A], half-widths [N, A])."""
+    masks = _by_domain(domains, "all")
+    if len(masks) == 2:  # a single domain is all of them
+        masks = {"all": masks["all"]}
     rows = []
     for level, inside, widths in parts:
-        for domain, members in groups.items():
+        for domain, members in masks.items():
             for column, axis in enumerate(axes):
                 values = inside[members, column]
                 n = int(np.isfinite(values).sum())

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmmos.heads.metrics import METRICS
 from mmmos.heads.scoring.answers import FLAGS
-from mmmos.heads.scoring.intervals import EVERYWHERE, Coverage
-from mmmos.store.schema import AXIS_TITLES, EncoderSpec
+from mmmos.heads.scoring.intervals import ALL_DOMAINS, Coverage
+from mmmos.store.schema import EncoderSpec
 
 if TYPE_CHECKING:
     from mmmos.heads.scoring.bundle import Bundle
@@ -39,11 +39,11 @@ def model_card(bundle: Bundle) -> str:
         f"# {bundle.id}",
         _warning(bundle.caveats),
         _what(bundle),
-        "## Use\n\n```python\nfrom heads.bundle import load_bundle\n\n"
+        "## Use\n\n```python\nfrom mmmos import load_bundle\n\n"
         'scorer = load_bundle("path/to/this/folder")\n'
         "scorer(waveform, sample_rate)  # floats [n] or [channels, n]\n"
         'scorer.files(["a.wav", "folder"])\n```\n\n'
-        "`python pipeline.py predict FILES... --bundle path/to/this/folder` does the same from a shell.",
+        "`mmmos predict FILES... --bundle path/to/this/folder` does the same from a shell.",
         _training(about.get("training") or {}),
         _accuracy(about.get("accuracy") or {}, bundle.caveats),
         _intervals(bundle),
@@ -51,7 +51,7 @@ def model_card(bundle: Bundle) -> str:
         _sensitivity(about.get("sensitivity")),
         _members(bundle),
         _encoders(bundle.encoders),
-        _golden(about.get("golden") or {}, bundle.axes),
+        _golden(about.get("golden") or {}, bundle.axes.names),
         "## Limits\n\n"
         "- Scores are predictions of what a listening panel like the training data's would have said, not of "
         "what is good.\n"
@@ -78,7 +78,7 @@ def _warning(caveats: Sequence[str]) -> str:
 
 
 def _what(bundle: Bundle) -> str:
-    axes = "\n".join(f"- **{axis}**: {AXIS_TITLES[axis]}" for axis in bundle.axes)
+    axes = "\n".join(f"- **{axis}**: {bundle.axes.title(axis)}" for axis in bundle.axes)
     scale = bundle.scale
     return (
         f"Predicts, without a reference, on a scale from {scale.low:g} to {scale.high:g}:\n\n{axes}\n\n"
@@ -129,8 +129,8 @@ def _accuracy(by_split: dict[str, list[dict[str, Any]]], caveats: Sequence[str])
 
 def _intervals(bundle: Bundle) -> str:
     intervals = bundle.intervals
-    own = [domain for domain in intervals.quantiles if domain != EVERYWHERE]
-    resting = f"{intervals.clips[EVERYWHERE]} clips ({intervals.source}); " + (
+    own = [domain for domain in intervals.quantiles if domain != ALL_DOMAINS]
+    resting = f"{intervals.clips[ALL_DOMAINS]} clips ({intervals.source}); " + (
         f"quantiles of their own: {', '.join(f'{d} ({intervals.clips[d]})' for d in own)}"
         if own
         else "too few in any domain for quantiles of its own"
@@ -154,7 +154,7 @@ def _intervals(bundle: Bundle) -> str:
 
 def _missing(bundle: Bundle) -> str:
     """Which intervals cannot be given, if any."""
-    common = bundle.intervals.quantiles[EVERYWHERE]
+    common = bundle.intervals.quantiles[ALL_DOMAINS]
     absent = [
         f"{axis} {level:.0%}"
         for level, of in common.items()

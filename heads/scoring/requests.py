@@ -46,7 +46,7 @@ class RequestError(ValueError):
 
 
 @dataclass(frozen=True)
-class Request:
+class AudioRequest:
     """One piece of audio to score.
 
     path:    as the user wrote it; `file` is where it was found to lie.
@@ -62,7 +62,7 @@ class Request:
     domain: str = ""
 
 
-def list_requests(sources: Iterable[str], audio_root: Path | None = None) -> list[Request]:
+def list_requests(sources: Iterable[str], audio_root: Path | None = None) -> list[AudioRequest]:
     """Requests in the order given; folders are walked and patterns expanded in alphabetical order.
 
     sources: audio files; folders (taken with all below them); patterns with * ? [ or **; lists: .csv with a
@@ -72,14 +72,14 @@ def list_requests(sources: Iterable[str], audio_root: Path | None = None) -> lis
     not there, the current one.
     Ids are the paths (with "#start-end" for pieces) where none are given; RequestError where two are equal.
     """
-    requests: list[Request] = []
+    requests: list[AudioRequest] = []
     for source in sources:
         requests += _expand(source, audio_root)
     _refuse_repeated(requests)
     return requests
 
 
-def _expand(source: str, audio_root: Path | None) -> list[Request]:
+def _expand(source: str, audio_root: Path | None) -> list[AudioRequest]:
     path = Path(source)
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
@@ -96,11 +96,11 @@ def _expand(source: str, audio_root: Path | None) -> list[Request]:
     return [_plain(source)]
 
 
-def _plain(path: str) -> Request:
-    return Request(path, path, Path(path))
+def _plain(path: str) -> AudioRequest:
+    return AudioRequest(path, path, Path(path))
 
 
-def _read_list(path: Path, audio_root: Path | None) -> list[Request]:
+def _read_list(path: Path, audio_root: Path | None) -> list[AudioRequest]:
     try:
         text = files.read_bytes(path, MAX_LIST_BYTES).decode("utf-8-sig")
     except (OSError, ValueError) as reason:
@@ -142,7 +142,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
             yield number, values if isinstance(values, dict) else {}
 
 
-def _request(values: Mapping[str, Any], folder: Path, audio_root: Path | None) -> Request:
+def _request(values: Mapping[str, Any], folder: Path, audio_root: Path | None) -> AudioRequest:
     path = values.get("path")
     if not isinstance(path, str) or not path.strip() or "\0" in path:
         raise ValueError("no path")
@@ -154,7 +154,7 @@ def _request(values: Mapping[str, Any], folder: Path, audio_root: Path | None) -
     domain = values.get("domain") or ""
     if not isinstance(domain, str):
         raise ValueError(f"{path}: its domain is {domain!r}, not a name")
-    return Request(
+    return AudioRequest(
         id=path + piece if given in (None, "") else str(given),
         path=path,
         file=_locate(path, folder, audio_root),
@@ -188,7 +188,7 @@ def _locate(path: str, folder: Path, audio_root: Path | None) -> Path:
     return beside if beside.exists() or not Path(path).exists() else Path(path)
 
 
-def _refuse_repeated(requests: Sequence[Request]) -> None:
+def _refuse_repeated(requests: Sequence[AudioRequest]) -> None:
     seen: set[str] = set()
     for request in requests:
         if request.id in seen:

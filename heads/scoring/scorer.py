@@ -1,14 +1,22 @@
-"""A trained ensemble at work: audio in, one answer each out (see `answers`), loaded once.
+"""Scoring audio with a trained ensemble that is loaded once: audio in, one answer each out (see `answers`).
 
-Every window goes through each encoder once, whatever the number of members; windows of several files share
-batches; a file's score is the mean of its 10 s crops weighted by `valid_s`, as in training's evaluation.
+    from mmmos import load_bundle
+
+    scorer = load_bundle("bundle")
+    scorer(waveform, sample_rate)["PQ"]
+
+Every window goes through each encoder once, whatever the number of members, and windows of several files
+share batches.  A file's score is the mean of the scores of its 10 s crops weighted by `valid_s`, as in the
+evaluation of training.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,75 +25,98 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from mmmos.extract.front import (
+    AudioError,
+    AudioInfo,
+    Encoded,
+    Front,
+    Listening,
+    Window,
+    file_piece,
+    rebuild,
+    wave_piece,
+)
 from mmmos.heads.network.alignment import average_down, mean_and_deviation
-from mmmos.heads.network.model import Batch, Head
-from mmmos.heads.scoring.answers import Answer, flags, identity
-from mmmos.heads.scoring.front_end import Encoded, FrontEnd, Window
+from mmmos.heads.network.model import Batch
+from mmmos.heads.scoring.answers import Answer, flags, identity, interval_columns
+from mmmos.heads.scoring.bundle import Bundle, read_bundle, require_same
 from mmmos.heads.scoring.golden import deviations, golden_scores
-from mmmos.heads.scoring.intervals import LEVELS, Intervals
-from mmmos.heads.scoring.reference import Reference
-from mmmos.heads.scoring.requests import Request, list_requests
+from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, mean_and_spread
+from mmmos.heads.scoring.requests import AudioRequest, list_requests
 from mmmos.heads.training.data import layer_rule
-from mmmos.store.schema import EncoderSpec, Scale
+from mmmos.store.schema import EncoderSpec
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Ensemble:
-    """What is scored with: heads and their weights, and what is known about their errors."""
+@dataclass
+class _WeightedMean:
+    """The mean of arrays weighted by seconds, taken one by one in constant memory."""
 
-    id: str
-    axes: tuple[str, ...]
-    scale: Scale
-    heads: tuple[Head, ...]
-    weights: tuple[float, ...]
-    intervals: Intervals
-    reference: Reference
-    caveats: tuple[str, ...]
-    golden: Mapping[str, Mapping[str, float]]
+    seconds: float = 0.0
+    total: Array | float = 0.0
+
+    def add(self, values: Array, seconds: float) -> None:
+        self.seconds += seconds
+        self.total = self.total + seconds * values
+
+    @property
+    def mean(self) -> Array:
+        return np.asarray(self.total) / self.seconds
 
 
 @dataclass
 class _Tally:
-    """What is known of one piece while its windows pass by."""
+    """What is known of one piece of audio while its windows pass by.
 
-    request: Request
-    seconds: float = 0.0
-    scores: Array | float = 0.0
-    features: dict[str, Any] = field(default_factory=dict)
-    windows: list[dict[str, float]] = field(default_factory=list)
-    end: Any = None
+    scores: of every member [M, A]; features: spec id -> [D]; end: what ended it, None before its end.
+    """
+
+    request: AudioRequest
+    scores: _WeightedMean = field(default_factory=_WeightedMean)
+    features: dict[str, _WeightedMean] = field(default_factory=lambda: defaultdict(_WeightedMean))
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    end: AudioInfo | AudioError | None = None
 
 
 class Scorer:
-    """Scores waveforms and files; safe to call from several threads."""
+    """Scores waveforms and files with a bundle and its encoders; safe to call from several threads.
 
-    def __init__(self, ensemble: Ensemble, front: FrontEnd) -> None:
-        self.ensemble, self.front = ensemble, front
-        self.heads = [head.to(front.device).eval() for head in ensemble.heads]
-        self.weights = np.array(ensemble.weights) / np.sum(ensemble.weights)
+    Parameters
+    ----------
+    bundle
+        The heads, their weights, and what is known about their errors.
+    front
+        The bundle's encoders on one device.
+    """
+
+    def __init__(self, bundle: Bundle, front: Front) -> None:
+        self.bundle, self.front = bundle, front
+        self.id, self.axes, self.caveats = bundle.id, bundle.axes.names, bundle.caveats
+        self.heads = [head.to(front.device).eval() for head in bundle.heads.values()]
+        self.weights = np.array(bundle.weights) / np.sum(bundle.weights)
         self._lock = threading.Lock()
-
-    @property
-    def id(self) -> str:
-        return self.ensemble.id
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        return self.ensemble.axes
-
-    @property
-    def caveats(self) -> tuple[str, ...]:
-        return self.ensemble.caveats
 
     def __call__(
         self, waveform: ArrayLike | Tensor, sample_rate: int, *, domain: str = "", hop_s: float | None = None
     ) -> Answer:
-        """The answer for a waveform [n] or [channels, n]: floats of full scale 1, int16 or int32.
+        """The answer for one waveform.
 
-        domain: its kind where known; hop_s: adds scores of 10 s windows every so many seconds.
-        ValueError with the reason where it cannot be scored.
+        Parameters
+        ----------
+        waveform
+            [n] or [channels, n]: floats of full scale 1, int16 or int32.
+        sample_rate
+            In Hz.
+        domain
+            The kind of audio where it is known; left out, the nearest training domain is taken.
+        hop_s
+            Also score overlapping 10 s windows that begin every so many seconds (1 to 10).
+
+        Raises
+        ------
+        ValueError
+            With the reason, where the waveform cannot be scored.
         """
         (answer,) = self.waveforms([(waveform, sample_rate)], domain=domain, hop_s=hop_s)
         if "error" in answer:
@@ -101,57 +132,58 @@ class Scorer:
     ) -> list[Answer]:
         """Answers for (waveform, sample rate) pairs, batched; one that cannot be scored has an `error`."""
         arrays = [(_as_array(wave), int(rate)) for wave, rate in waveforms]
-        requests = [Request(str(n), "", Path(), domain=domain) for n in range(len(arrays))]
-        pieces = [lambda a=array, r=rate: self.front.wave_piece(a, r) for array, rate in arrays]
-        return list(self.answers(requests, pieces, hop_s))
+        requests = [AudioRequest(str(n), "", Path(), domain=domain) for n in range(len(arrays))]
+        return list(self.answers(requests, [partial(wave_piece, *array) for array in arrays], hop_s))
 
     def files(
         self, paths: Iterable[str | Path], *, hop_s: float | None = None, audio_root: Path | None = None
     ) -> list[Answer]:
-        """Answers for files, folders, patterns and lists (see `store.requests`), in their order."""
+        """Answers for files, folders, patterns and lists, in their order (see `requests.list_requests`)."""
         return list(self.stream(list_requests(map(str, paths), audio_root), hop_s=hop_s))
 
-    def stream(self, requests: Sequence[Request], *, hop_s: float | None = None) -> Iterator[Answer]:
-        """Answers for requests as they come, in their order and in constant memory."""
-        pieces = [lambda r=request: self.front.file_piece(r.file, r.start_s, r.end_s) for request in requests]
+    def stream(self, requests: Sequence[AudioRequest], *, hop_s: float | None = None) -> Iterator[Answer]:
+        """Answers for requests as they become known, in their order and in constant memory."""
+        pieces = [partial(file_piece, r.file, r.start_s, r.end_s) for r in requests]
         return self.answers(requests, pieces, hop_s)
 
     def check(self) -> list[str]:
-        """One line per golden score that does not come out here as it did where the bundle was exported."""
-        if not self.ensemble.golden:
+        """One line per golden score that differs here from what it was where the bundle was exported."""
+        golden = self.bundle.about.get("golden")
+        if not golden:
             return ["this bundle carries no golden scores; export it with the encoders at hand"]
-        span = self.ensemble.scale.high - self.ensemble.scale.low
-        return deviations(self.ensemble.golden, golden_scores(self), span)
+        span = self.bundle.scale.high - self.bundle.scale.low
+        return deviations(golden, golden_scores(self, self.axes), span)
 
     def answers(
-        self, requests: Sequence[Request], pieces: Sequence[Any], hop_s: float | None = None
+        self, requests: Sequence[AudioRequest], pieces: Sequence[Listening], hop_s: float | None = None
     ) -> Iterator[Answer]:
-        """Answers for requests whose audio `pieces` open (see extract.stream), in their order."""
+        """Answers for requests whose audio is opened by calling `pieces`, in their order."""
         tallies: dict[int, _Tally] = {}
-        waiting: list[tuple[int, Window]] = []
+        waiting: list[tuple[_Tally, Window]] = []
         for number, event in self.front.listen(pieces, hop_s):
             tally = tallies.setdefault(number, _Tally(requests[number]))
-            if hasattr(event, "valid_s"):
-                waiting.append((number, event))
+            if isinstance(event, Window):
+                waiting.append((tally, event))
                 if len(waiting) < self.front.batch:
                     continue
-                self._score(waiting, tallies)
+                self._score(waiting)
                 waiting = []
             else:
                 tally.end = event
             if not waiting:
                 yield from self._finished(tallies)
         if waiting:
-            self._score(waiting, tallies)
+            self._score(waiting)
         yield from self._finished(tallies)
 
     def _finished(self, tallies: dict[int, _Tally]) -> Iterator[Answer]:
-        """The answers of all pieces that have ended; the one still going on stays."""
+        """The answers of all pieces that have ended; those still going on stay."""
         for number in [n for n, tally in sorted(tallies.items()) if tally.end is not None]:
             yield self._answer(tallies.pop(number))
 
     @torch.inference_mode()
-    def _score(self, waiting: Sequence[tuple[int, Window]], tallies: Mapping[int, _Tally]) -> None:
+    def _score(self, waiting: Sequence[tuple[_Tally, Window]]) -> None:
+        """Score a batch of windows by every member and add them to their pieces."""
         windows = [window for _, window in waiting]
         with self._lock:  # encoders may reuse their buffers
             encoded = self.front.encode(windows)
@@ -160,17 +192,16 @@ class Scorer:
             spec.id: layer_rule(encoded[spec.id][1].cpu().numpy(), spec).astype(np.float64)
             for spec in self.front.specs
         }
-        for row, (number, window) in enumerate(waiting):
-            tally = tallies[number]
+        for row, (tally, window) in enumerate(waiting):
             if window.grid:
-                tally.seconds += window.valid_s
-                tally.scores = tally.scores + window.valid_s * scores[row]
-                for name, values in features.items():
-                    tally.features[name] = tally.features.get(name, 0.0) + window.valid_s * values[row]
+                tally.scores.add(scores[row], window.valid_s)
+                for spec_id, values in features.items():
+                    tally.features[spec_id].add(values[row], window.valid_s)
             if window.hop:
                 start_s = (tally.request.start_s or 0.0) + window.start_s
-                one = {"start_s": round(start_s, 3), "end_s": round(start_s + window.valid_s, 3)}
-                tally.windows.append(one | self._rounded(self._on_scale(self.weights @ scores[row])))
+                mean, _ = mean_and_spread(scores[row], self.weights)
+                times = {"start_s": round(start_s, 3), "end_s": round(start_s + window.valid_s, 3)}
+                tally.windows.append(times | self._by_axis(self._on_scale(mean)))
 
     def _members(self, encoded: Encoded, valid_s: Sequence[float]) -> Array:
         """Scores [B, M, A] of B windows by every member; features that members share are made once."""
@@ -178,48 +209,91 @@ class Scorer:
         made: dict[tuple[str, str, float], Tensor] = {}
         outputs = []
         for head in self.heads:
-            features = []
+            rate_hz = head.config.frame_rate_hz
             for spec in head.specs:
-                key = (spec.id, head.reads, head.config.frame_rate_hz)
-                if key not in made:
-                    made[key] = read(head.reads, spec, head.config.frame_rate_hz, *encoded[spec.id], valid_s)
-                features.append(made[key])
-            outputs.append(head.scores(Batch(tuple(features), seconds)))
+                if (key := (spec.id, head.reads, rate_hz)) not in made:
+                    made[key] = read(head.reads, spec, rate_hz, *encoded[spec.id], valid_s)
+            features = tuple(made[spec.id, head.reads, rate_hz] for spec in head.specs)
+            outputs.append(head.scores(Batch(features, seconds)))
         return torch.stack(outputs, dim=1).cpu().numpy()
 
     def _answer(self, tally: _Tally) -> Answer:
-        start = identity(tally.request)
-        last = {"bundle": self.id} | ({"caveats": list(self.caveats)} if self.caveats else {})
-        if isinstance(tally.end, Exception):
-            return {**start, "error": str(tally.end), **last}
-        members = np.asarray(tally.scores) / tally.seconds
-        mean = self.weights @ members
-        spread = np.sqrt(self.weights @ np.square(members - mean))
-        nearest, strange = self.ensemble.reference.place(
-            {name: (total / tally.seconds)[None] for name, total in tally.features.items()}
+        answer = identity(tally.request)
+        if isinstance(tally.end, AudioInfo):
+            answer |= self._result(tally, tally.end)
+        else:
+            answer["error"] = str(tally.end)
+        return answer | {"bundle": self.id} | ({"caveats": list(self.caveats)} if self.caveats else {})
+
+    def _result(self, tally: _Tally, info: AudioInfo) -> Answer:
+        """Scores, intervals, spread, domain, flags and timeline of a piece that was heard to its end."""
+        mean, spread = mean_and_spread(tally.scores.mean, self.weights)
+        (nearest,), (strange,) = self.bundle.reference.place(
+            {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
         )
-        domain = tally.request.domain or nearest[0]
-        scores = self._on_scale(mean)
-        answer = {**start, **self._rounded(scores)}
-        for level in LEVELS:
-            half = self.ensemble.intervals.half_widths(level, spread, domain)
-            for axis, low, high in zip(
-                self.axes, self._on_scale(mean - half), self._on_scale(mean + half), strict=True
-            ):
-                answer[f"{axis}_{round(100 * level)}_low"] = _number(low)
-                answer[f"{axis}_{round(100 * level)}_high"] = _number(high)
-        answer |= {f"{axis}_spread": _number(s) for axis, s in zip(self.axes, spread, strict=True)}
-        answer |= {"seconds": round(tally.seconds, 3), "domain": domain}
-        answer["flags"] = flags(tally.end, bool(strange[0]))
+        domain = tally.request.domain or nearest
+        result = self._by_axis(self._on_scale(mean))
+        for level in CONFIDENCE_LEVELS:
+            half = self.bundle.intervals.half_widths(level, spread, domain)
+            ends = zip(self.axes, self._on_scale(mean - half), self._on_scale(mean + half), strict=True)
+            for axis, *limits in ends:
+                result |= zip(interval_columns(axis, level), map(_number, limits), strict=True)
+        result |= {f"{axis}_spread": value for axis, value in self._by_axis(spread).items()}
+        result |= {"seconds": round(tally.scores.seconds, 3), "domain": domain}
+        result["flags"] = flags(info, bool(strange))
         if tally.windows:
-            answer["windows"] = tally.windows
-        return {**answer, **last}
+            result["windows"] = tally.windows
+        return result
 
     def _on_scale(self, values: Array) -> Array:
-        return np.clip(values, self.ensemble.scale.low, self.ensemble.scale.high)
+        return np.clip(values, self.bundle.scale.low, self.bundle.scale.high)
 
-    def _rounded(self, values: Array) -> dict[str, Any]:
+    def _by_axis(self, values: Array) -> dict[str, Any]:
         return {axis: _number(value) for axis, value in zip(self.axes, values, strict=True)}
+
+
+def load_bundle(
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    batch: int | None = None,
+    workers: int = 2,
+    stock: bool = False,
+) -> Scorer:
+    """A bundle with its encoders, ready to score; only the encoders that its members need are loaded.
+
+    Parameters
+    ----------
+    folder
+        A bundle's folder (see `bundle`).
+    device
+        "auto", "cpu", "cuda" or "cuda:K".
+    weights
+        Folder with the encoders' pretrained weights; without it they come from the hub or its cache.
+    batch
+        Windows through the encoders at a time; left out, it depends on the device.
+    workers
+        Files that are decoded ahead.
+    stock
+        Use the encoders' published implementations.
+
+    Raises
+    ------
+    BundleError
+        Where the folder is not a bundle.
+    SignatureMismatch
+        Where the encoders at hand differ from those that the heads were trained with.
+    WeightsMissing
+        Where pretrained weights are not found; it says which file to put where.
+    """
+    bundle = read_bundle(Path(folder))
+    encoders = [
+        rebuild(spec, weights=None if weights is None else Path(weights), device=device, stock=stock)
+        for spec in bundle.encoders
+    ]
+    require_same([encoder.spec for encoder in encoders], bundle.encoders)
+    return Scorer(bundle, Front(encoders, batch, workers))
 
 
 def read(

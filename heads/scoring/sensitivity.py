@@ -1,28 +1,27 @@
-"""What harmless changes do to the scores: the sensitivity card of a bundle (see `extract.changes`).
+"""What harmless changes do to the scores: the sensitivity card of a bundle (see `extract.perturb`).
 
-Every file is scored as it is and once for each change; the card holds, per change and axis, how far the
-scores moved on average (shift), how far in either direction (size), and at the most.  A fair predictor of
-quality follows losses that can be heard, and hardly the rest.
+Every file is scored unchanged and once for each change.  The card holds, per change and axis, the mean shift
+of the scores, the mean absolute shift and the largest one.  A fair predictor of quality follows losses that
+can be heard, and hardly follows the other changes.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmmos.extract.front import CHANGES, changed_piece
 from mmmos.heads.results.drawing import dot_plot
-from mmmos.heads.scoring.requests import Request
+from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.heads.scoring.scorer import Scorer
 from mmmos.store import files
 
-AS_IT_IS = "as it is"
+UNCHANGED = "as it is"
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Shift:
 
 
 @dataclass(frozen=True)
-class Card:
-    """rows: one a change; errors: (path, reason) of files that could not be scored."""
+class SensitivityCard:
+    """rows: one per change; files: how many; errors: (path, reason) of files that could not be scored."""
 
     axes: tuple[str, ...]
     files: int
@@ -51,16 +50,12 @@ class Card:
         return asdict(self)
 
 
-def sensitivity(scorer: Scorer, requests: Sequence[Request]) -> Card:
-    """The card of a scorer over some files, of each the first 30 s; ValueError where none can be scored."""
-    changes = [None, *scorer.front.changes]
-    asked = [(request, change) for request in requests for change in changes]
+def measure_sensitivity(scorer: Scorer, requests: Sequence[AudioRequest]) -> SensitivityCard:
+    """The card of a scorer over the first 30 s of some files; ValueError where none can be scored."""
+    asked = [(request, change) for request in requests for change in (None, *CHANGES)]
     answers = scorer.answers(
-        [
-            Request(f"{request.id}: {change or AS_IT_IS}", request.path, request.file)
-            for request, change in asked
-        ],
-        [lambda f=request.file, c=change: scorer.front.changed_piece(f, c) for request, change in asked],
+        [AudioRequest(f"{r.id}: {change or UNCHANGED}", r.path, r.file) for r, change in asked],
+        [partial(changed_piece, request.file, change) for request, change in asked],
     )
     scores: dict[str, dict[str | None, list[float]]] = {}
     errors: dict[str, str] = {}
@@ -73,8 +68,8 @@ def sensitivity(scorer: Scorer, requests: Sequence[Request]) -> Card:
     if not whole:
         first = next(iter(errors.items()), ("", "no files"))
         raise ValueError(f"none of {len(requests)} files could be scored; {first[0]}: {first[1]}")
-    rows = tuple(_row(scorer.axes, change, whole) for change in scorer.front.changes)
-    return Card(scorer.axes, len(whole), rows, tuple(errors.items()), scorer.caveats)
+    rows = tuple(_row(scorer.axes, change, whole) for change in CHANGES)
+    return SensitivityCard(scorer.axes, len(whole), rows, tuple(errors.items()), scorer.caveats)
 
 
 def _row(axes: Sequence[str], change: str, files: Sequence[dict[str | None, list[float]]]) -> Shift:
@@ -95,8 +90,8 @@ def _row(axes: Sequence[str], change: str, files: Sequence[dict[str | None, list
     )
 
 
-def plot(card: Card) -> str:
-    """The card as SVG: a row a change, a mark an axis, at the mean shift in points of the scale."""
+def plot(card: SensitivityCard) -> str:
+    """The card as SVG: a row per change, a mark per axis, at the mean shift in points of the scale."""
     title = f"Mean shift of the score over {card.files} files, in points"
     if card.caveats:
         title += f" ({', '.join(card.caveats)})"
@@ -107,16 +102,14 @@ def plot(card: Card) -> str:
     )
 
 
-def write_card(card: Card, folder: Path) -> None:
-    """`folder`/sensitivity.json, .csv and .svg."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["change", "axis", "shift", "size", "largest", "score", "n"])
-    for row in card.rows:
-        for axis in card.axes:
-            writer.writerow(
-                [row.change, axis, row.shift[axis], row.size[axis], row.largest[axis], row.score[axis], row.n]
-            )
-    files.write_text(folder / "sensitivity.csv", text.getvalue())
-    files.write_text(folder / "sensitivity.json", json.dumps(card.to_json(), indent=1) + "\n")
+def write_card(card: SensitivityCard, folder: Path) -> None:
+    """Write `folder`/sensitivity.json, .csv and .svg."""
+    columns = ("change", "axis", "shift", "size", "largest", "score", "n")
+    rows = [
+        (row.change, axis, row.shift[axis], row.size[axis], row.largest[axis], row.score[axis], row.n)
+        for row in card.rows
+        for axis in card.axes
+    ]
+    files.write_csv(folder / "sensitivity.csv", columns, rows)
+    files.write_json(folder / "sensitivity.json", card.to_json())
     files.write_text(folder / "sensitivity.svg", plot(card))

@@ -12,17 +12,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from mmmos.extract.front import Sound, file_piece
 from mmmos.heads.results.drawing import timeline_plot
 from mmmos.heads.scoring.answers import FLAGS, Answer
-from mmmos.heads.scoring.requests import Request
-from mmmos.store.schema import AXIS_TITLES
-
-if TYPE_CHECKING:
-    from mmmos.heads.scoring.scorer import Scorer
+from mmmos.heads.scoring.requests import AudioRequest
+from mmmos.heads.scoring.scorer import Scorer
 
 MAX_BYTES = 200 * 2**20
 MAX_DURATION_S = 30 * 60.0
@@ -43,25 +41,25 @@ def score_upload(scorer: Scorer, path: Path) -> tuple[str, str]:
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise TooLargeError(f"{size / 2**20:.0f} MiB; at most {MAX_BYTES / 2**20:.0f} MiB are taken")
-    sound = scorer.front.file_piece(path, None, None)
+    sound = file_piece(path)
     if sound.claimed_s > MAX_DURATION_S:
         raise TooLargeError(
             f"{sound.claimed_s / 60:.0f} minutes; at most {MAX_DURATION_S / 60:.0f} are taken"
         )
     hop_s = next(hop for limit, hop in HOPS_S if sound.claimed_s <= limit)
     envelope = envelope_of(sound)
-    (answer,) = scorer.stream([Request(path.name, path.name, path)], hop_s=hop_s)
+    (answer,) = scorer.stream([AudioRequest(path.name, path.name, path)], hop_s=hop_s)
     if "error" in answer:
         raise ValueError(answer["error"])
     series = {
         axis: [((w["start_s"] + w["end_s"]) / 2, w[axis]) for w in answer["windows"]] for axis in scorer.axes
     }
-    scale = scorer.ensemble.scale
+    scale = scorer.bundle.scale
     drawing = timeline_plot(envelope, sound.claimed_s, series, scale.low, scale.high)
     return table_of(answer, scorer), drawing
 
 
-def envelope_of(sound: Any) -> list[tuple[float, float]]:
+def envelope_of(sound: Sound) -> list[tuple[float, float]]:
     """(lowest, highest) sample of ENVELOPE_STEPS equal steps of a piece of audio, in one pass."""
     total = max(1, round(sound.claimed_s * sound.rate_hz))
     low, high = np.zeros(ENVELOPE_STEPS), np.zeros(ENVELOPE_STEPS)
@@ -86,10 +84,10 @@ def table_of(answer: Answer, scorer: Scorer) -> str:
         )
         cells = (f"<b>{_one(answer[axis])}</b>", f"{low80} to {high80}", f"{low95} to {high95}")
         spread = _one(answer[f"{axis}_spread"])
-        rows.append(_row(f"{axis} <small>{AXIS_TITLES[axis]}</small>", (*cells, spread)))
+        rows.append(_row(f"{axis} <small>{scorer.bundle.axes.title(axis)}</small>", (*cells, spread)))
     notes = [f"{name.replace('_', ' ')}: {FLAGS[name]}" for name in answer["flags"]] + list(scorer.caveats)
     warning = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    scale, kind = scorer.ensemble.scale, escape(answer["domain"]) or "unknown"
+    scale, kind = scorer.bundle.scale, escape(answer["domain"]) or "unknown"
     return (
         f"<table id='scores'><thead>{_row(f'axis ({scale.low:g} to {scale.high:g})', head)}</thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"

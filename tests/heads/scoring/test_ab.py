@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t, ttest_ind, ttest_rel
 
-from mmmos.heads.scoring.ab import EQUAL, HIGHER, LOWER, OPEN, compare, namesake
+from mmmos.heads.scoring.ab import EQUAL, HIGHER, LOWER, OPEN, compare_scores, namesake
 
 
 def side(values: np.ndarray, axis: str = "PQ", start: int = 0) -> dict[str, dict[str, float]]:
@@ -15,7 +15,7 @@ def side(values: np.ndarray, axis: str = "PQ", start: int = 0) -> dict[str, dict
 
 def test_a_paired_comparison_by_hand() -> None:
     a, b = np.array([5.0, 6.0, 7.0, 4.0]), np.array([5.5, 6.1, 7.4, 4.6])
-    (row,) = compare(side(a), side(b), ("PQ",)).differences
+    (row,) = compare_scores(side(a), side(b), ("PQ",)).differences
     # Differences 0.5, 0.1, 0.4, 0.6: mean 0.4, deviation sqrt(0.14 / 3), error of the mean half of that.
     error = np.sqrt(0.14 / 3) / 2
     assert row.difference == pytest.approx(0.4)
@@ -27,7 +27,7 @@ def test_a_paired_comparison_by_hand() -> None:
 def test_both_kinds_agree_with_scipy(rng: np.random.Generator) -> None:
     a, b = rng.normal(5, 1, 30), rng.normal(5.2, 2, 30)
     for pairing, theirs in (("paired", ttest_rel(b, a)), ("unpaired", ttest_ind(b, a, equal_var=False))):
-        (row,) = compare(side(a), side(b), ("PQ",), pairing=pairing).differences
+        (row,) = compare_scores(side(a), side(b), ("PQ",), pairing=pairing).differences
         expected = theirs.confidence_interval(0.95)
         assert (row.low, row.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
 
@@ -35,7 +35,7 @@ def test_both_kinds_agree_with_scipy(rng: np.random.Generator) -> None:
 def test_several_axes_are_corrected_for(rng: np.random.Generator) -> None:
     values = rng.normal(5, 1, (20, 2, 2))
     a, b = ({f"{n}": {"CE": v[0], "PQ": v[1]} for n, v in enumerate(values[:, k])} for k in range(2))
-    outcome = compare(a, b, ("CE", "PQ"))
+    outcome = compare_scores(a, b, ("CE", "PQ"))
     assert [row.axis for row in outcome.differences] == ["CE", "PQ", "composite"]
     row = outcome.differences[0]
     error = (values[:, 1, 0] - values[:, 0, 0]).std(ddof=1) / np.sqrt(20)
@@ -44,10 +44,10 @@ def test_several_axes_are_corrected_for(rng: np.random.Generator) -> None:
 
 def test_pairs_are_found_by_name_and_the_rest_is_named(rng: np.random.Generator) -> None:
     a, b = side(rng.normal(5, 1, 10)), side(rng.normal(5, 1, 10), start=4)
-    assert not compare(a, b, ("PQ",)).paired, "auto pairs only where every file has its namesake"
-    outcome = compare(a, b, ("PQ",), pairing="paired")
+    assert not compare_scores(a, b, ("PQ",)).paired, "auto pairs only where every file has its namesake"
+    outcome = compare_scores(a, b, ("PQ",), pairing="paired")
     assert (outcome.differences[0].n_a, len(outcome.left_out)) == (6, 8)
-    assert compare(a, a, ("PQ",)).paired
+    assert compare_scores(a, a, ("PQ",)).paired
     assert namesake("x/a/b.wav", "x") == namesake("y/a/b.mp3", "y") == "a/b"
 
 
@@ -65,14 +65,14 @@ def test_pairs_are_found_by_name_and_the_rest_is_named(rng: np.random.Generator)
 def test_verdicts(rng: np.random.Generator, shift: float, margin: float, verdict: str) -> None:
     a = rng.normal(5, 1, 50)
     noise = rng.normal(0, 0.1, 50)
-    outcome = compare(side(a), side(a + shift + noise - noise.mean()), ("PQ",), margin=margin)
+    outcome = compare_scores(side(a), side(a + shift + noise - noise.mean()), ("PQ",), margin=margin)
     assert outcome.differences[0].verdict == verdict
     assert outcome.worse == (verdict == LOWER)
 
 
 def test_the_same_audio_twice_is_not_different() -> None:
     a = side(np.array([4.0, 5.0, 6.0]))
-    (row,) = compare(a, a, ("PQ",)).differences
+    (row,) = compare_scores(a, a, ("PQ",)).differences
     assert (row.low, row.high, row.verdict) == (0.0, 0.0, EQUAL)
 
 
@@ -82,16 +82,18 @@ def test_wolf_is_cried_once_in_twenty_runs_at_most(rng: np.random.Generator) -> 
     for _ in range(400):
         values = rng.normal(5, 1, (2, 25, 4))
         a, b = ({str(n): dict(zip(axes, row, strict=True)) for n, row in enumerate(one)} for one in values)
-        cries += any(row.verdict != OPEN for row in compare(a, b, axes).differences)
+        cries += any(row.verdict != OPEN for row in compare_scores(a, b, axes).differences)
     assert cries / 400 < 0.075
 
 
 def test_a_difference_of_the_detectable_size_is_found_four_times_in_five(rng: np.random.Generator) -> None:
     planned = (
-        compare(side(rng.normal(0, 1, 500)), side(rng.normal(0, 1, 500)), ("PQ",)).differences[0].detectable
+        compare_scores(side(rng.normal(0, 1, 500)), side(rng.normal(0, 1, 500)), ("PQ",))
+        .differences[0]
+        .detectable
     )
     found = [
-        compare(side(rng.normal(0, 1, 500)), side(rng.normal(planned, 1, 500)), ("PQ",))
+        compare_scores(side(rng.normal(0, 1, 500)), side(rng.normal(planned, 1, 500)), ("PQ",))
         .differences[0]
         .verdict
         == HIGHER
@@ -110,4 +112,4 @@ def test_a_difference_of_the_detectable_size_is_found_four_times_in_five(rng: np
 )
 def test_what_cannot_be_compared(a: list[float], b: list[float], options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        compare(side(np.array(a)), side(np.array(b)), ("PQ",), **options)
+        compare_scores(side(np.array(a)), side(np.array(b)), ("PQ",), **options)

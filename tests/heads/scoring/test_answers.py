@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from mmmos.heads.scoring.answers import OutputFile, ResumeError, Writer, columns, identity
-from mmmos.heads.scoring.requests import Request
+from mmmos.heads.scoring.requests import AudioRequest
 
 AXES = ("CE", "PQ")
 BUNDLE = "bundle-0"
-REQUESTS = [Request(f"r{n}", f"dir/a,{n}.wav", Path(f"{n}.wav")) for n in range(5)]
+REQUESTS = [AudioRequest(f"r{n}", f"dir/a,{n}.wav", Path(f"{n}.wav")) for n in range(5)]
 
 
 def answer(number: int, windows: int = 0) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmmos.heads.scoring.requests import Request, RequestError, list_requests
+from mmmos.heads.scoring.requests import AudioRequest, RequestError, list_requests
 
 
 def tree(folder: Path) -> Path:
@@ -18,7 +18,7 @@ def tree(folder: Path) -> Path:
     return folder
 
 
-def names(requests: list[Request], folder: Path) -> list[str]:
+def names(requests: list[AudioRequest], folder: Path) -> list[str]:
     return [request.file.relative_to(folder).as_posix() for request in requests]
 
 
@@ -49,7 +49,7 @@ def test_the_list_that_audiobox_users_have(tmp_path: Path) -> None:
     ]
     path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
     first, second, third = list_requests([str(path)])
-    assert first == Request("a.wav#0-7.25", "a.wav", tmp_path / "a.wav", 0.0, 7.25)
+    assert first == AudioRequest("a.wav#0-7.25", "a.wav", tmp_path / "a.wav", 0.0, 7.25)
     assert (second.id, second.start_s, second.end_s) == ("a.wav#12.5-", 12.5, None)
     assert (third.id, third.file, third.domain) == ("7", Path("/elsewhere/b.wav"), "speech")
     assert list_requests([str(path)], audio_root=Path("/corpus"))[0].file == Path("/corpus/a.wav")

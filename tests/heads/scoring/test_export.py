@@ -1,0 +1,111 @@
+"""From a work folder to a bundle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmmos import __version__
+from mmmos.heads.ensemble import from_weights
+from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.scoring.bundle import ABOUT, CARD, read_bundle, save_bundle
+from mmmos.heads.scoring.export import add_to_bundle, bundle_of_work, collect, training_summary
+from mmmos.store.clips import ClipTable
+from mmmos.store.schema import Axes, Clip, Scale
+from tests.heads.scoring.experiment import Experiment, scoring_experiment
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Experiment:
+    return scoring_experiment()
+
+
+def test_stale_heads_do_not_stay(experiment: Experiment, tmp_path: Path) -> None:
+    opened = open_experiment(experiment.work)
+    for run in opened.runs[:2]:
+        bundle = collect(opened, from_weights("one", {run.id: 1.0}, opened.table.id), resamples=0)
+        save_bundle(bundle, tmp_path, "")
+        assert [path.stem for path in (tmp_path / "heads").iterdir()] == [run.id]
+
+
+def test_a_work_folders_bundle_is_made_once_and_again_for_another_ensemble(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    work = Path(shutil.copytree(experiment.work, tmp_path / "work"))
+    folder = bundle_of_work(work)
+    before = (folder / ABOUT).stat().st_mtime_ns
+    assert bundle_of_work(work) == folder
+    assert (folder / ABOUT).stat().st_mtime_ns == before
+    opened = open_experiment(work)
+    from_weights("one", {opened.runs[0].id: 1.0}, opened.table.id).save(work / "ensemble.json")
+    assert len(read_bundle(bundle_of_work(work)).heads) == 1
+    assert not (work / "test-scores").exists() or len(list((work / "test-scores").iterdir())) == 1
+
+
+def test_a_bundle_names_the_versions_that_made_it(experiment: Experiment) -> None:
+    versions = read_bundle(experiment.bundle).about["versions"]
+    assert versions["mmmos"] == __version__
+    assert {"torch", "numpy"} < versions.keys()
+
+
+def test_what_the_heads_learnt_from_is_summed_up() -> None:
+    def clip(name: str, split: str, scores: tuple[float | None, ...], ratings: tuple = ()) -> Clip:
+        return Clip(
+            name,
+            f"{name}.wav",
+            domain="speech" if name < "c" else "",
+            system=name,
+            split=split,
+            scores=scores,
+            ratings=ratings,
+            duration_s=1800.0,
+            axes=("MOS", "SIG"),
+        )
+
+    clips = (
+        clip("a", "train", (3.0, None), ((2.0, 4.0), ())),
+        clip("b", "train", (3.0, 1.0), ((1.0, 3.0, 5.0), (1.0,))),
+        clip("c", "train", (None, 2.0)),
+        clip("d", "dev", (1.0, 1.0)),
+    )
+    summary = training_summary(ClipTable(clips, Scale(1, 5), axes=Axes(("MOS", "SIG"))))
+    assert summary["scale"] == {"low": 1, "high": 5}
+    assert summary["splits"].keys() == {"train", "dev"}
+    assert summary["splits"]["train"] == {
+        "clips": 3,
+        "hours": 1.5,
+        "domains": {"speech": 2, "unnamed": 1},
+        "systems": 3,
+        "ratings_per_score": 2.0,
+        "rated": {"MOS": 2, "SIG": 2},
+    }
+
+
+def test_titles_of_other_axes_travel_with_a_bundle(experiment: Experiment, tmp_path: Path) -> None:
+    opened = open_experiment(experiment.work)
+    names = opened.table.axes.names
+    own = Axes(names, ("Enjoyment", "Use", "Complexity", "Quality"))
+    renamed = replace(opened, table=replace(opened.table, axes=own))
+    one = from_weights("one", {opened.runs[0].id: 1.0}, opened.table.id)
+    plain, titled = (collect(made, one, resamples=0) for made in (opened, renamed))
+    assert "titles" not in plain.about
+    assert read_bundle(save_bundle(titled, tmp_path, "")).axes == own
+    assert titled.id == plain.id, "titles change no score"
+
+
+def test_an_entry_is_added_to_a_bundle_and_its_card(experiment: Experiment, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(experiment.bundle, tmp_path / "bundle"))
+    card = {
+        "axes": ["PQ"],
+        "files": 3,
+        "rows": [{"change": "mono", "shift": {"PQ": 0.5}, "size": {"PQ": 0.6}, "n": 3}],
+    }
+    add_to_bundle(copy, "sensitivity", card, {"sensitivity.svg": "<svg/>"})
+    assert (copy / "sensitivity.svg").read_text() == "<svg/>"
+    assert "| mono | +0.50 (0.60) | 3 |" in (copy / CARD).read_text().replace("\\", "")
+    before, after = (json.loads((folder / ABOUT).read_text()) for folder in (experiment.bundle, copy))
+    assert after == {**before, "sensitivity": card}

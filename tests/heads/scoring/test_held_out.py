@@ -1,0 +1,86 @@
+"""Errors on clips that were not trained on, and intervals on the demonstration corpus."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mmmos.heads.ensemble import Ensemble, from_weights
+from mmmos.heads.results.assessment import load_ensemble
+from mmmos.heads.results.experiment import Experiment, open_experiment
+from mmmos.heads.scoring.held_out import errors_of, intervals_of, panel_noise
+from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, cross_check
+from mmmos.store.schema import AXES, Clip
+from tests.heads.scoring.experiment import scoring_experiment
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Experiment:
+    return open_experiment(scoring_experiment().work)
+
+
+@pytest.fixture(scope="module")
+def ensemble(experiment: Experiment) -> Ensemble:
+    """Two members of unequal weight."""
+    first, second = experiment.runs[:2]
+    return from_weights("two", {first.id: 0.75, second.id: 0.25}, experiment.table.id)
+
+
+def test_errors_and_spread_clip_by_clip(experiment: Experiment, ensemble: Ensemble) -> None:
+    held_out, clips = errors_of(experiment, ensemble, ["pam", "dev"], AXES)
+    assert {clip.id for clip in clips} == {
+        c.id for c in (*experiment.table.of("dev"), *experiment.table.of("pam"))
+    }
+    first, second = experiment.runs[:2]
+    row = 0
+    for split in ("pam", "dev"):
+        ones, others = first.predictions(split), second.predictions(split)
+        for clip_id, one in zip(ones.clip_ids, ones.values, strict=True):
+            clip = clips[row]
+            assert clip.id == clip_id
+            assert (held_out.domains[row], held_out.groups[row]) == (clip.domain, clip.group)
+            other = others.values[others.clip_ids.index(clip_id)]
+            mean = 0.75 * one + 0.25 * other
+            np.testing.assert_allclose(held_out.errors[row], mean - np.array(clip.scores), atol=1e-12)
+            np.testing.assert_allclose(held_out.spread[row], np.sqrt(3) / 4 * abs(one - other), atol=1e-12)
+            row += 1
+
+
+def test_intervals_say_which_clips_they_rest_on(experiment: Experiment, ensemble: Ensemble) -> None:
+    plain = intervals_of(experiment, ensemble, AXES)
+    assert plain.source == "dev, PAM"
+    assert {row.on for row in plain.coverage} == {"dev, PAM, cross-checked over left-out fifths"}
+    seen: list[Clip] = []
+
+    def nobody_knows(clips: list[Clip]) -> list[str]:
+        seen.extend(clips)
+        return [""] * len(clips)
+
+    found = intervals_of(experiment, ensemble, AXES, nobody_knows)
+    on_test = [row for row in found.coverage if row.on.startswith("test")]
+    assert {row.domain for row in on_test} == {"all", *(clip.domain for clip in experiment.table.of("test"))}
+    assert {clip.id for clip in seen} == {clip.id for clip in experiment.table.of("test")}
+    assert found.quantiles == plain.quantiles, "test changes no interval"
+
+
+def test_the_noise_of_a_panel_by_hand() -> None:
+    axes = ("MOS", "SIG")
+    clips = [
+        Clip("a", "a.wav", ratings=((1.0, 3.0), ()), scores=(2.0, None), axes=axes),
+        Clip("b", "b.wav", ratings=((1.0, 2.0, 3.0), (4.0,)), scores=(2.0, 4.0), axes=axes),
+    ]
+    # Variance of the mean: 2 / 2 of the first panel, 1 / 3 of the second; one rating tells nothing.
+    assert panel_noise(clips, axes) == pytest.approx([np.sqrt((1 + 1 / 3) / 2), 0.0])
+    assert panel_noise(clips, ("SIG",)) == pytest.approx([0.0])
+
+
+@pytest.mark.slow
+def test_intervals_hold_on_the_demonstration_corpus(experiment: Experiment) -> None:
+    held_out, _ = errors_of(experiment, load_ensemble(experiment), ["dev", "pam", "test"], AXES)
+    rows = cross_check(AXES, held_out, panel_noise(experiment.table.clips, AXES), "held out")
+    for level in CONFIDENCE_LEVELS:
+        share = np.mean([row.share for row in rows if row.level == level and row.domain == "all"])
+        assert abs(share - level) < 0.05
+    for row in rows:
+        if row.domain == "all":
+            assert abs(row.share - row.level) < 0.05, row

@@ -1,0 +1,39 @@
+"""The model card: what it must say, and that nothing in it breaks its form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+from mmmos.heads.scoring.bundle import ABOUT, read_bundle
+from mmmos.heads.scoring.model_card import model_card
+from tests.heads.scoring.experiment import scoring_experiment
+from tests.heads.scoring.made_bundle import logmel, made_bundle
+
+
+def test_the_card_says_what_the_numbers_rest_on() -> None:
+    experiment = scoring_experiment()
+    card = (experiment.bundle / "README.md").read_text()
+    about = json.loads((experiment.bundle / ABOUT).read_text())
+    assert card.startswith("---\nlibrary_name: mmmos\n")
+    assert "untrained-encoders" in card.split("---")[1]
+    for words in (
+        "synthetic audio",
+        "untrained wavlm",
+        about["id"],
+        about["data"],
+        "random:0",
+        "| 80% |",
+        "| 95% |",
+    ):
+        assert words in card, words
+    assert {row["split"] for rows in about["accuracy"].values() for row in rows} == {"dev", "pam", "test"}
+    assert asdict(read_bundle(experiment.bundle).encoders[0]).items() <= about["encoders"][0].items()
+
+
+def test_the_card_says_which_intervals_cannot_be_had() -> None:
+    bundle = made_bundle([logmel()])
+    assert "left empty" not in model_card(bundle)
+    few = {"": {0.8: (1.5,) * 4, 0.95: (None,) * 4}}
+    card = model_card(replace(bundle, intervals=replace(bundle.intervals, quantiles=few)))
+    assert "left empty: CE 95%, CU 95%, PC 95%, PQ 95%." in card
