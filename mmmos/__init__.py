@@ -19,7 +19,8 @@ if not (Path(__file__).parent / "store").is_dir():
     __path__.append(str(Path(__file__).resolve().parent.parent))
 
 if TYPE_CHECKING:
-    from mmmos.heads.scoring.scorer import Scorer, load_bundle
+    from mmmos.heads.scoring.loading import load_bundle
+    from mmmos.heads.scoring.scorer import Scorer
     from mmmos.store.clips import load_table
     from mmmos.store.features import FeatureStore
     from mmmos.store.predictions import Predictions
@@ -32,7 +33,7 @@ _HOMES = {
     "FeatureStore": "mmmos.store.features",
     "Predictions": "mmmos.store.predictions",
     "Scorer": "mmmos.heads.scoring.scorer",
-    "load_bundle": "mmmos.heads.scoring.scorer",
+    "load_bundle": "mmmos.heads.scoring.loading",
     "load_table": "mmmos.store.clips",
 }
 

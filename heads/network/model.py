@@ -24,7 +24,7 @@ from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.losses import LEVELS, LOSSES
 from mmmos.store import files
 from mmmos.store.names import choose, differences
-from mmmos.store.schema import AXES, EncoderSpec, Scale
+from mmmos.store.schema import AXES, Axes, EncoderSpec, Scale
 
 HEAD_FORMAT = 1
 DEFAULT_SCALE = Scale()
@@ -193,8 +193,7 @@ def _build(about: Any, tensors: Mapping[str, Tensor]) -> Head:
     specs = [EncoderSpec(**spec) for spec in about["encoders"]]
     if tuple(spec.id for spec in specs) != config.encoders:
         raise ValueError("its encoders are not those of its config")
-    if not set(about["axes"]) <= set(AXES) or not about["axes"]:
-        raise ValueError(f"axes {about['axes']} are not some of {', '.join(AXES)}")
+    Axes(tuple(about["axes"]))  # refuses what cannot be names of axes
     with torch.device("meta"):
         head = Head(config, specs, about["axes"], Scale(**about["scale"]))
     expected = {name: (tuple(value.shape), value.dtype) for name, value in head.state_dict().items()}

@@ -1,28 +1,31 @@
-"""What a user gets for a piece of audio: one flat row, the same in Python, JSON lines and CSV.  No torch.
+"""What a user gets for one piece of audio: a flat row, the same in Python, JSON lines and CSV.  No torch.
 
-id, path, start_s, end_s      what was asked for (start and end only for pieces)
-CE ... PQ                     scores on the bundle's scale
+id, path, start_s, end_s      what was asked for (start and end only for parts of files)
+CE ... PQ                     scores on the bundle's scale, one per axis
 CE_80_low ... CE_95_high      intervals of the mean rating of a panel like the training data's
 CE_spread                     how far the ensemble's members disagree (standard deviation)
-seconds, domain, flags        audio that was scored, its (stated or nearest) kind, and what to beware of
+seconds, domain, flags        audio that was scored, its (stated or nearest) domain, the names of warnings
 windows                       with a timeline: [{start_s, end_s, CE ... PQ}]
-caveats, bundle, error        what must be said beside the scores, whose they are, why there are none
+caveats, bundle, error        what must be said beside the scores, which bundle made them, why there are none
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.store.names import choose
+from mmmos.store.rows import RowError, csv_rows, json_rows
+
+if TYPE_CHECKING:
+    from mmmos.extract.front import AudioInfo
 
 Answer = dict[str, Any]
 
@@ -36,11 +39,11 @@ FLAGS = {
     "short": f"shorter than {SHORT_S:g} s",
     "out_of_domain": "its features are farther from every training domain than 99 % of held-out clips' are",
 }
-"""Flag -> the rule behind it."""
+"""Name of a warning -> the rule behind it."""
 
 
-def flags(info: Any, out_of_domain: bool) -> list[str]:
-    """Names of `FLAGS` that hold for a piece of audio (an AudioInfo)."""
+def flags(info: AudioInfo, out_of_domain: bool) -> list[str]:
+    """Names of `FLAGS` that hold for a piece of audio."""
     found = {
         "clipped": info.clipped > CLIPPED_SHARE,
         "silent": info.rms < SILENT_RMS,
@@ -59,11 +62,11 @@ def interval_columns(axis: str, level: float) -> tuple[str, str]:
 
 
 class ResumeError(ValueError):
-    """An output file that cannot be gone on with; the message says why."""
+    """An output file that cannot be resumed; the message says why."""
 
 
 def columns(axes: Sequence[str]) -> tuple[str, ...]:
-    """The columns of a CSV; with a timeline its window rows stand below their file's row."""
+    """The columns of a CSV; with a timeline, the rows of a file's windows follow the row of the file."""
     of_axes = [
         name
         for axis in axes
@@ -86,53 +89,37 @@ def identity(request: AudioRequest) -> Answer:
 
 
 class Writer:
-    """Answers to a text stream, whole rows at a time, each flushed: what is written can be relied on."""
+    """Writes answers to a text stream and flushes after each, so that what is written can be relied on."""
 
     def __init__(self, stream: TextIO, form: str, axes: Sequence[str], header: bool = True) -> None:
         self.stream, self.form = stream, choose("format", form, FORMATS)
         self.columns = columns(axes)
+        self.rows = csv.DictWriter(stream, self.columns, extrasaction="ignore", lineterminator="\n")
         if header and form == "csv":
-            self._csv([dict(zip(self.columns, self.columns, strict=True))])
+            self.rows.writeheader()
 
     def write(self, answer: Answer) -> None:
         if self.form == "jsonl":
-            self._put(json.dumps(answer, ensure_ascii=False, allow_nan=False) + "\n")
-            return
-        windows = [
-            {
-                "row": "window",
-                "id": answer["id"],
-                "path": answer["path"],
-                "bundle": answer["bundle"],
-                **window,
-            }
-            for window in answer.get("windows", ())
-        ]
-        self._csv([{**answer, "row": "file"}, *windows])
-
-    def _csv(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([[_cell(row.get(name)) for name in self.columns] for row in rows])
-        self._put(text.getvalue())
-
-    def _put(self, text: str) -> None:
-        self.stream.write(text)
+            self.stream.write(json.dumps(answer, ensure_ascii=False, allow_nan=False) + "\n")
+        else:
+            lists = {name: "; ".join(answer[name]) for name in ("flags", "caveats") if name in answer}
+            self.rows.writerow({**answer, **lists, "row": "file"})
+            same = {"row": "window", **{name: answer[name] for name in ("id", "path", "bundle")}}
+            self.rows.writerows(same | window for window in answer.get("windows", ()))
         self.stream.flush()
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return "; ".join(map(str, value))
-    return "" if value is None else value
-
-
 class OutputFile:
-    """A file of answers that grows row by row and can be gone on with after a break.
+    """A file of answers that grows row by row and can be resumed after an interruption.
 
-    done: how many requests of the list it already answers, in order, `errors` of them by an error.  A torn
-    last row is cut off, and so is, in CSV with a timeline, the last file: its windows may not all be there.
-    ResumeError where the file is there and not to be resumed, or answers something else.
+    done: how many requests of the list it already answers, in order; errors: how many of those by an error.
+    An incomplete last row is cut off, and so is, in CSV with a timeline, the last file: its windows may be
+    incomplete.
+
+    Raises
+    ------
+    ResumeError
+        Where the file exists and is not to be resumed, or answers something else.
     """
 
     def __init__(
@@ -150,8 +137,10 @@ class OutputFile:
             raise ResumeError(f"{path} is already there: go on with it by --resume, or remove it")
         self.done, self.errors, keep_bytes = 0, 0, 0
         if path.exists():
-            rows = _json_rows(path) if form == "jsonl" else _csv_rows(path, columns(axes), timeline)
-            self.done, self.errors, keep_bytes = _answered(path, rows, requests, bundle, timeline)
+            for row, end in _answers(path, form, columns(axes), timeline):
+                _check_answer(path, row, self.done, requests, bundle, timeline)
+                self.done, self.errors = self.done + 1, self.errors + bool(row.get("error"))
+                keep_bytes = end
         path.parent.mkdir(parents=True, exist_ok=True)
         self.stream = path.open("a", encoding="utf-8", newline="")
         os.truncate(path, keep_bytes)
@@ -168,71 +157,50 @@ class OutputFile:
         self.stream.close()
 
 
-Found = Iterator[tuple[Mapping[str, Any], int]]
-"""Rows of files, with the byte at which each (and its windows) ends."""
+def _answers(
+    path: Path, form: str, names: Sequence[str], timeline: bool
+) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """The complete answers of a file, each with the byte at which it (and its windows) ends."""
+
+    def check_names(header: Sequence[str]) -> None:
+        if tuple(header) != tuple(names):
+            raise RowError("other columns")
+
+    data = path.read_bytes()
+    text = data[: data.rfind(b"\n") + 1].decode("utf-8", errors="replace")
+    answer: tuple[Mapping[str, Any], int] | None = None
+    for row in json_rows(text) if form == "jsonl" else csv_rows(text, check_names):
+        if row.problem and form == "jsonl":
+            raise ResumeError(f"{path} does not hold answers as JSON lines: row {row.number}: {row.problem}")
+        if row.problem and row.number == 1:
+            raise ResumeError(f"{path} does not have the columns of these answers: {row.problem}")
+        if row.problem:
+            break  # it ends within a cell of several lines
+        if answer and row.values.get("row") == "window":
+            answer = {**answer[0], "windows": True}, row.end
+            continue
+        if answer:
+            yield answer
+        answer = row.values, row.end
+    if answer and not (timeline and form == "csv"):
+        yield answer
 
 
-def _answered(
-    path: Path, rows: Found, requests: Sequence[AudioRequest], bundle: str, timeline: bool
-) -> tuple[int, int, int]:
-    """(requests answered, how many of them by an error, bytes that hold them)."""
-    done = errors = kept = 0
-    for row, end in rows:
-        if done >= len(requests) or row.get("id") != requests[done].id:
-            raise ResumeError(
-                f"{path}: its answer {done + 1} is for {row.get('id')!r}, not for what is asked now; "
-                "resume with the same files in the same order"
-            )
-        if row.get("bundle") != bundle:
-            raise ResumeError(f"{path} was scored by {row.get('bundle')}, not by {bundle}")
-        if not row.get("error") and bool(row.get("windows")) != timeline:
-            raise ResumeError(f"{path} was written {'without' if timeline else 'with'} a timeline")
-        done, kept, errors = done + 1, end, errors + bool(row.get("error"))
-    return done, errors, kept
-
-
-def _json_rows(path: Path) -> Found:
-    end = 0
-    with path.open("rb") as stream:
-        for line in stream:
-            if not line.endswith(b"\n"):
-                return
-            end += len(line)
-            try:
-                row = json.loads(line)
-            except ValueError:
-                row = None
-            if not isinstance(row, dict):
-                raise ResumeError(f"{path} does not hold answers as JSON lines")
-            yield row, end
-
-
-def _csv_rows(path: Path, names: Sequence[str], timeline: bool) -> Found:
-    """Files' rows with the number of their windows; without the last file where there is a timeline."""
-    text = path.read_bytes()
-    lines = text[: text.rfind(b"\n") + 1].decode("utf-8").splitlines(keepends=True)
-    if lines and tuple(next(csv.reader(lines[:1]))) != tuple(names):
-        raise ResumeError(f"{path} does not have the columns of these answers")
-    group: dict[str, Any] | None = None
-    end = 0
-    for record, size in _records(lines):
-        row: dict[str, Any] = dict(zip(names, record, strict=False))
-        if row["row"] == "file":
-            if group is not None:
-                yield group, end
-            group = {**row, "windows": 0}
-        elif group is not None:
-            group["windows"] += 1
-        end += size
-    if group is not None and not timeline:
-        yield group, end
-
-
-def _records(lines: Sequence[str]) -> Iterator[tuple[list[str], int]]:
-    """Every CSV record and its bytes; a quoted cell may span lines."""
-    held = ""
-    for line in lines:
-        held += line
-        if held.count('"') % 2 == 0:
-            yield next(csv.reader([held], strict=True)), len(held.encode())
-            held = ""
+def _check_answer(
+    path: Path,
+    row: Mapping[str, Any],
+    number: int,
+    requests: Sequence[AudioRequest],
+    bundle: str,
+    timeline: bool,
+) -> None:
+    """ResumeError unless a row that a file holds is what would be written now."""
+    if number >= len(requests) or row.get("id") != requests[number].id:
+        raise ResumeError(
+            f"{path}: its answer {number + 1} is for {row.get('id')!r}, not for what is asked now; "
+            "resume with the same files in the same order"
+        )
+    if row.get("bundle") != bundle:
+        raise ResumeError(f"{path} was scored by {row.get('bundle')}, not by {bundle}")
+    if not row.get("error") and bool(row.get("windows")) != timeline:
+        raise ResumeError(f"{path} was written {'without' if timeline else 'with'} a timeline")

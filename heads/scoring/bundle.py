@@ -6,7 +6,7 @@
     reference.safetensors    where the training clips lie in feature space
 
 The encoders' weights are not part of it: the specs say which files they were, by sha256, and a bundle that
-was made with others is refused with the name of the field that differs.  `scorer.load_bundle` loads both.
+was made with others is refused with the name of the field that differs.  `loading.load_bundle` loads both.
 """
 
 from __future__ import annotations

@@ -240,7 +240,7 @@ def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
     """The scorer of a bundle's folder, of one on the hub, or of a work folder's ensemble."""
     from mmmos.heads.scoring.export import bundle_of_work
     from mmmos.heads.scoring.hub import from_pretrained
-    from mmmos.heads.scoring.scorer import load_bundle
+    from mmmos.heads.scoring.loading import load_bundle
 
     if not bundle:
         folder = bundle_of_work(work)

@@ -26,8 +26,8 @@ from mmmos.heads.scoring.bundle import ABOUT, CARD, Bundle, BundleError, read_bu
 from mmmos.heads.scoring.clip_features import reference_features, reference_of
 from mmmos.heads.scoring.golden import golden_scores
 from mmmos.heads.scoring.held_out import intervals_of
+from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.model_card import model_card
-from mmmos.heads.scoring.scorer import load_bundle
 from mmmos.store import files
 from mmmos.store.clips import ClipTable
 from mmmos.store.console import say

@@ -8,7 +8,8 @@ from typing import Any
 from huggingface_hub import HfApi, snapshot_download
 
 from mmmos.heads.scoring.bundle import ABOUT, CARD, REFERENCE, BundleError, read_bundle
-from mmmos.heads.scoring.scorer import Scorer, load_bundle
+from mmmos.heads.scoring.loading import load_bundle
+from mmmos.heads.scoring.scorer import Scorer
 
 CONTENTS = [ABOUT, CARD, REFERENCE, "heads/*.safetensors", "*.svg"]
 

@@ -124,7 +124,9 @@ def _accuracy(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table | No
 
 
 def _figure(row: Mapping[str, Any]) -> str:
-    interval = "" if row["low"] is None or row["high"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
+    interval = (
+        "" if row["low"] is None or row["high"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
+    )
     return shown(row["value"]) + interval
 
 

@@ -1,42 +1,39 @@
 """What a user asks to have scored: files, folders, patterns and lists, turned into one flat list.
 
-Nothing is opened here but the lists themselves; a file that turns out to be missing or unreadable is
-one request like any other, and its answer says so.
+Only the lists are opened here; a file that turns out to be missing or unreadable is one request like any
+other, and its answer says so.
 """
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmmos.store import files
+from mmmos.store.rows import RowError, convert, read_rows, refusal
 
 AUDIO_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        "wav",
-        "wave",
-        "flac",
-        "ogg",
-        "oga",
-        "opus",
-        "mp3",
+    "." + ext
+    for ext in (
         "aif",
-        "aiff",
         "aifc",
+        "aiff",
         "au",
         "caf",
+        "flac",
+        "mp3",
+        "oga",
+        "ogg",
+        "opus",
         "w64",
+        "wav",
+        "wave",
     )
 )
-"""What is taken from a folder; a file that is named by itself may be called anything."""
+"""What is taken from a folder; a file that is named itself may have any suffix."""
 LIST_SUFFIXES = frozenset({".csv", ".jsonl", ".json"})
 MAX_LIST_BYTES = 1 << 31
 
@@ -49,9 +46,9 @@ class RequestError(ValueError):
 class AudioRequest:
     """One piece of audio to score.
 
-    path:    as the user wrote it; `file` is where it was found to lie.
-    start_s, end_s: the piece of the file, None for its beginning and end.
-    domain:  the kind of audio where the user knows it ("speech", "music", ...), "" where not.
+    path:           as the user wrote it; `file` is where it was found.
+    start_s, end_s: the part of the file, None for its beginning and end.
+    domain:         the kind of audio where the user knows it ("speech", "music", ...), "" where not.
     """
 
     id: str
@@ -65,12 +62,25 @@ class AudioRequest:
 def list_requests(sources: Iterable[str], audio_root: Path | None = None) -> list[AudioRequest]:
     """Requests in the order given; folders are walked and patterns expanded in alphabetical order.
 
-    sources: audio files; folders (taken with all below them); patterns with * ? [ or **; lists: .csv with a
-    `path` column (a clip table is one), .jsonl with {"path", "start_time", "end_time"} in seconds as
-    audiobox-aesthetics has it.  Lists may have `id` and `domain`.
-    audio_root: where a list's relative paths begin; without it the list's own folder, and, for files that are
-    not there, the current one.
-    Ids are the paths (with "#start-end" for pieces) where none are given; RequestError where two are equal.
+    Parameters
+    ----------
+    sources
+        Audio files; folders (with all below them); patterns with * ? [ or **; lists: .csv with a `path`
+        column (a clip table is one), .jsonl with {"path", "start_time", "end_time"} in seconds as
+        audiobox-aesthetics has it.  Lists may have `id` and `domain`.
+    audio_root
+        Where a list's relative paths begin; without it the list's own folder, and, for files that are not
+        there, the current one.
+
+    Returns
+    -------
+    list of AudioRequest
+        Ids are the paths (with "#start-end" for parts of files) where a list gives none.
+
+    Raises
+    ------
+    RequestError
+        Where something is not understood, or two ids are equal.
     """
     requests: list[AudioRequest] = []
     for source in sources:
@@ -102,44 +112,18 @@ def _plain(path: str) -> AudioRequest:
 
 def _read_list(path: Path, audio_root: Path | None) -> list[AudioRequest]:
     try:
-        text = files.read_bytes(path, MAX_LIST_BYTES).decode("utf-8-sig")
-    except (OSError, ValueError) as reason:
-        raise RequestError(f"{path}: cannot be read: {reason}") from None
-    requests, reasons = [], []
-    rows = _csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(text)
-    try:
-        for number, values in rows:
-            try:
-                requests.append(_request(values, path.parent, audio_root))
-            except ValueError as reason:
-                reasons.append(f"{path}: row {number}: {reason}")
-    except ValueError as reason:
-        reasons.append(f"{path}: {reason}")
-    if not requests and not reasons:
-        reasons.append(f"{path}: it has no rows")
-    if reasons:
-        raise RequestError("\n".join(reasons[:20]))
-    return requests
+        rows = read_rows(path, MAX_LIST_BYTES, _check_columns)
+        made, reasons = convert(rows, lambda values: _request(values, path.parent, audio_root))
+    except RowError as reason:
+        raise RequestError(str(reason)) from None
+    if reasons or not made:
+        raise RequestError(refusal(str(path), reasons or ["it has no rows"]))
+    return list(made.values())
 
 
-def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    if "path" not in (reader.fieldnames or ()):
-        raise ValueError(f"it has no column 'path', only {', '.join(reader.fieldnames or ('nothing',))}")
-    try:
-        yield from enumerate(reader, start=2)
-    except csv.Error as reason:
-        raise ValueError(f"row {reader.line_num}: {reason}") from None
-
-
-def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            try:
-                values = json.loads(line)
-            except (ValueError, RecursionError) as reason:
-                raise ValueError(f"row {number}: not JSON: {reason}") from None
-            yield number, values if isinstance(values, dict) else {}
+def _check_columns(names: Sequence[str]) -> None:
+    if "path" not in names:
+        raise RowError(f"no column 'path', only {', '.join(names) or 'nothing'}")
 
 
 def _request(values: Mapping[str, Any], folder: Path, audio_root: Path | None) -> AudioRequest:

@@ -33,13 +33,12 @@ from mmmos.extract.front import (
     Listening,
     Window,
     file_piece,
-    rebuild,
     wave_piece,
 )
 from mmmos.heads.network.alignment import average_down, mean_and_deviation
 from mmmos.heads.network.model import Batch
 from mmmos.heads.scoring.answers import Answer, flags, identity, interval_columns
-from mmmos.heads.scoring.bundle import Bundle, read_bundle, require_same
+from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.golden import deviations, golden_scores
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, mean_and_spread
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
@@ -250,50 +249,6 @@ class Scorer:
 
     def _by_axis(self, values: Array) -> dict[str, Any]:
         return {axis: _number(value) for axis, value in zip(self.axes, values, strict=True)}
-
-
-def load_bundle(
-    folder: str | Path,
-    *,
-    device: str = "auto",
-    weights: str | Path | None = None,
-    batch: int | None = None,
-    workers: int = 2,
-    stock: bool = False,
-) -> Scorer:
-    """A bundle with its encoders, ready to score; only the encoders that its members need are loaded.
-
-    Parameters
-    ----------
-    folder
-        A bundle's folder (see `bundle`).
-    device
-        "auto", "cpu", "cuda" or "cuda:K".
-    weights
-        Folder with the encoders' pretrained weights; without it they come from the hub or its cache.
-    batch
-        Windows through the encoders at a time; left out, it depends on the device.
-    workers
-        Files that are decoded ahead.
-    stock
-        Use the encoders' published implementations.
-
-    Raises
-    ------
-    BundleError
-        Where the folder is not a bundle.
-    SignatureMismatch
-        Where the encoders at hand differ from those that the heads were trained with.
-    WeightsMissing
-        Where pretrained weights are not found; it says which file to put where.
-    """
-    bundle = read_bundle(Path(folder))
-    encoders = [
-        rebuild(spec, weights=None if weights is None else Path(weights), device=device, stock=stock)
-        for spec in bundle.encoders
-    ]
-    require_same([encoder.spec for encoder in encoders], bundle.encoders)
-    return Scorer(bundle, Front(encoders, batch, workers))
 
 
 def read(

@@ -9,7 +9,7 @@ import pytest
 
 from mmmos.heads.scoring.bundle import read_bundle, save_bundle
 from mmmos.heads.scoring.golden import deviations, golden_scores, golden_waves
-from mmmos.heads.scoring.scorer import load_bundle
+from mmmos.heads.scoring.loading import load_bundle
 from mmmos.store.schema import AES_AXES
 from tests.conftest import ROOT
 from tests.heads.scoring.made_bundle import logmel, made_bundle

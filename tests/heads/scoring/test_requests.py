@@ -69,8 +69,10 @@ def test_a_csv_may_be_a_clip_table(tmp_path: Path) -> None:
     [
         ("a.csv", "file\nx.wav\n", "no column 'path', only file"),
         ("a.csv", "path\n", "no rows"),
+        ("a.csv", "path,id\nx.wav\n", "row 2: 1 cells under 2 columns"),
         ("a.jsonl", "{", "row 1: not JSON"),
-        ("a.jsonl", "[1]", "row 1: no path"),
+        ("a.jsonl", "[1]", "row 1: not a JSON object"),
+        ("a.jsonl", '{"path": " "}', "row 1: no path"),
         ("a.jsonl", '{"path": "a", "start_time": -1}', "row 1: start_time is -1, not a number of seconds"),
         ("a.jsonl", '{"path": "a", "start_time": true}', "start_time is True"),
         ("a.jsonl", '{"path": "a", "start_time": 3, "end_time": 3}', "ends at 3 s, not after its start"),
@@ -82,7 +84,7 @@ def test_what_cannot_be_understood_is_refused_whole(
 ) -> None:
     path = tmp_path / name
     path.write_text(text)
-    with pytest.raises(RequestError, match=None) as refused:
+    with pytest.raises(RequestError) as refused:
         list_requests([str(path)])
     assert reason in str(refused.value)
 

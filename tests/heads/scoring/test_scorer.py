@@ -20,8 +20,9 @@ from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.scoring.answers import FLAGS
 from mmmos.heads.scoring.bundle import ABOUT, SignatureMismatch, save_bundle
 from mmmos.heads.scoring.export import collect
+from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.requests import list_requests
-from mmmos.heads.scoring.scorer import Scorer, load_bundle
+from mmmos.heads.scoring.scorer import Scorer
 from mmmos.store.schema import AXES, EncoderSpec
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
 from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle

@@ -12,7 +12,8 @@ import soundfile
 
 from mmmos.extract.front import file_piece
 from mmmos.heads.scoring import serve
-from mmmos.heads.scoring.scorer import Scorer, load_bundle
+from mmmos.heads.scoring.loading import load_bundle
+from mmmos.heads.scoring.scorer import Scorer
 from mmmos.heads.scoring.serve import TooLargeError, envelope_of, score_upload
 from tests.browser import Browser
 from tests.heads.scoring.experiment import scoring_experiment
