@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mmmos import load_bundle
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import Run
-from mmmos.heads.scoring.bundle import load_bundle
 from mmmos.heads.scoring.golden import golden_waves
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import predict

@@ -102,8 +102,9 @@ class Writer:
         if self.form == "jsonl":
             self.stream.write(json.dumps(answer, ensure_ascii=False, allow_nan=False) + "\n")
         else:
-            lists = {name: "; ".join(answer[name]) for name in ("flags", "caveats") if name in answer}
-            self.rows.writerow({**answer, **lists, "row": "file"})
+            row = {"row": "file", **answer}
+            row |= {name: "; ".join(answer.get(name, ())) for name in ("flags", "caveats")}
+            self.rows.writerow(row)
             same = {"row": "window", **{name: answer[name] for name in ("id", "path", "bundle")}}
             self.rows.writerows(same | window for window in answer.get("windows", ()))
         self.stream.flush()

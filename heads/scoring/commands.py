@@ -236,6 +236,20 @@ def push(
     say(push_to_hub(bundle, repository, private=not public))
 
 
+def export(work: Path, folder: Path, repository: str = "") -> None:
+    """Write the ensemble of a work folder as a bundle; upload it where a hub repository is named.
+
+    What `ensemble --export` and `--push-to-hub` call; not a command of its own.
+    """
+    from mmmos.heads.scoring.export import export_bundle
+    from mmmos.heads.scoring.hub import push_to_hub
+
+    export_bundle(work, folder)
+    say(f"bundle with its model card: {folder}")
+    if repository:
+        say(push_to_hub(folder, repository))
+
+
 def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
     """The scorer of a bundle's folder, of one on the hub, or of a work folder's ensemble."""
     from mmmos.heads.scoring.export import bundle_of_work

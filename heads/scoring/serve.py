@@ -1,14 +1,14 @@
-"""A small page for listening: drop a file, see its scores, intervals and timeline over the waveform.
+"""A page that scores a file that is dropped on it: scores, intervals, and a timeline over the waveform.
 
-Built with gradio (the extra `serve`).  It is bound to this machine, takes files up to a size and a length,
-and keeps what is uploaded in a folder of its own that goes when the page does.
+Built with gradio (the extra `serve`).  It listens on this machine alone, takes files up to a size and a
+length, and keeps what is uploaded in a folder of its own that is removed when the page ends.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -17,15 +17,18 @@ from typing import Any
 import numpy as np
 
 from mmmos.extract.front import Sound, file_piece
+from mmmos.heads.documents import render_html
 from mmmos.heads.results.drawing import timeline_plot
-from mmmos.heads.scoring.answers import FLAGS, Answer
+from mmmos.heads.scoring.answers import FLAGS, Answer, interval_columns
+from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.heads.scoring.scorer import Scorer
 
+TEMPLATE = Path(__file__).parent / "scores.html.j2"
 MAX_BYTES = 200 * 2**20
 MAX_DURATION_S = 30 * 60.0
 HOPS_S = ((60.0, 1.0), (300.0, 5.0), (MAX_DURATION_S, 10.0))
-"""Up to so many seconds of audio, a window every so many: a page should not keep anybody waiting."""
+"""(Up to so many seconds of audio, seconds from one window to the next): long files get fewer windows."""
 ENVELOPE_STEPS = 600
 KEPT_S = 3600
 """Uploads are removed after an hour, and all of them when the page ends."""
@@ -33,7 +36,7 @@ LOCAL = "127.0.0.1"
 
 
 class TooLargeError(ValueError):
-    """An upload beyond the page's caps."""
+    """An upload that is larger or longer than the page takes."""
 
 
 def score_upload(scorer: Scorer, path: Path) -> tuple[str, str]:
@@ -76,31 +79,33 @@ def envelope_of(sound: Sound) -> list[tuple[float, float]]:
 
 def table_of(answer: Answer, scorer: Scorer) -> str:
     """Scores, intervals and flags of one answer as HTML."""
-    head = ("score", "80 % interval", "95 % interval", "members' spread")
     rows = []
     for axis in scorer.axes:
-        low80, high80, low95, high95 = (
-            _one(answer[f"{axis}_{end}"]) for end in ("80_low", "80_high", "95_low", "95_high")
+        limits = [
+            " to ".join(_shown(answer[name]) for name in interval_columns(axis, level))
+            for level in CONFIDENCE_LEVELS
+        ]
+        rows.append(
+            {
+                "axis": axis,
+                "title": scorer.bundle.axes.title(axis),
+                "score": _shown(answer[axis]),
+                "cells": [*limits, _shown(answer[f"{axis}_spread"])],
+            }
         )
-        cells = (f"<b>{_one(answer[axis])}</b>", f"{low80} to {high80}", f"{low95} to {high95}")
-        spread = _one(answer[f"{axis}_spread"])
-        rows.append(_row(f"{axis} <small>{scorer.bundle.axes.title(axis)}</small>", (*cells, spread)))
-    notes = [f"{name.replace('_', ' ')}: {FLAGS[name]}" for name in answer["flags"]] + list(scorer.caveats)
-    warning = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    scale, kind = scorer.bundle.scale, escape(answer["domain"]) or "unknown"
-    return (
-        f"<table id='scores'><thead>{_row(f'axis ({scale.low:g} to {scale.high:g})', head)}</thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>"
-        f"<p>{answer['seconds']:g} s scored, taken for {kind}; {scorer.id}</p>"
-        + (f"<p>Beware:</p><ul id='notes'>{warning}</ul>" if notes else "")
+    return render_html(
+        TEMPLATE,
+        columns=("score", *(f"{level:.0%} interval" for level in CONFIDENCE_LEVELS), "members' spread"),
+        rows=rows,
+        scale=scorer.bundle.scale,
+        seconds=answer["seconds"],
+        domain=answer["domain"],
+        bundle_id=scorer.id,
+        notes=[*(f"{name.replace('_', ' ')}: {FLAGS[name]}" for name in answer["flags"]), *scorer.caveats],
     )
 
 
-def _row(name: str, cells: Sequence[str]) -> str:
-    return f"<tr><th scope='row'>{name}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-
-
-def _one(value: float | None) -> str:
+def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
@@ -130,10 +135,11 @@ def build_page(scorer: Scorer) -> Any:
 
 @contextmanager
 def serving(scorer: Scorer, port: int | None = None) -> Iterator[str]:
-    """The page at its address, as long as the block lasts; uploads are gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="mmmos-page-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    """The page at its address, as long as the block lasts; uploads are removed at its end."""
+    with (
+        tempfile.TemporaryDirectory(prefix="mmmos-page-") as folder,
+        _environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False"),
+    ):
         page = build_page(scorer)
         _, address, _ = page.launch(
             server_name=LOCAL,
@@ -148,3 +154,17 @@ def serving(scorer: Scorer, port: int | None = None) -> Iterator[str]:
             yield address
         finally:
             page.close()
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables, which gradio reads, for as long as the block lasts."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

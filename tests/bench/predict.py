@@ -29,10 +29,11 @@ from mmmos.extract.pieces import file_piece
 from mmmos.extract.stream import Window, windows
 from mmmos.heads.grids import configure
 from mmmos.heads.network.model import Head
-from mmmos.heads.scoring.intervals import LEVELS, Intervals
+from mmmos.heads.scoring.bundle import Bundle
+from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, Intervals
 from mmmos.heads.scoring.reference import Reference
 from mmmos.heads.scoring.requests import list_requests
-from mmmos.heads.scoring.scorer import Ensemble, Scorer
+from mmmos.heads.scoring.scorer import Scorer
 from mmmos.store.schema import AXES, EncoderSpec, Scale
 from tests.conftest import ROOT
 
@@ -54,7 +55,7 @@ def eight_members(specs: dict[str, EncoderSpec]) -> list[Head]:
 
 def scorer_of(encoders: list[Encoder], batch: int | None) -> Scorer:
     specs = {encoder.spec.name: encoder.spec for encoder in encoders}
-    members = eight_members(specs)
+    members = {head.config.id: head for head in eight_members(specs)}
     dims = {spec.id: spec.frame_dim for spec in specs.values()}
     reference = Reference(
         ("speech",),
@@ -63,13 +64,11 @@ def scorer_of(encoders: list[Encoder], batch: int | None) -> Scorer:
         1.0,
         1,
     )
-    intervals = Intervals(AXES, (1.0,) * 4, {"": dict.fromkeys(LEVELS, (1.0,) * 4)}, {"": 1}, "none")
+    quantiles = {"": dict.fromkeys(CONFIDENCE_LEVELS, (1.0,) * 4)}
+    intervals = Intervals(AXES, (1.0,) * 4, quantiles, {"": 1}, "none")
     weights = (1 / len(members),) * len(members)
-    caveats = ("untrained",)
-    ensemble = Ensemble(
-        "bench", AXES, Scale(1, 10), tuple(members), weights, intervals, reference, caveats, {}
-    )
-    return Scorer(ensemble, Front(encoders, batch, workers=1))
+    bundle = Bundle(members, weights, intervals, reference, ("untrained",), {})
+    return Scorer(bundle, Front(encoders, batch, workers=1))
 
 
 @torch.inference_mode()

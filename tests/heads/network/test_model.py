@@ -172,7 +172,7 @@ def _encoders(about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
 
 
 def _axes(about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-    about["axes"] = ["CE", "CU", "PC", "XX"]
+    about["axes"] = ["CE", "CU", "PC", "PC"]
 
 
 def _format(about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:

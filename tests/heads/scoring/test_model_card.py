@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from mmmos.heads.scoring.bundle import ABOUT, read_bundle
 from mmmos.heads.scoring.model_card import model_card
 from tests.heads.scoring.experiment import scoring_experiment
-from tests.heads.scoring.made_bundle import logmel, made_bundle
+from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle
 
 
 def test_the_card_says_what_the_numbers_rest_on() -> None:
@@ -37,3 +37,25 @@ def test_the_card_says_which_intervals_cannot_be_had() -> None:
     few = {"": {0.8: (1.5,) * 4, 0.95: (None,) * 4}}
     card = model_card(replace(bundle, intervals=replace(bundle.intervals, quantiles=few)))
     assert "left empty: CE 95%, CU 95%, PC 95%, PQ 95%." in card
+
+
+def test_the_card_of_other_axes_names_and_escapes_them() -> None:
+    card = model_card(made_bundle([logmel()], SPEECH_AXES))
+    assert "- **MOS**: Overall Quality\n" in card
+    assert r"- **SIG**: Quality of the \<Signal\> \| alone" in card
+    assert "Content Enjoyment" not in card
+
+
+def test_a_caveat_cannot_break_the_card() -> None:
+    bundle = replace(made_bundle([logmel()]), caveats=("two\n# lines", "<script>x</script>"))
+    card = model_card(bundle)
+    assert r"> - two \# lines" in card
+    assert "<script" not in card.replace(r"\<", "")
+    assert card.count("\n# ") == 1
+
+
+def test_sections_without_data_are_left_out() -> None:
+    card = model_card(made_bundle([logmel()]))
+    headings = [line for line in card.splitlines() if line.startswith("## ")]
+    assert headings == ["## Use", "## Intervals", "## Flags", "## Members", "## Encoders", "## Limits"]
+    assert "\n\n\n" not in card

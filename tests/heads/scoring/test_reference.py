@@ -54,11 +54,17 @@ def test_clips_without_a_domain_do_not_shift_those_with_one(rng: np.random.Gener
     np.testing.assert_allclose(reference.means["a-1"][0], known["a-1"].mean(axis=0), rtol=1e-5)
 
 
-def test_a_constant_feature_does_not_make_everything_strange(rng: np.random.Generator) -> None:
-    train = features(rng, 100, 1.0)
+def test_a_feature_that_hardly_varies_in_training_makes_nothing_strange(rng: np.random.Generator) -> None:
+    """Its deviation is raised to a thousandth of the typical one, or any other value were very far."""
+    train, new = features(rng, 200, 1.0), features(rng, 200, 1.0)
     train["a-1"][:, 0] = 7.0
-    reference = make_reference(train, ["music"] * 100)
-    assert all(np.isfinite(reference.distances(train)).ravel())
+    new["a-1"][:, 0] = 7.0 + 1e-3
+    reference = make_reference(train, ["music"] * 200, features(rng, 200, 1.0) | {"a-1": train["a-1"]})
+    typical = np.sqrt(np.square(train["a-1"].std(axis=0)).mean())
+    assert reference.deviations["a-1"][0] == pytest.approx(1e-3 * typical, rel=0.01)
+    assert reference.deviations["a-1"][1] == pytest.approx(2.0, rel=0.2)
+    assert np.median(reference.distances(new)) == pytest.approx(1.0, abs=0.1)
+    assert reference.place(new)[1].mean() < 0.05
 
 
 def test_parts_come_together_again_and_others_do_not(rng: np.random.Generator) -> None:

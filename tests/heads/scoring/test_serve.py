@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import soundfile
 
 from mmmos.extract.front import file_piece
 from mmmos.heads.scoring import serve
+from mmmos.heads.scoring.bundle import save_bundle
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.scorer import Scorer
 from mmmos.heads.scoring.serve import TooLargeError, envelope_of, score_upload
 from tests.browser import Browser
 from tests.heads.scoring.experiment import scoring_experiment
+from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,15 @@ def test_a_file_becomes_a_table_and_a_drawing(scorer: Scorer, audio: Path) -> No
     assert "<li>synthetic audio</li>" in table
     assert drawing.startswith("<svg")
     assert drawing.count("<polyline") == 4
+
+
+def test_the_table_names_other_axes_and_escapes_them(audio: Path, tmp_path: Path) -> None:
+    bundle = replace(made_bundle([logmel()], SPEECH_AXES), caveats=("<b>loud</b>",))
+    table, drawing = score_upload(load_bundle(save_bundle(bundle, tmp_path, ""), device="cpu"), audio)
+    assert "MOS <small>Overall Quality</small>" in table
+    assert "SIG <small>Quality of the &lt;Signal&gt; | alone</small>" in table
+    assert "<li>&lt;b&gt;loud&lt;/b&gt;</li>" in table
+    assert ">SIG</text>" in drawing
 
 
 def test_the_envelope_holds_every_peak(scorer: Scorer, tmp_path: Path) -> None:
