@@ -9,16 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from mmmos.heads.metrics import METRICS, Array
-from mmmos.heads.results.bootstrap import draw, interval, resample
-from mmmos.heads.results.evaluation import MIN_CLUSTERS, RESAMPLES, Part, parts, predicted
+from mmmos.heads.bootstrap import RESAMPLES, draw, paired
+from mmmos.heads.metrics import METRICS
+from mmmos.heads.results.evaluation import parts, predicted
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip
-
-POWER_FACTOR = 1.959964 + 0.841621
-"""Standard errors that a true difference must measure to be found at 5 % (two-sided) in 80 % of studies."""
 
 
 @dataclass(frozen=True)
@@ -74,45 +69,12 @@ def compare(
             continue
         pair = part.items(ours[part.axis]), part.items(theirs[part.axis])
         counts = draw(int(part.clusters.max()) + 1, resamples, seed) if part.kind else None
-        result += [_comparison(run, other, part, pair, counts, name) for name in METRICS]
+        for name in METRICS:
+            found = paired(name, pair, part.truth, part.clusters, counts, (run.run, other.run))
+            one = Comparison(
+                run.run, other.run, run.split, part.level, part.domain, part.axis, name,
+                found.difference, found.low, found.high, found.p, found.detectable,
+                len(part.truth), part.kind, found.reason,
+            )  # fmt: skip
+            result.append(one)
     return result
-
-
-def _comparison(
-    run: Predictions,
-    other: Predictions,
-    part: Part,
-    pair: tuple[Array, Array],
-    counts: Array | None,
-    name: str,
-) -> Comparison:
-    one, two = (METRICS[name](items, part.truth) for items in pair)
-    difference = low = high = p = detectable = None
-    reason = ""
-    if one is None or two is None:
-        reason = f"undefined for {run.run if one is None else other.run}"
-    elif counts is None:
-        difference, reason = one - two, f"no interval: fewer than {MIN_CLUSTERS} systems"
-    else:
-        difference = one - two
-        values = np.subtract(*(resample(name, items, part.truth, part.clusters, counts) for items in pair))
-        bounds = interval(values)
-        if bounds is None:
-            reason = "no interval: undefined on more than a tenth of the resamples"
-        else:
-            low, high = bounds
-            values = values[np.isfinite(values)]
-            p = p_value(values)
-            detectable = float(POWER_FACTOR * values.std(ddof=1))
-    return Comparison(
-        run.run, other.run, run.split, part.level, part.domain, part.axis, name,
-        difference, low, high, p, detectable, len(part.truth), part.kind, reason,
-    )  # fmt: skip
-
-
-def p_value(differences: Array) -> float:
-    """Twice the smaller share of resamples on either side of zero, at most 1 and never 0."""
-    one_more = len(differences) + 1
-    below = (np.count_nonzero(differences <= 0) + 1) / one_more
-    above = (np.count_nonzero(differences >= 0) + 1) / one_more
-    return float(min(1.0, 2 * min(below, above)))

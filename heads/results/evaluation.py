@@ -16,16 +16,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from mmmos.heads.bootstrap import MIN_CLUSTERS, RESAMPLES, Index, clusters_of, draw, interval, resample
 from mmmos.heads.metrics import METRICS, Array, composite, system_means
-from mmmos.heads.results.bootstrap import Index, cluster_index, draw, interval, resample
 from mmmos.heads.results.ceiling import Ceiling, ceiling, composite_ratings
 from mmmos.store.clips import score_array
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import AXES, COMPOSITE, Clip
-
-RESAMPLES = 1000
-MIN_CLUSTERS = 5
-"""With fewer clusters a percentile interval says little about the next system."""
 
 EVERYWHERE = "all"
 """The domain of rows over all domains together."""
@@ -198,7 +194,7 @@ def _part(
 ) -> Part:
     systems = [clips[i].system for i in members]
     if level == "utterance":
-        kind, clusters = _clusters(systems, [clips[i].group for i in members])
+        kind, clusters = clusters_of(systems, [clips[i].group for i in members])
         highest = ceiling([single[i] for i in members])
         return Part(level, domain, axis, members, None, values[members], kind, clusters, highest)
     members = np.array([i for i, system in zip(members, systems, strict=True) if system], dtype=np.intp)
@@ -207,15 +203,3 @@ def _part(
     kind = "system" if len(distinct) >= MIN_CLUSTERS else ""
     highest = ceiling([single[i] for i in members], named)
     return Part(level, domain, axis, members, named, truth, kind, np.arange(len(distinct)), highest)
-
-
-def _clusters(systems: Sequence[str], groups: Sequence[str]) -> tuple[str, Index]:
-    """The first of systems, groups and clips of which there are enough; every item must have a name."""
-    for kind, names in (
-        ("system", systems),
-        ("group", groups),
-        ("clip", [str(i) for i in range(len(systems))]),
-    ):
-        if all(names) and len(set(names)) >= MIN_CLUSTERS:
-            return kind, cluster_index(names)
-    return "", np.zeros(0, dtype=np.intp)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from mmmos.heads.metrics import METRICS, composite
+from mmmos.heads.metrics import METRICS, Array, composite
 from mmmos.store.clips import score_array
 from mmmos.store.names import choose
 from mmmos.store.predictions import Predictions
@@ -66,14 +66,17 @@ class Objective:
                 f"choose another of {', '.join(OBJECTIVE_SPLITS)}"
             )
 
+    def items(self, predictions: Predictions, clips: Sequence[Clip]) -> tuple[Array, Array]:
+        """(predicted, rated) [N] values of these clips that the metric compares; NaN where not rated."""
+        values, scores = predictions.of([clip.id for clip in clips]), score_array(clips, predictions.axes)
+        if self.axis == COMPOSITE:
+            return composite(values, scores)
+        column = predictions.axes.index(choose("axis", self.axis, predictions.axes))
+        return values[:, column], scores[:, column]
+
     def value(self, predictions: Predictions, clips: Sequence[Clip]) -> float | None:
         """The metric over utterances; None where it is undefined (constant predictions, too few clips)."""
         by_id = {clip.id: clip for clip in clips}
-        rated = score_array([by_id[clip_id] for clip_id in predictions.clip_ids], predictions.axes)
-        if self.axis == COMPOSITE:
-            pred, target = composite(predictions.values, rated)
-        else:
-            column = predictions.axes.index(choose("axis", self.axis, predictions.axes))
-            pred, target = predictions.values[:, column], rated[:, column]
-        there = np.isfinite(target)
-        return METRICS[self.metric](pred[there], target[there])
+        pred, rated = self.items(predictions, [by_id[clip_id] for clip_id in predictions.clip_ids])
+        there = np.isfinite(rated)
+        return METRICS[self.metric](pred[there], rated[there])

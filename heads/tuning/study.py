@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mmmos.heads.bootstrap import RESAMPLES, clusters_of, draw, paired
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.results.comparison import compare
 from mmmos.heads.tuning.objective import Objective
 from mmmos.store import files
 from mmmos.store.names import choose, digest
@@ -94,15 +92,10 @@ class Result:
     reason: str
     trials: tuple[TrialRow, ...]
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many trials ended in each state."""
-        return dict(Counter(trial.state for trial in self.trials))
-
     def save(self, folder: Path) -> Path:
         """Write `<study>.json` with every trial; returns its path."""
         path = Path(folder) / f"{self.study}.json"
-        files.write_text(path, json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
+        files.write_json(path, asdict(self))
         return path
 
 
@@ -135,20 +128,20 @@ def summarise(
         return replace(blank, reason=f"the first trial is not complete: {first.reason if first else ''}")
     if first.run == best.run:
         return replace(blank, difference=0.0, reason="no trial is better than the first")
-    tuned, paper = predictions[best.run], predictions[first.run]
-    # Of a single rated axis no composite is reported: it is that axis.
-    axis = objective.axis if len(tuned.axes) > 1 else tuned.axes[0]
-    found = next(
-        row
-        for row in compare(tuned, paper, clips, only=axis)
-        if (row.level, row.domain, row.metric) == ("utterance", "all", objective.metric)
-    )
+    tuned, truth = objective.items(predictions[best.run], clips)
+    given, _ = objective.items(predictions[first.run], clips)
+    rated = np.isfinite(truth)
+    kept = [clip for clip, there in zip(clips, rated, strict=True) if there]
+    kind, clusters = clusters_of([clip.system for clip in kept], [clip.group for clip in kept])
+    counts = draw(int(clusters.max()) + 1, RESAMPLES, 0) if kind else None
+    pair = tuned[rated], given[rated]
+    found = paired(objective.metric, pair, truth[rated], clusters, counts, (best.run, first.run))
     return replace(
         blank,
         difference=found.difference,
         low=found.low,
         high=found.high,
-        n=found.n,
-        clusters=found.clusters,
+        n=len(kept),
+        clusters=kind,
         reason="; ".join(filter(None, (found.reason, CHOSEN_ON_THESE))),
     )

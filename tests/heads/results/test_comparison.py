@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmmos.heads.results.comparison import compare, p_value
+from mmmos.heads.bootstrap import p_value
+from mmmos.heads.results.comparison import compare
 from mmmos.heads.results.evaluation import find
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip

@@ -139,7 +139,7 @@ def test_a_trial_that_explodes_fails_with_its_reason(work: Path) -> None:
 
 def test_hopeless_trials_are_pruned(work: Path) -> None:
     (result,) = sweep(cells(work, epochs=4), work, trials=14, jobs=1, seed=0)
-    assert result.counts["pruned"] >= 1
+    assert any(trial.state == "pruned" for trial in result.trials)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmmos.heads.bootstrap import RESAMPLED, cluster_index, draw, interval, resample
 from mmmos.heads.metrics import METRICS
-from mmmos.heads.results.bootstrap import RESAMPLED, cluster_index, draw, interval, resample
 
 
 @pytest.mark.parametrize("name", METRICS)
