@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mmmos.store import files
-from mmmos.store.clip_rows import check_columns, to_clip
+from mmmos.store.clip_rows import TEXTS, check_columns, columns_of, to_clip
 from mmmos.store.crops import MIN_TAIL_S, contain, crop_grid, crops_of, resolve_audio
 from mmmos.store.names import choose, digest
 from mmmos.store.rows import RowError, convert, read_rows, refusal
@@ -156,13 +156,36 @@ def read_clips(
         raise TableError(f"{path} is refused: {reason}") from None
 
 
+def write_clips(table: ClipTable, path: Path) -> None:
+    """Write a table as CSV with every single rating, as `read_clips` reads it; other axes get a sidecar."""
+    path = Path(path)
+    if table.axes != AES_AXES:
+        titles = dict(zip(table.axes.names, table.axes.titles, strict=True))
+        files.write_json(axes_path(path), titles)
+    files.write_csv(
+        path,
+        columns_of(table.axes),
+        (
+            [getattr(clip, name) for name in TEXTS]
+            + list(clip.scores)
+            + [json.dumps(single) if single else None for single in clip.ratings]
+            for clip in table
+        ),
+    )
+
+
+def axes_path(table: Path) -> Path:
+    """The sidecar that names a table's axes: `clips.axes.json` for `clips.csv`."""
+    return table.with_name(f"{table.stem}.axes.json")
+
+
 def axes_beside(table: Path) -> Axes | None:
     """The axes that the sidecar of a table names, None where there is no sidecar.
 
-    For `clips.csv` the sidecar is `clips.axes.json`: a JSON object of axis name -> title in words, in the
-    order of the axes, for example {"MOS": "Overall quality", "SIG": "Signal quality"}.
+    It is a JSON object of axis name -> title in words, in the order of the axes, for example
+    {"MOS": "Overall quality", "SIG": "Signal quality"}.
     """
-    sidecar = table.with_name(f"{table.stem}.axes.json")
+    sidecar = axes_path(table)
     if not sidecar.is_file():
         return None
     try:

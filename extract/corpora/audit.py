@@ -5,11 +5,9 @@ Judges facts that others have measured (content hash, length, peak); reads no au
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -117,23 +115,9 @@ def merge_groups(clips: Sequence[Clip], facts: Mapping[str, Facts]) -> tuple[Cli
     return tuple(merged)
 
 
-def counts(findings: Iterable[Finding]) -> dict[str, dict[str, int]]:
-    """kind -> split -> number of clips, in the order of KINDS."""
-    tally = Counter((finding.kind, finding.split) for finding in findings)
-    return {
-        kind: {split: n for (k, split), n in sorted(tally.items()) if k == kind}
-        for kind in KINDS
-        if any(k == kind for k, _ in tally)
-    }
-
-
 def write_findings(path: Path, findings: Iterable[Finding]) -> None:
     """id,path,split,kind,detail as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "path", "split", "kind", "detail"])
-    writer.writerows([f.id, f.path, f.split, f.kind, f.detail] for f in findings)
-    files.write_text(path, text.getvalue())
+    files.write_csv(path, [field.name for field in fields(Finding)], map(astuple, findings))
 
 
 def _of_audio(clip: Clip, facts: Facts, same: Mapping[str, Sequence[Clip]]) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ def labels(
         "labels"
     ),
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch what is missing, checked by sha256; resumes.")
+        bool, typer.Option("--download", help="Fetch what is missing, checked by sha256.")
     ] = False,
 ) -> None:
     """The label files of AES and AudioMOS 2025: which are here and whole. Exit code 6 if some are not."""

@@ -1,6 +1,6 @@
-"""Fetching the public label files: each by its pinned sha256, resumed where it broke off.
+"""Fetching the public label files, each checked by its pinned sha256.
 
-A file counts as there only with the right content; anything else is refused and never kept under its name.
+A file counts as there only with the right content; anything else is refused and never kept.
 """
 
 from __future__ import annotations
@@ -48,8 +48,6 @@ TIMEOUT_S = 30.0
 MAX_BYTES = 64 << 20
 """The largest label file has 1 MB; more than this is not one of them."""
 
-CHUNK_BYTES = 1 << 16
-
 
 class DownloadError(RuntimeError):
     """What could not be fetched, and what to put where by hand."""
@@ -78,11 +76,13 @@ def missing_labels(folder: Path, wanted: Mapping[str, str]) -> dict[str, str]:
 
 
 def fetch_labels(folder: Path, wanted: Mapping[str, str], bases: Sequence[str]) -> Fetched:
-    """Fetch those of `wanted` (path -> sha256) that are not rightly in `folder`, from the first base that
-    has them.
+    """Fetch those of `wanted` (path -> sha256) that `folder` lacks, from the first base that has them.
 
-    Running again goes on where the last call broke off.  DownloadError, after everything that could be
-    fetched is kept, names each file that is still not there, where it is published and where it belongs.
+    Raises
+    ------
+    DownloadError
+        After everything that could be fetched is kept: it names each file that is still not there, where
+        it is published and where it belongs.  Running again fetches only these.
     """
     todo = missing_labels(folder, wanted)
     reasons = {path: _fetch(folder, path, wanted[path], bases) for path in todo}
@@ -108,45 +108,28 @@ def _kept(folder: Path, path: str) -> Path:
 
 def _fetch(folder: Path, path: str, sha256: str, bases: Sequence[str]) -> str:
     """Fetch one file; the reason why not, or ""."""
-    reason = "no address to fetch it from"
-    kept = _kept(folder, path)
-    part = kept.with_name(f"{kept.name}.part")
+    reason = ""
     for base in bases:
         try:
-            data = _read_url(base + path, part)
+            data = _read_url(base + path)
         except (OSError, ValueError) as error:
-            if getattr(error, "code", None) == 416 and part.exists():
-                files.remove(part)  # more was kept than there is: it cannot be the beginning of this file
-            # A later base that does not have the file must not hide why the first one broke off.
-            first = reason.startswith("no address") or "404" in reason
-            reason = str(error) if first else reason
+            # A later base that does not have the file must not hide what an earlier one failed by.
+            reason = str(error) if not reason or "404" in reason else reason
             continue
-        if part.exists():
-            files.remove(part)
         if hashlib.sha256(data).hexdigest() == sha256:
-            files.write_atomic(kept, data)
+            files.write_atomic(_kept(folder, path), data)
             return ""
         reason = f"what is there is something else ({len(data)} bytes)"
-    return reason
+    return reason or "no address to fetch it from"
 
 
-def _read_url(url: str, part: Path) -> bytes:
-    """All bytes behind a URL; what arrived before a break is kept in `part` and not asked for again."""
-    have = files.read_bytes(part, MAX_BYTES) if part.exists() else b""
-    request = urllib.request.Request(url, headers={"Range": f"bytes={len(have)}-"} if have else {})
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-        # A server that does not know ranges sends everything from the start.
-        data = bytearray(have if answer.status == 206 else b"")
-        expected = answer.headers.get("Content-Length")
-        whole = None if expected is None else len(data) + int(expected)
-        try:
-            while chunk := answer.read(CHUNK_BYTES):
-                data += chunk
-                if len(data) > MAX_BYTES:
-                    raise ValueError(f"more than {MAX_BYTES} bytes: not a label file")
-            if whole is not None and len(data) < whole:
-                raise OSError(f"broke off after {len(data)} of {whole} bytes")
-        except OSError:
-            files.write_atomic(part, bytes(data))
-            raise
-    return bytes(data)
+def _read_url(url: str) -> bytes:
+    """All bytes behind a URL; OSError where they break off, ValueError for more than a label file has."""
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+        data: bytes = answer.read(MAX_BYTES + 1)
+        whole = answer.headers.get("Content-Length")
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES} bytes: not a label file")
+    if whole is not None and len(data) < int(whole):
+        raise OSError(f"broke off after {len(data)} of {whole} bytes")
+    return data

@@ -11,19 +11,18 @@ the speaker, the music track, the source video or the text prompt.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from mmmos.store import files
-from mmmos.store.clip_rows import columns_of
-from mmmos.store.clips import ClipTable, TableError, split_clips
+from mmmos.extract.corpora.downloads import MAX_BYTES
+from mmmos.store.clips import ClipTable, TableError, score_array
 from mmmos.store.names import choose
-from mmmos.store.schema import AES_AXES, AXES, AXIS_TITLES, Clip
+from mmmos.store.rows import CheckColumns, Row, RowError, convert, read_rows, refusal
+from mmmos.store.schema import AES_AXES, Clip
+from mmmos.store.splits import split_clips
 
 NATURAL = {domain: f"AES_natural_{domain}.jsonl" for domain in ("speech", "music", "sound")}
 PAM = "AES_PAM.jsonl"
@@ -45,22 +44,32 @@ SOUND_BELOW_CE = 3.5
 enjoyment is sound, the rest music.  A guess for within-domain figures, never seen in training."""
 
 
-def read_aes(labels: Path, split: str = "paper", seed: int = 0, guess_domains: bool = True) -> ClipTable:
+def read_aes(labels: Path, split: str = "paper", seed: int = 0) -> ClipTable:
     """All rated clips of the label files in `labels`, on the scale 0-10 (the raters' is 1-10, with zeros).
 
-    split: "paper" is the official 2,700 / 250 of AES-natural and the paper's 800 / 200 of AES-PAM (drawn by
-    `seed` where mmmos_split.csv is not there); "grouped" never divides a group, see `grouped_split`.
-    The dev part of AES-PAM is split "pam".  guess_domains: give the test systems a domain by their ratings.
-    TableError where a file is missing or is not what it should be.
+    The dev part of AES-PAM is split "pam"; systems of the test set get a domain by their mean ratings.
+
+    Parameters
+    ----------
+    labels
+        Folder with the label files.
+    split
+        "paper" is the official 2,700 / 250 of AES-natural and the paper's 800 / 200 of AES-PAM (drawn by
+        `seed` where mmmos_split.csv is not there); "grouped" never divides a group, see `grouped_split`.
+
+    Raises
+    ------
+    TableError
+        Where a file is missing or is not what it should be, with every reason.
     """
     choose("split", split, ("paper", "grouped"))
     labels = Path(labels)
     clips = [clip for domain, file in NATURAL.items() for clip in _read(labels / file, domain)]
     clips += _read(labels / PAM, "")
-    official = {path: name for name, file in LISTS.items() for path in _column(labels / file, "data_path")}
+    official = {path: name for name, file in LISTS.items() for (path,) in _cells(labels / file, "data_path")}
     clips = _paper_split(labels, clips, official, seed) if split == "paper" else grouped_split(clips, seed)
     test = [replace(clip, split="test") for clip in _read(labels / TEST, "")]
-    return ClipTable((*clips, *(_with_domains(test) if guess_domains else test)))
+    return ClipTable((*clips, *_with_domains(test)))
 
 
 def grouped_split(clips: Sequence[Clip], seed: int = 0) -> list[Clip]:
@@ -86,55 +95,40 @@ def _divided(clips: Sequence[Clip], train_fraction: float, seed: int) -> tuple[C
         return tuple(replace(clip, split="train") for clip in clips)
 
 
-def leaks(clips: Sequence[Clip]) -> dict[str, list[str]]:
-    """Group -> its splits, for every group that stands in more than one."""
-    splits: dict[str, set[str]] = {}
-    for clip in clips:
-        if clip.group:
-            splits.setdefault(clip.group, set()).add(clip.split)
-    return {group: sorted(names) for group, names in sorted(splits.items()) if len(names) > 1}
-
-
-def write_csv(table: ClipTable, path: Path) -> None:
-    """Write a clip table as CSV with every single rating, as `read_clips` reads it."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns_of(AES_AXES))
-    for clip in table:
-        names = [clip.id, clip.path, clip.domain, clip.source, clip.system, clip.group, clip.split]
-        scores = ["" if score is None else score for score in clip.scores]
-        writer.writerow([*names, *scores, *(json.dumps(single) if single else "" for single in clip.ratings)])
-    files.write_text(path, text.getvalue())
-
-
 def _read(path: Path, domain: str) -> list[Clip]:
     """The clips of one label file, without a split; domain "" means that the path or id tells it."""
-    clips, reasons = [], []
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        try:
-            values = json.loads(line)
-            clip = _clip(values["data_path"], domain)
-            ratings = tuple(_single(values[AXIS_TITLES[axis].replace(" ", "_")]) for axis in AXES)
-            scores = tuple(math.fsum(single) / len(single) for single in ratings)
-            clips.append(replace(clip, ratings=ratings, scores=scores))
-        except (ValueError, KeyError, TypeError, IndexError, ZeroDivisionError) as reason:
-            reasons.append(f"row {number}: {reason!r}")
+    clips, reasons = convert(_rows(path), lambda values: _rated(values, domain))
     if reasons:
-        raise TableError("\n  ".join([f"{path} is refused, {len(reasons)} reason(s):", *reasons[:50]]))
-    return clips
+        raise TableError(refusal(str(path), reasons))
+    return list(clips.values())
 
 
-def _single(values: Sequence[float]) -> tuple[float, ...]:
-    single = tuple(float(value) for value in values)
-    if not all(0.0 <= value <= 10.0 for value in single):
-        raise ValueError(f"ratings {single} are not all within 0 and 10")
-    return single
+def _rated(values: Mapping[str, Any], domain: str) -> Clip:
+    """One labelled clip with its single ratings and their means."""
+    data_path = values.get("data_path")
+    if not isinstance(data_path, str):
+        raise ValueError(f"data_path is {data_path!r}, not a path")
+    ratings = tuple(_ratings(values, title.replace(" ", "_")) for title in AES_AXES.titles)
+    scores = tuple(math.fsum(single) / len(single) for single in ratings)
+    return replace(_clip(data_path, domain), ratings=ratings, scores=scores)
+
+
+def _ratings(values: Mapping[str, Any], name: str) -> tuple[float, ...]:
+    single = values.get(name)
+    numbers = single if isinstance(single, list) else []
+    if not numbers or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+        raise ValueError(f"{name} is {single!r}, not a list of ratings")
+    if not all(0.0 <= n <= 10.0 for n in numbers):
+        raise ValueError(f"{name} {numbers} are not all within 0 and 10")
+    return tuple(map(float, numbers))
 
 
 def _clip(data_path: str, domain: str) -> Clip:
     """Path, source, system and group of a labelled path or test id."""
     if data_path.startswith(f"{TEST_CORPUS}-"):
-        _, _, system, _ = data_path.split("-", 3)
+        _, _, system, *rest = data_path.split("-", 3)
+        if not rest:
+            raise ValueError(f"test id {data_path!r} is not {TEST_CORPUS}-SYSTEM-UTTERANCE")
         path = f"{TEST_CORPUS}/{data_path}.wav"
         return Clip(data_path, path, "", TEST_CORPUS, system.removeprefix("sys"))
     if not data_path.startswith(PREFIX):
@@ -168,7 +162,7 @@ def _clip(data_path: str, domain: str) -> Clip:
 def _paper_split(labels: Path, clips: Sequence[Clip], official: dict[str, str], seed: int) -> list[Clip]:
     table = labels / PAPER_SPLIT
     if table.is_file():
-        official = dict(zip(_column(table, "data_path"), _column(table, "split"), strict=True))
+        official = {row[0]: row[1] for row in _cells(table, "data_path", "split")}
     else:
         pam = [replace(clip, group="") for clip in clips if clip.source == "PAM"]
         official |= {PREFIX + c.path: c.split for c in split_clips(pam, PAM_TRAIN_FRACTION, seed)}
@@ -184,28 +178,37 @@ def _paper_split(labels: Path, clips: Sequence[Clip], official: dict[str, str], 
 
 def _with_domains(clips: Sequence[Clip]) -> list[Clip]:
     """The test clips with the domain that their system's mean ratings suggest."""
-    scores: dict[str, list[tuple[float | None, ...]]] = {}
+    systems: dict[str, list[Clip]] = {}
     for clip in clips:
-        scores.setdefault(clip.system, []).append(clip.scores)
+        systems.setdefault(clip.system, []).append(clip)
     domains = {}
-    for system, rows in scores.items():
-        mean = {axis: math.fsum(row[i] or 0.0 for row in rows) / len(rows) for i, axis in enumerate(AXES)}
-        quiet = "sound" if mean["CE"] < SOUND_BELOW_CE else "music"
-        domains[system] = "speech" if mean["PC"] < SPEECH_BELOW_PC else quiet
+    for system, own in systems.items():
+        enjoyment, complexity = score_array(own, ("CE", "PC")).mean(axis=0)
+        quiet = "sound" if enjoyment < SOUND_BELOW_CE else "music"
+        domains[system] = "speech" if complexity < SPEECH_BELOW_PC else quiet
     return [replace(clip, domain=domains[clip.system]) for clip in clips]
 
 
-def _column(path: Path, name: str) -> list[str]:
-    rows = list(csv.DictReader(io.StringIO(_text(path))))
-    if not rows or name not in rows[0]:
-        raise TableError(f"{path} has no column {name!r}")
-    return [row[name] for row in rows]
+def _cells(path: Path, *names: str) -> list[tuple[str, ...]]:
+    """The cells of these columns, row by row."""
+
+    def check(columns: Sequence[str]) -> None:
+        for name in names:
+            if name not in columns:
+                raise RowError(f"there is no column {name!r}, only {', '.join(columns)}")
+
+    rows, reasons = convert(_rows(path, check), lambda values: tuple(values[name] for name in names))
+    if reasons:
+        raise TableError(refusal(str(path), reasons))
+    return list(rows.values())
 
 
-def _text(path: Path) -> str:
-    try:
-        return files.read_bytes(path).decode()
-    except FileNotFoundError:
+def _rows(path: Path, check: CheckColumns | None = None) -> Iterator[Row]:
+    if not path.exists():
         raise TableError(
             f"{path} is not there: fetch the label files with `pipeline.py prepare labels --download`"
-        ) from None
+        )
+    try:
+        return read_rows(path, MAX_BYTES, check)
+    except RowError as reason:
+        raise TableError(str(reason)) from None

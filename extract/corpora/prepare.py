@@ -10,9 +10,9 @@ from pathlib import Path
 
 from mmmos.extract.audio import AudioError, AudioInfo, survey_file
 from mmmos.extract.corpora.audit import Finding, audit, merge_groups, usable, write_findings
-from mmmos.extract.corpora.labels import grouped_split, read_aes, write_csv
+from mmmos.extract.corpora.labels import grouped_split, read_aes
 from mmmos.extract.progress import Progress
-from mmmos.store.clips import ClipTable, resolve_audio
+from mmmos.store.clips import ClipTable, resolve_audio, write_clips
 from mmmos.store.names import choose
 from mmmos.store.schema import Clip
 
@@ -83,7 +83,7 @@ def prepare_aes(
     findings = audit(placed, facts, refused)
     table = replace(labelled, clips=usable(placed, findings))
     findings_path = output.with_name(f"{output.stem}-findings.csv")
-    write_csv(table, output)
+    write_clips(table, output)
     write_findings(findings_path, findings)
     return Prepared(table, len(labelled), tuple(findings), output, findings_path)
 

@@ -9,8 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmmos.store.clips import ClipTable, TableError, load_table, read_clips, save_table, score_array
-from mmmos.store.schema import Clip, Scale
+from mmmos.store.clips import (
+    ClipTable,
+    TableError,
+    load_table,
+    read_clips,
+    save_table,
+    score_array,
+    write_clips,
+)
+from mmmos.store.schema import Axes, Clip, Scale
 
 GOOD = """id,path,domain,system,group,split,CE,CU,PC,PQ,PQ_ratings,_remark
 a,a.wav,speech,s1,g1,train,1.5,2,3,4,"[4, 5]",mine
@@ -147,6 +155,16 @@ def test_a_saved_table_comes_back_and_a_changed_one_does_not(tmp_path: Path) -> 
     path.write_text("{}")
     with pytest.raises(TableError, match="not a saved clip table"):
         load_table(path)
+
+
+def test_a_table_written_as_csv_is_read_back_the_same(tmp_path: Path) -> None:
+    table = table_of(tmp_path, GOOD)
+    write_clips(table, tmp_path / "out" / "clips.csv")
+    assert read_clips(tmp_path / "out" / "clips.csv") == table
+    axes = Axes(("MOS", "SIG"), ("Overall quality", "Signal quality"))
+    other = ClipTable((Clip("a", "a.wav", scores=(None, 2.5), axes=axes.names),), axes=axes)
+    write_clips(other, tmp_path / "other.csv")
+    assert read_clips(tmp_path / "other.csv") == other
 
 
 def test_a_table_with_one_id_twice_cannot_exist() -> None:
