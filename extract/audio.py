@@ -20,7 +20,7 @@ import soxr
 import xxhash
 
 from mmmos.extract.measure import AudioError, AudioInfo, Samples, check_shape, measure
-from mmmos.store.clips import MIN_TAIL_S
+from mmmos.store.crops import MIN_TAIL_S
 from mmmos.store.files import write_atomic
 from mmmos.store.schema import CROP_SECONDS, Crop
 

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.clips import ClipTable
+from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
 from mmmos.store.schema import Clip, Crop
 

@@ -34,7 +34,8 @@ from mmmos.extract.survey import (
     survey,
     write_rejects,
 )
-from mmmos.store.clips import ClipTable, resolve_audio
+from mmmos.store.clips import ClipTable
+from mmmos.store.crops import resolve_audio
 from mmmos.store.features import FeatureStore
 
 __all__ = [

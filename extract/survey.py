@@ -20,7 +20,8 @@ from typing import Any
 
 from mmmos.extract.audio import AUDIO_RECIPE, AudioError, AudioInfo, survey_file
 from mmmos.extract.progress import Progress
-from mmmos.store.clips import ClipTable, resolve_audio
+from mmmos.store.clips import ClipTable
+from mmmos.store.crops import resolve_audio
 from mmmos.store.files import write_atomic
 from mmmos.store.schema import Clip
 

@@ -18,25 +18,11 @@ import numpy as np
 
 from mmmos.store import files
 from mmmos.store.clip_rows import TEXTS, check_columns, columns_of, to_clip
-from mmmos.store.crops import MIN_TAIL_S, contain, crop_grid, crops_of, resolve_audio
+from mmmos.store.crops import contain
 from mmmos.store.names import choose, digest
 from mmmos.store.rows import RowError, convert, read_rows, refusal
 from mmmos.store.schema import AES_AXES, SPLITS, Axes, Clip, Scale
 from mmmos.store.splits import split_clips
-
-__all__ = [
-    "MIN_TAIL_S",
-    "ClipTable",
-    "TableError",
-    "crop_grid",
-    "crops_of",
-    "load_table",
-    "read_clips",
-    "resolve_audio",
-    "save_table",
-    "score_array",
-    "split_clips",
-]
 
 FORMAT = "mmmos-clips-1"
 DEFAULT_SCALE = Scale()

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from mmmos.store import files, shards
-from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.clips import ClipTable
+from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
 
 READ_CROPS = 64

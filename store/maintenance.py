@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from mmmos.store import files, shards
-from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.clips import ClipTable
+from mmmos.store.crops import crops_of
 from mmmos.store.features import LOCK_FILE, FeatureStore
 from mmmos.store.index import CACHE_FILE
 from mmmos.store.schema import Crop, EncoderSpec

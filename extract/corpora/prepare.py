@@ -12,7 +12,8 @@ from mmmos.extract.audio import AudioError, AudioInfo, survey_file
 from mmmos.extract.corpora.audit import Finding, audit, merge_groups, usable, write_findings
 from mmmos.extract.corpora.labels import grouped_split, read_aes
 from mmmos.extract.progress import Progress
-from mmmos.store.clips import ClipTable, resolve_audio, write_clips
+from mmmos.store.clips import ClipTable, write_clips
+from mmmos.store.crops import resolve_audio
 from mmmos.store.names import choose
 from mmmos.store.schema import Clip
 

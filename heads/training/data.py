@@ -20,7 +20,8 @@ from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.alignment import average_down, held_rate, mean_and_deviation, valid_steps
 from mmmos.heads.network.model import Batch, Head
 from mmmos.heads.training.memory import spare_memory_bytes
-from mmmos.store.clips import ClipTable, crops_of, load_table
+from mmmos.store.clips import ClipTable, load_table
+from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore, list_stores
 from mmmos.store.names import choose
 from mmmos.store.schema import Clip, EncoderSpec

@@ -40,7 +40,8 @@ from mmmos.extract.encoders.muq_fast import FastMuQ
 from mmmos.extract.encoders.packed import Arithmetic
 from mmmos.extract.encoders.wavlm_fast import FastWavLM
 from mmmos.extract.extraction import extract
-from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.clips import ClipTable
+from mmmos.store.crops import crops_of
 from mmmos.store.schema import Clip
 from tests.conftest import SHARED
 from tests.extract.encoders.golden import waveform

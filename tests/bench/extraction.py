@@ -27,7 +27,8 @@ import torch
 from mmmos.extract.audio import AUDIO_RECIPE, read_crop, survey_file, write_audio
 from mmmos.extract.encoders import Encoder, load_encoder
 from mmmos.extract.extraction import encode, extract
-from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.clips import ClipTable
+from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
 from mmmos.store.schema import Clip
 

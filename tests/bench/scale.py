@@ -37,8 +37,9 @@ from mmmos.extract.commands import Request, load_encoders
 from mmmos.extract.extraction import SHARD_CROPS
 from mmmos.extract.survey import survey
 from mmmos.store import files, shards
-from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.clips import ClipTable
 from mmmos.store.cluster import workers_of
+from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
 from mmmos.store.index import CACHE_FILE
 from mmmos.store.schema import Clip, EncoderSpec

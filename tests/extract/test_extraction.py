@@ -16,7 +16,8 @@ from mmmos.extract.encoders import Encoder, load_encoder
 from mmmos.extract.encoders.encoder import Loaded
 from mmmos.extract.extraction import choose_device, encode, extract
 from mmmos.extract.survey import survey
-from mmmos.store.clips import ClipTable, crops_of
+from mmmos.store.clips import ClipTable
+from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
 from mmmos.store.schema import Clip
 

@@ -23,7 +23,8 @@ from mmmos.extract.synthetic import (
     simulate_ratings,
     synthesise,
 )
-from mmmos.store.clips import ClipTable, crops_of, read_clips
+from mmmos.store.clips import ClipTable, read_clips
+from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
 from mmmos.store.schema import AXES, Clip
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmmos.store.clips import DEFAULT_SCALE, ClipTable, crops_of, save_table
+from mmmos.store.clips import DEFAULT_SCALE, ClipTable, save_table
+from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
 from mmmos.store.schema import AXES, Clip, EncoderSpec, Scale
 
