@@ -227,7 +227,7 @@ def save_table(table: ClipTable, path: Path) -> None:
         **({} if table.axes == AES_AXES else {"axes": asdict(table.axes)}),
         "clips": [_values(clip) for clip in table.clips],
     }
-    files.write_text(Path(path), json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+    files.write_json(Path(path), content)
 
 
 def load_table(path: Path) -> ClipTable:

@@ -40,7 +40,7 @@ def info(work: Work = Path("work"), clips: Clips = None, encoder: Only = "") -> 
             rows += [("crops of the clip table", found.wanted), ("of them missing", found.missing)]
         rows += list(asdict(found.spec).items())
         rows += [(f"damaged: {name}", reason) for name, reason in found.damaged.items()]
-        rows += [("does not belong here", name) for name in found.strangers]
+        rows += [("does not belong here", name) for name in found.unknown]
         table(str(folder), ("what", "value"), [(what, str(value)) for what, value in rows])
 
 

@@ -1,11 +1,11 @@
-"""FeatureStore: what frozen encoders said about every crop, kept in immutable shards.
+"""FeatureStore: the outputs of one frozen encoder for every crop, in immutable files (shards).
 
     features/<spec.id>/spec.json
     features/<spec.id>/shard-<first crop>-<count>-<checksum>.h5      see store/shards.py
 
-The folder's listing is the truth.  A shard is whole or absent: `append` writes it under a temporary
-name, reads it back, syncs it and renames it.  Reading checks every row it returns against its
-checksum, so a flipped bit is an error that names shard and crop, never a number.
+The folder's listing says which shards there are.  A shard is whole or absent: `append` writes it under a
+temporary name, reads it back, syncs it and renames it.  Reading checks every row against its checksum, so a
+flipped bit is an error that names shard and crop, never a number.
 """
 
 from __future__ import annotations
@@ -13,20 +13,17 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mmmos.store import files, shards
-from mmmos.store.index import Index
+from mmmos.store.index import CropIndex
 from mmmos.store.schema import Crop, EncoderSpec
 from mmmos.store.shard_check import check_shard, read_row
-from mmmos.store.shards import DamagedError, Rows, Shard
+from mmmos.store.shards import CropFeatures, DamagedError, Shard
 from mmmos.store.specs import SPEC_FILE, read_spec, stored_specs, write_spec
-
-__all__ = ["DamagedError", "FeatureStore", "list_stores"]
 
 LOCK_FILE = "lock"
 OPEN_FILES = 128
@@ -41,7 +38,7 @@ class FeatureStore:
         self.folder = Path(root) / spec.id
         self.spec = spec
         self._lock = threading.RLock()
-        self._index = Index(self.folder, spec)
+        self._index = CropIndex(self.folder, spec)
         self._checked: dict[str, Shard] = {}
         self._open: OrderedDict[str, _Descriptor] = OrderedDict()
         if (self.folder / SPEC_FILE).exists() and read_spec(self.folder) != spec:
@@ -68,14 +65,11 @@ class FeatureStore:
 
     @property
     def damaged(self) -> dict[str, str]:
-        """{shard name: reason} of shards that were set aside; their crops count as missing."""
+        """Shard name -> reason, of shards that cannot be used; their crops count as missing."""
         return dict(self._index.damaged)
 
     def crop_ids(self) -> tuple[str, ...]:
         return tuple(self._index.place)
-
-    def shard_names(self) -> tuple[str, ...]:
-        return tuple(self._index.numbered)
 
     def missing(self, crops: Iterable[Crop]) -> list[Crop]:
         """Those of the crops, each once and in order, that the folder does not hold now."""
@@ -91,17 +85,34 @@ class FeatureStore:
     # -- writing ----------------------------------------------------------------------------------
 
     def append(self, crops: Sequence[Crop], frames: np.ndarray, means: np.ndarray) -> Path:
-        """Store N crops (1 to 256) as one shard and return its path; on return they survive a power cut.
+        """Store N crops (1 to 256) as one shard; when this returns they survive a power cut.
 
-        frames [N, T, frame_dim] float16 or float32, means [N, L, dim] float32.  Crops that are already
-        there, from here or from another process, are left as they are.
-        ValueError, and nothing written: wrong shapes, a crop twice, values that are not finite or that
-        float16 cannot hold.  OSError, and the folder as it was: the disk refused.
+        Crops that are already there, from here or from another process, are left as they are.
+
+        Parameters
+        ----------
+        frames
+            [N, T, frame_dim] float16 or float32.
+        means
+            [N, L, dim] float32: time means of each hidden state over the valid frames.
+
+        Returns
+        -------
+        Path
+            The shard, or the one that holds the first crop where all crops were there already.
+
+        Raises
+        ------
+        ValueError
+            Nothing was written: wrong shapes, a crop twice, values that are not finite or that float16
+            cannot hold.
+        OSError
+            The folder is as it was: the disk refused.
         """
         valid = np.array([self.spec.valid_frames(crop.valid_s) for crop in crops], dtype="<i4")
-        return self.append_rows(Rows([crop.id for crop in crops], valid, frames, means))
+        return self.append_rows(CropFeatures([crop.id for crop in crops], valid, frames, means))
 
-    def append_rows(self, rows: Rows) -> Path:
+    def append_rows(self, rows: CropFeatures) -> Path:
         """`append` for rows that come from another store."""
         rows = shards.storable(self.spec, rows)
         files.make_folder(self.folder)
@@ -116,17 +127,19 @@ class FeatureStore:
             if path is not None:
                 return path
 
-    def _write(self, rows: Rows) -> Path | None:
+    def _write(self, rows: CropFeatures) -> Path | None:
         """Write one shard; None, and nothing kept, where another process stored one of its crops first."""
         name, parts = shards.build(self.spec, rows)
-        temporary = files.write_temporary(self.folder, parts)
+        with files.filling(self.folder) as temporary:
+            for part in parts:
+                temporary.write(part)
         try:
             shard = check_shard(temporary.fd, name, self.spec)
             frames, means = np.empty_like(rows.frames[0]), np.empty_like(rows.means[0])
             for row in range(len(rows.crop_ids)):
                 read_row(temporary.fd, shard, row, 0, frames)
                 read_row(temporary.fd, shard, row, 1, means)
-            # WHY a lock: between the last look and the rename another writer might store the same crop.
+            # A lock, because between the last look and the rename another writer might store the same crop.
             with files.lock(self.folder / LOCK_FILE):
                 self.refresh()
                 if any(crop_id in self for crop_id in rows.crop_ids):
@@ -143,48 +156,39 @@ class FeatureStore:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def frames(
-        self, crop_ids: Sequence[str], *, out: np.ndarray | None = None, threads: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Frames [N, T, frame_dim] float16 and valid frames [N] int64, in the order asked.
+    def frames(self, crop_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Frames of these crops, in the order asked.
 
-        out: an array of that shape and type to read into; a loop that reuses one is spared the system's
-        clearing of fresh memory, which costs as much as the reading.
-        KeyError for a crop that is not stored, DamagedError for one that is not what was written.
+        Returns
+        -------
+        tuple
+            Frames [N, T, frame_dim] float16, and how many of each crop's frames are audio [N] int64.
+
+        Raises
+        ------
+        KeyError
+            For a crop that is not stored.
+        DamagedError
+            For a crop whose bytes are not what was written.
         """
-        out = _target(out, (len(crop_ids), *shards.frame_shape(self.spec)), shards.FRAMES)
-        return out, self._read(crop_ids, 0, out, threads)
+        out = np.empty((len(crop_ids), *shards.frame_shape(self.spec)), shards.FRAMES)
+        return out, self._read(crop_ids, 0, out)
 
-    def means(
-        self, crop_ids: Sequence[str], *, out: np.ndarray | None = None, threads: int = 1
-    ) -> np.ndarray:
-        """Layer means [N, L, dim] float32 over the valid frames, in the order asked; else as `frames`."""
-        out = _target(out, (len(crop_ids), *shards.mean_shape(self.spec)), shards.MEANS)
-        self._read(crop_ids, 1, out, threads)
+    def means(self, crop_ids: Sequence[str]) -> np.ndarray:
+        """Time means of each hidden state, [N, L, dim] float32, in the order asked; errors as `frames`."""
+        out = np.empty((len(crop_ids), *shards.mean_shape(self.spec)), shards.MEANS)
+        self._read(crop_ids, 1, out)
         return out
 
-    def _read(self, crop_ids: Sequence[str], column: int, out: np.ndarray, threads: int) -> np.ndarray:
+    def _read(self, crop_ids: Sequence[str], column: int, out: np.ndarray) -> np.ndarray:
         """Fill out[i] with crop_ids[i]'s row, in file order; returns valid frames [N] int64."""
         valid = np.empty(len(crop_ids), dtype=np.int64)
         with self._lock:
             places = sorted((*self._locate(crop_id), at) for at, crop_id in enumerate(crop_ids))
-
-        def read(part: list[tuple[str, int, int]]) -> None:
-            for name, row, at in part:
-                descriptor, shard = self._opened(name)
-                read_row(descriptor.fd, shard, row, column, out[at])
-                valid[at] = shard.valid_frames[row]
-
-        share = -(-len(places) // max(threads, 1)) or 1
-        mine, *others = [places[i : i + share] for i in range(0, len(places), share)] or [[]]
-        if others:
-            with ThreadPoolExecutor(len(others)) as pool:
-                pending = [pool.submit(read, part) for part in others]
-                read(mine)
-                for one in pending:
-                    one.result()
-        else:
-            read(mine)
+        for name, row, at in places:
+            descriptor, shard = self._opened(name)
+            read_row(descriptor.fd, shard, row, column, out[at])
+            valid[at] = shard.valid_frames[row]
         return valid
 
     def _locate(self, crop_id: str) -> tuple[str, int]:
@@ -193,7 +197,7 @@ class FeatureStore:
             self.refresh()
             found = self._index.find(crop_id)
         if found is None:
-            aside = "".join(f"; set aside: {reason}" for reason in self.damaged.values())
+            aside = "".join(f"; not used: {reason}" for reason in self.damaged.values())
             raise KeyError(f"{self.spec.id} has no crop {crop_id}{aside}")
         return found
 
@@ -212,7 +216,7 @@ class FeatureStore:
                 crop_ids = self._index.ids.get(name, shard.crop_ids)
                 if tuple(crop_ids) != shard.crop_ids:
                     raise DamagedError(f"{name}: holds other crops than the index says")
-                # WHY: the index's own strings, so that a million ids are held once.
+                # The index's own strings, so that a million ids are held once.
                 shard = self._checked[name] = replace(shard, crop_ids=crop_ids)
             return descriptor, shard
 
@@ -225,16 +229,6 @@ class _Descriptor:
 
     def __del__(self) -> None:
         files.close(self.fd)
-
-
-def _target(out: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    if out is None:
-        return np.empty(shape, dtype)
-    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError(
-            f"out is {out.dtype} {out.shape}; it has to be a contiguous, writeable {dtype} {shape}"
-        )
-    return out
 
 
 def list_stores(root: Path) -> list[FeatureStore]:

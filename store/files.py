@@ -1,4 +1,4 @@
-"""Every effect on disk, and the one place a test can make fail.
+"""Every write, rename and removal on disk goes through this file, so that tests can make each one fail.
 
 A file under its final name is whole and never opened for writing: contents go to a temporary name
 that nobody else has (exclusive create), are synced, and are renamed; then the folder is synced.  A
@@ -76,7 +76,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object
 def writing(path: Path) -> Iterator[Temporary]:
     """A temporary to `write` to piece by piece; it becomes `path` if the block ends well."""
     make_folder(Path(path).parent)
-    with _filling(Path(path).parent) as temporary:
+    with filling(Path(path).parent) as temporary:
         yield temporary
     commit(temporary, Path(path))
 
@@ -114,17 +114,9 @@ class Temporary:
             os.close(fd)
 
 
-def write_temporary(folder: Path, parts: Iterable[Buffer]) -> Temporary:
-    """Write the parts to a new temporary file in `folder` and sync it; nothing is left on failure."""
-    with _filling(folder) as temporary:
-        for part in parts:
-            temporary.write(part)
-    return temporary
-
-
 @contextmanager
-def _filling(folder: Path) -> Iterator[Temporary]:
-    """A new temporary, synced when the block ends well, discarded when not."""
+def filling(folder: Path) -> Iterator[Temporary]:
+    """A new temporary to `write` to, synced when the block ends well, discarded when not."""
     temporary = Temporary(folder)
     try:
         yield temporary
@@ -202,7 +194,7 @@ def listing(folder: Path) -> dict[str, int]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                # WHY: a temporary may get its final name between the two looks; the rest is still there.
+                # A temporary may get its final name between the two calls.
                 with suppress(FileNotFoundError):
                     sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
     except FileNotFoundError:
@@ -249,8 +241,8 @@ def _flock(fd: int) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
     except OSError as refused:
-        # WHY not fatal: some network file systems have no locks.  There gc goes by age alone, and two
-        # writers may at worst store the same crop twice.
+        # Not fatal: some network file systems have no locks.  There gc goes by age alone, and two writers
+        # may at worst store the same crop twice.
         if refused.errno not in NO_LOCKS:
             raise
 

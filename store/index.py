@@ -1,8 +1,8 @@
-"""Which shard holds which crop: taken from a folder's listing and its shards' heads.
+"""Which shard holds which crop, from the listing of a folder and the heads of its shards.
 
-The listing is the truth.  For large stores the heads' crop ids are also kept in one text file, so that
-opening a million crops reads one file and not four thousand; an entry counts only while a shard of
-that name and size is listed, and every shard is checked against it before its first row is read.
+For large stores the crop ids are also kept in one text file (a cache), so that opening a million crops reads
+one file and not four thousand.  An entry of the cache counts only while a shard of that name and size is
+listed, and every shard is checked against it before its first row is read.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ CACHE_FROM = 64
 """The cache is written when at least so many shards had to be read one by one."""
 
 
-class Index:
+class CropIndex:
     """Crop ids of one store's folder, and where each lies.
 
-    damaged: {shard name: reason} of shards that were set aside; their crops count as missing.
-    ids:     {shard name: its crop ids, in row order}.
+    damaged: shard name -> reason, of shards that cannot be used; their crops count as missing.
+    ids:     shard name -> its crop ids, in row order.
     """
 
     def __init__(self, folder: Path, spec: EncoderSpec) -> None:
@@ -94,5 +94,5 @@ class Index:
     def _write_cache(self, present: dict[str, int]) -> None:
         text = "".join(f"{name} {present[name]} {' '.join(ids)}\n" for name, ids in self.ids.items())
         first = f"{CACHE_FORMAT} {xxhash.xxh3_64_hexdigest(text.encode())}\n"
-        with contextlib.suppress(OSError):  # WHY: a store may be read-only, and the cache is only a cache
+        with contextlib.suppress(OSError):  # a store may be read-only, and works without the cache
             files.write_text(self.folder / CACHE_FILE, first + text)

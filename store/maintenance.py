@@ -1,12 +1,9 @@
-"""Looking after stores: what is there, is it intact, what may go, what can come from elsewhere.
-
-Each function is one command and returns what it found; nothing is printed.
-"""
+"""Inspecting, checking, cleaning and merging stores; each function is one command, and prints nothing."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,20 +16,21 @@ from mmmos.store.features import LOCK_FILE, FeatureStore
 from mmmos.store.index import CACHE_FILE
 from mmmos.store.schema import Crop, EncoderSpec
 from mmmos.store.shard_check import read_row, read_shard
-from mmmos.store.shards import NAME_PATTERN, DamagedError, Rows, Shard
+from mmmos.store.shards import NAME_PATTERN, CropFeatures, DamagedError, Shard
 from mmmos.store.specs import SPEC_FILE, near_misses, read_spec
 
 OWN_FILES = (SPEC_FILE, LOCK_FILE, CACHE_FILE)
-Progress = Callable[[int, int], None]
-"""Called with (shards done, shards in all)."""
 
 
 @dataclass(frozen=True)
 class StoreInfo:
     """What lies in one store's folder.
 
-    bytes: of all shards; leftovers: temporaries of writers at work or dead; strangers: files that no
-    store has.  wanted, missing: crops of a clip table, and those not stored, None without a table.
+    bytes:     of all shards.
+    damaged:   shard name -> reason.
+    leftovers: temporary files of writers, at work or dead.
+    unknown:   names of files that no store has.
+    wanted, missing: crops of a clip table, and how many of them are not stored; None without a table.
     """
 
     folder: Path
@@ -42,7 +40,7 @@ class StoreInfo:
     bytes: int
     damaged: dict[str, str]
     leftovers: tuple[files.Leftover, ...]
-    strangers: tuple[str, ...]
+    unknown: tuple[str, ...]
     wanted: int | None = None
     missing: int | None = None
 
@@ -58,7 +56,11 @@ class Damage:
 
 @dataclass(frozen=True)
 class Verified:
-    """What `verify` looked at and what it found; `crops_read` counts crops whose data was read."""
+    """What `verify` found.
+
+    crops_read: crops whose data was read; duplicates: crops that stand in several shards; missing: ids of a
+    clip table's crops that are not stored.
+    """
 
     folder: Path
     shards: int
@@ -96,8 +98,8 @@ class Merged:
 def info(folder: Path, table: ClipTable | None = None) -> StoreInfo:
     """Describe a store; with a surveyed clip table also which of its crops are not there."""
     store = FeatureStore.open(folder)
-    listing = files.listing(folder)
-    names = [name for name in listing if NAME_PATTERN.fullmatch(name)]
+    sizes = files.listing(folder)
+    names = shard_names(folder)
     left = tuple(files.leftovers(folder))
     known = {*names, *OWN_FILES, *(one.path.name for one in left)}
     wanted = crops_of_table(table) if table is not None else None
@@ -106,13 +108,18 @@ def info(folder: Path, table: ClipTable | None = None) -> StoreInfo:
         spec=store.spec,
         crops=len(store),
         shards=len(names),
-        bytes=sum(listing[name] for name in names),
+        bytes=sum(sizes.get(name, 0) for name in names),
         damaged=store.damaged,
         leftovers=left,
-        strangers=tuple(sorted(listing.keys() - known)),
+        unknown=tuple(sorted(sizes.keys() - known)),
         wanted=None if wanted is None else len(wanted),
         missing=None if wanted is None else len(store.missing(wanted)),
     )
+
+
+def shard_names(folder: Path) -> list[str]:
+    """The files in a store's folder that have a shard's name, in order."""
+    return sorted(name for name in files.listing(folder) if NAME_PATTERN.fullmatch(name))
 
 
 def crops_of_table(table: ClipTable) -> list[Crop]:
@@ -120,41 +127,34 @@ def crops_of_table(table: ClipTable) -> list[Crop]:
     return list({crop.id: crop for clip in table.clips for crop in crops_of(clip)}.values())
 
 
-def verify(
-    folder: Path,
-    *,
-    fraction: float = 0.0,
-    seed: int = 0,
-    table: ClipTable | None = None,
-    progress: Progress | None = None,
-) -> Verified:
-    """Check names, sizes, heads and structure of all shards, and the data of a `fraction` of the crops.
+def verify(folder: Path, *, fraction: float = 0.0, seed: int = 0, table: ClipTable | None = None) -> Verified:
+    """Check names, sizes, heads and structure of all shards, and the data of some crops.
 
-    fraction: 0 reads no data, 1 all of it, between a random sample drawn with `seed`.
-    table: crops of it that are not stored count as missing.
+    Parameters
+    ----------
+    fraction
+        Share of the crops whose data is read: 0 for none, 1 for all, else a random sample by `seed`.
+    table
+        A surveyed clip table; its crops that are not stored count as missing.
     """
     folder = Path(folder)
     try:
         spec = read_spec(folder)
     except (OSError, ValueError) as reason:
         return Verified(folder, 0, 0, 0, (Damage(SPEC_FILE, "", str(reason)),), 0)
-    names = sorted(name for name in files.listing(folder) if NAME_PATTERN.fullmatch(name))
     rng = np.random.default_rng(seed)
+    names = shard_names(folder)
     seen: Counter[str] = Counter()
     damaged: list[Damage] = []
     read = 0
-    for done, name in enumerate(names, start=1):
-        try:
-            shard = read_shard(folder, name, spec)
-        except (OSError, EOFError, ValueError) as reason:
-            damaged.append(Damage(name, "", str(reason)))
+    for shard in _shards(folder, names, spec):
+        if isinstance(shard, Damage):
+            damaged.append(shard)
             continue
         seen.update(shard.crop_ids)
         rows = np.flatnonzero(rng.random(len(shard.crop_ids)) < fraction)
         read += len(rows)
         damaged += [found for found in _read_rows(folder, shard, spec, rows) if isinstance(found, Damage)]
-        if progress:
-            progress(done, len(names))
     wanted = crops_of_table(table) if table is not None else []
     return Verified(
         folder=folder,
@@ -168,10 +168,14 @@ def verify(
 
 
 def gc(folder: Path, *, min_age_s: float = 3600.0, damaged: bool = False, dry_run: bool = False) -> Collected:
-    """Remove temporaries that no process holds and nobody has written to for `min_age_s` seconds.
+    """Remove temporary files that no process holds and nobody has written to for `min_age_s` seconds.
 
-    damaged: also remove the shards that a full `verify` finds damaged, so that their crops are
-    extracted again.  dry_run: only say what would go.
+    Parameters
+    ----------
+    damaged
+        Also remove the shards that a full `verify` finds damaged, so that their crops are extracted again.
+    dry_run
+        Only say what would be removed.
     """
     folder = Path(folder)
     going: list[tuple[Path, int]] = []
@@ -193,11 +197,15 @@ def gc(folder: Path, *, min_age_s: float = 3600.0, damaged: bool = False, dry_ru
     return Collected(tuple(path for path, _ in going), sum(size for _, size in going), kept)
 
 
-def merge(source: Path, root: Path, *, progress: Progress | None = None) -> Merged:
+def merge(source: Path, root: Path) -> Merged:
     """Take the crops of the store in `source` that the store of the same signature below `root` lacks.
 
-    Everything is checked on the way in; damaged crops stay behind and are reported.
-    ValueError where `root` has this encoder under another signature only, saying which fields differ.
+    Everything is checked on the way in; damaged crops are not taken, but reported.
+
+    Raises
+    ------
+    ValueError
+        Where `root` has this encoder under another signature only: it says which fields differ.
     """
     source = Path(source)
     spec = read_spec(source)
@@ -209,14 +217,11 @@ def merge(source: Path, root: Path, *, progress: Progress | None = None) -> Merg
     store = FeatureStore(root, spec)
     if store.folder.resolve() == source.resolve():
         raise ValueError(f"{source} cannot be merged into itself")
-    names = sorted(name for name in files.listing(source) if NAME_PATTERN.fullmatch(name))
     damaged: list[Damage] = []
     added = present = 0
-    for done, name in enumerate(names, start=1):
-        try:
-            shard = read_shard(source, name, spec)
-        except (OSError, EOFError, ValueError) as reason:
-            damaged.append(Damage(name, "", str(reason)))
+    for shard in _shards(source, shard_names(source), spec):
+        if isinstance(shard, Damage):
+            damaged.append(shard)
             continue
         new = np.array([row for row, crop_id in enumerate(shard.crop_ids) if crop_id not in store], dtype=int)
         found = list(_read_rows(source, shard, spec, new))
@@ -226,11 +231,18 @@ def merge(source: Path, root: Path, *, progress: Progress | None = None) -> Merg
         added += len(good)
         if good:
             rows, frames, means = zip(*good, strict=True)
-            chosen = [shard.crop_ids[row] for row in rows]
-            store.append_rows(Rows(chosen, shard.valid_frames[list(rows)], np.stack(frames), np.stack(means)))
-        if progress:
-            progress(done, len(names))
+            ids, valid = [shard.crop_ids[row] for row in rows], shard.valid_frames[list(rows)]
+            store.append_rows(CropFeatures(ids, valid, np.stack(frames), np.stack(means)))
     return Merged(spec, added, present, tuple(damaged))
+
+
+def _shards(folder: Path, names: list[str], spec: EncoderSpec) -> Iterator[Shard | Damage]:
+    """Each shard, checked but for its data, or why it cannot be used."""
+    for name in names:
+        try:
+            yield read_shard(folder, name, spec)
+        except (OSError, EOFError, ValueError) as reason:
+            yield Damage(name, "", str(reason))
 
 
 def _read_rows(

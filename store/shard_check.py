@@ -1,9 +1,9 @@
-"""Reading a shard without trust.
+"""Reading a shard that may be damaged or hostile.
 
-The head is read by us, held against the checksum in the file's name, and only then shown to h5py, as
-bytes in memory, so that it can reach nothing else.  Its structure is held to a whitelist: exactly the
-fields of store/shards.py, contiguous, unfiltered, of the expected type and shape, in their place.  After
-that rows are read with `os.preadv` at the offsets found, without HDF5, each against its checksum.
+The head is read first and compared with the checksum in the file's name.  Only then h5py gets it, as bytes in
+memory, so that it can open nothing else.  Its structure must be exactly that of store/shards.py: the same
+fields, contiguous, unfiltered, of the expected type and shape, in their place.  Rows are then read with
+`os.preadv` at the offsets found, without HDF5, and each is compared with its checksum.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def read_row(fd: int, shard: Shard, row: int, column: int, out: np.ndarray) -> N
         raise DamagedError(f"{shard.name}: crop {shard.crop_ids[row]}: its {what} are not what was written")
 
 
-class _Refused(Exception):  # noqa: N818 - caught one call up
+class _Refused(Exception):  # noqa: N818 - caught in check_shard
     """Why a file's structure is not a shard's."""
 
 
@@ -189,9 +189,9 @@ def _check_dataset(
 
 
 class _HeadView(io.RawIOBase):
-    """A file of `size` bytes of which only the head can be seen; beyond it all is zero.
+    """A file of `size` bytes of which only the head can be seen; all bytes after it read as zero.
 
-    WHY zeros and no error: HDF5 reads some metadata by fixed blocks, over its end.
+    Zeros and no error, because HDF5 reads some metadata in blocks that reach past its end.
     """
 
     def __init__(self, head: bytes, size: int) -> None:

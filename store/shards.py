@@ -11,7 +11,7 @@ All little-endian, contiguous, no filters, no links, default file format; any HD
 two arrays are the last bytes of the file, so the head is what comes before them, and its xxh3-64 is
 part of the file's name: every byte of a shard is covered by a checksum that is itself covered.
 
-This file names the parts and writes them; store/shard_check.py reads them back without trust.
+This file names the parts and writes them; store/shard_check.py reads and checks them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Rows:
+class CropFeatures:
     """N crops' features: valid_frames [N] int, frames [N, T, frame_dim], means [N, L, dim]."""
 
     crop_ids: Sequence[str]
@@ -71,12 +71,12 @@ class Rows:
     frames: np.ndarray
     means: np.ndarray
 
-    def take(self, rows: Sequence[int]) -> Rows:
+    def take(self, rows: Sequence[int]) -> CropFeatures:
         """Some of the rows; without copying where it is all of them."""
         if len(rows) == len(self.crop_ids):
             return self
         chosen = [self.crop_ids[row] for row in rows]
-        return Rows(chosen, self.valid_frames[rows], self.frames[rows], self.means[rows])
+        return CropFeatures(chosen, self.valid_frames[rows], self.frames[rows], self.means[rows])
 
 
 def frame_shape(spec: EncoderSpec) -> tuple[int, int]:
@@ -100,8 +100,8 @@ def as_bytes(array: np.ndarray) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def storable(spec: EncoderSpec, rows: Rows) -> Rows:
-    """The rows with their arrays as they go to disk; ValueError says what cannot be stored, and whose."""
+def storable(spec: EncoderSpec, rows: CropFeatures) -> CropFeatures:
+    """The rows with their arrays in the types on disk; ValueError names what cannot be stored."""
     count = len(rows.crop_ids)
     if not 1 <= count <= MAX_CROPS:
         raise ValueError(f"a shard holds 1 to {MAX_CROPS} crops, not {count}")
@@ -122,12 +122,12 @@ def storable(spec: EncoderSpec, rows: Rows) -> Rows:
         with np.errstate(over="ignore"):
             stored.append(np.ascontiguousarray(array, dtype=dtype))
         _refuse_unstorable(what, rows.crop_ids, array, stored[-1])
-    return Rows(rows.crop_ids, rows.valid_frames, *stored)
+    return CropFeatures(rows.crop_ids, rows.valid_frames, *stored)
 
 
 def _refuse_unstorable(what: str, crop_ids: Sequence[str], given: np.ndarray, stored: np.ndarray) -> None:
     """ValueError naming the first crop with a value that is not finite as stored."""
-    # WHY on the bits: isfinite on float16 goes through software; an exponent of all ones is inf or NaN.
+    # On the bits, because isfinite is slow on float16; an exponent of all ones is infinity or NaN.
     bits, exponent = (np.uint16, 0x7C00) if stored.dtype == np.float16 else (np.uint32, 0x7F800000)
     for crop_id, mine, theirs in zip(crop_ids, stored, given, strict=True):
         if ((mine.view(bits) & exponent) == exponent).any():
@@ -136,7 +136,7 @@ def _refuse_unstorable(what: str, crop_ids: Sequence[str], given: np.ndarray, st
             raise ValueError(f"crop {crop_id}: a value of its {what}, {worst}, {reason}")
 
 
-def build(spec: EncoderSpec, rows: Rows) -> tuple[str, tuple[files.Buffer, ...]]:
+def build(spec: EncoderSpec, rows: CropFeatures) -> tuple[str, tuple[files.Buffer, ...]]:
     """The name of a shard of these rows, which must be storable, and its bytes in order."""
     crop_ids, valid_frames, frames, means = rows.crop_ids, rows.valid_frames, rows.frames, rows.means
     pairs = zip(frames, means, strict=True)
@@ -162,8 +162,8 @@ def _build_head(
             name: _declare(file, name, (len(crop_ids), *shape), FRAMES if name == "frames" else MEANS)
             for name, shape in shapes.items()
         }
-        # WHY after both are declared: space is given out on the first write, so the two arrays come
-        # last and side by side, behind all metadata.
+        # Only after both are declared: HDF5 gives out space on the first write, so that the two arrays
+        # come last and side by side, behind all metadata.
         for array in arrays.values():
             _allocate(array)
         start, means_start = arrays["frames"].get_offset(), arrays["means"].get_offset()
@@ -190,7 +190,7 @@ def _allocate(array: h5py.h5d.DatasetID) -> None:
 
 
 class _HeadRecorder(io.BytesIO):
-    """Keeps what HDF5 writes near the start of a file and lets the far rest go."""
+    """In-memory file that keeps the first MAX_HEAD_BYTES and discards what is written after them."""
 
     def write(self, data: files.Buffer) -> int:  # type: ignore[override]
         if self.tell() < MAX_HEAD_BYTES:

@@ -13,11 +13,12 @@ from mmmos.store.schema import EncoderSpec
 
 SPEC_FILE = "spec.json"
 MAX_ROW_BYTES = 1 << 30
+"""A spec whose crops would be larger is not plausible."""
 
 
 def write_spec(folder: Path, spec: EncoderSpec) -> None:
     """Say in the folder what its features depend on."""
-    files.write_text(folder / SPEC_FILE, json.dumps(asdict(spec), indent=1) + "\n")
+    files.write_json(folder / SPEC_FILE, asdict(spec))
 
 
 def read_spec(folder: Path) -> EncoderSpec:
@@ -42,7 +43,7 @@ def read_spec(folder: Path) -> EncoderSpec:
             f"{path} spells out {spec.id}, but its folder is named {Path(folder).resolve().name}"
         )
     if (
-        shards.frame_bytes(spec) + shards.mean_bytes(spec) > 1 << 30
+        shards.frame_bytes(spec) + shards.mean_bytes(spec) > MAX_ROW_BYTES
         or min(spec.frames, spec.dim, spec.layers) < 1
     ):
         raise ValueError(

@@ -123,7 +123,7 @@ def million(folder: Path, clips: int) -> dict[str, float]:
         for start in range(0, count, SHARD_CROPS):
             some = crop_ids[start : start + SHARD_CROPS]
             values = np.arange(start, start + len(some), dtype=np.float32)
-            rows = shards.Rows(
+            rows = shards.CropFeatures(
                 some,
                 np.ones(len(some), "<i4"),
                 (values % 2048).astype(np.float16)[:, None, None],

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmmos.store.features import DamagedError, FeatureStore
+from mmmos.store.features import FeatureStore
 from mmmos.store.maintenance import gc, verify
 from mmmos.store.schema import EncoderSpec
+from mmmos.store.shards import DamagedError
 from tests.faults.work import (
     SHARD_CROPS,
     Corpus,

@@ -35,3 +35,8 @@ def fill(root: Path, count: int, per_shard: int = 5, spec: EncoderSpec = SPEC) -
         part = crops[start : start + per_shard]
         store.append(part, *features(part, spec))
     return store
+
+
+def shard_names(store: FeatureStore) -> list[str]:
+    """The shards of a store, by name."""
+    return sorted(path.name for path in store.folder.glob("shard-*.h5"))

@@ -15,7 +15,7 @@ import pytest
 from mmmos.store.features import FeatureStore, list_stores
 from mmmos.store.schema import Crop
 from mmmos.store.specs import read_spec
-from tests.store.made import SPEC, crop, features, fill
+from tests.store.made import SPEC, crop, features, fill, shard_names
 
 
 def test_what_goes_in_comes_out_in_the_order_asked(tmp_path: Path) -> None:
@@ -27,27 +27,6 @@ def test_what_goes_in_comes_out_in_the_order_asked(tmp_path: Path) -> None:
     np.testing.assert_array_equal(got, frames)
     np.testing.assert_array_equal(valid, [10] * 5)
     np.testing.assert_array_equal(store.means([one.id for one in asked]), means)
-    threaded, _ = store.frames([one.id for one in asked], threads=3)
-    np.testing.assert_array_equal(threaded, frames)
-
-
-def test_reading_into_an_array_of_ones_own(tmp_path: Path) -> None:
-    store = fill(tmp_path, 4)
-    asked = [crop(2), crop(0)]
-    ids, (frames, means) = [one.id for one in asked], features(asked)
-    mine = np.zeros_like(frames), np.zeros_like(means)
-    assert store.frames(ids, out=mine[0])[0] is mine[0]
-    assert store.means(ids, out=mine[1]) is mine[1]
-    np.testing.assert_array_equal(mine[0], frames)
-    np.testing.assert_array_equal(mine[1], means)
-    for wrong in (
-        mine[1],
-        mine[0][:1],
-        mine[0].astype(np.float32),
-        np.zeros((2, 4, 10), "<f2").swapaxes(1, 2),
-    ):
-        with pytest.raises(ValueError, match="it has to be a contiguous"):
-            store.frames(ids, out=wrong)
 
 
 def test_a_store_is_reopened_from_its_folder_and_across_processes(tmp_path: Path) -> None:
@@ -160,7 +139,7 @@ def test_asking_for_what_is_not_there(tmp_path: Path) -> None:
 
 def test_a_shard_that_vanished_is_missing_again(tmp_path: Path) -> None:
     store = fill(tmp_path, 10)
-    (store.folder / store.shard_names()[0]).unlink()
+    (store.folder / shard_names(store)[0]).unlink()
     assert store.missing([crop(number) for number in range(10)]) == [crop(number) for number in range(5)]
     np.testing.assert_array_equal(store.means([crop(7).id]), features([crop(7)])[1])
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmmos.store.features import DamagedError, FeatureStore
-from mmmos.store.index import CACHE_FILE, Index
-from tests.store.made import SPEC, crop, features, fill
+from mmmos.store.features import FeatureStore
+from mmmos.store.index import CACHE_FILE, CropIndex
+from mmmos.store.shards import DamagedError
+from tests.store.made import SPEC, crop, features, fill, shard_names
 
 COUNT = 130
 
@@ -38,7 +39,7 @@ def heads_read(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
 
     with monkeypatch.context() as patch:
         patch.setattr(index, "read_shard", counted)
-        fresh = Index(folder, SPEC)
+        fresh = CropIndex(folder, SPEC)
         fresh.refresh()
         assert sorted(fresh.place) == [crop(number).id for number in range(len(fresh.place))]
     return names
@@ -62,14 +63,14 @@ def test_what_came_later_is_read_beside_the_cache(
 
 
 def test_what_went_is_not_believed(store: FeatureStore) -> None:
-    (store.folder / store.shard_names()[0]).unlink()
+    (store.folder / shard_names(store)[0]).unlink()
     fresh = FeatureStore(store.folder.parent, SPEC)
     assert len(fresh) == COUNT - 2
     assert crop(0).id not in fresh
 
 
 def test_a_shard_of_another_size_is_looked_at(store: FeatureStore) -> None:
-    path = store.folder / store.shard_names()[0]
+    path = store.folder / shard_names(store)[0]
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.warns(UserWarning, match="cut short"):
         assert len(FeatureStore(store.folder.parent, SPEC)) == COUNT - 2
@@ -88,7 +89,7 @@ def test_a_changed_cache_is_not_used(
 
 
 def test_a_lying_cache_cannot_make_one_crop_pass_for_another(store: FeatureStore) -> None:
-    index = Index(store.folder, SPEC)
+    index = CropIndex(store.folder, SPEC)
     index.refresh()
     one, two = index.numbered[:2]
     index.ids[one], index.ids[two] = index.ids[two], index.ids[one]

@@ -15,7 +15,7 @@ from mmmos.store.clips import ClipTable
 from mmmos.store.features import FeatureStore
 from mmmos.store.maintenance import Damage, gc, info, merge, verify
 from mmmos.store.schema import Clip
-from tests.store.made import SPEC, crop, features, fill
+from tests.store.made import SPEC, crop, features, fill, shard_names
 
 ROW_BYTES = 80 + 32
 
@@ -28,7 +28,7 @@ def table(count: int) -> ClipTable:
 
 def damage(store: FeatureStore, shard: int = 0, row: int = 1) -> tuple[str, str]:
     """Flip a bit in one crop's frames; the names of shard and crop."""
-    path = store.folder / store.shard_names()[shard]
+    path = store.folder / shard_names(store)[shard]
     data = bytearray(path.read_bytes())
     rows = int(path.name.split("-")[3])
     data[len(data) - rows * ROW_BYTES + row * 80 + 5] ^= 4
@@ -44,17 +44,15 @@ def test_info_says_what_is_there(tmp_path: Path) -> None:
     assert (found.spec, found.crops, found.shards) == (SPEC, 12, 3)
     assert found.bytes == sum(path.stat().st_size for path in store.folder.glob("*.h5"))
     assert (found.wanted, found.missing) == (14, 2)
-    assert found.strangers == ("notes.txt",)
+    assert found.unknown == ("notes.txt",)
     assert [one.path.name for one in found.leftovers] == ["tmp-1-x"]
     assert info(store.folder).missing is None
 
 
 def test_a_clean_store(tmp_path: Path) -> None:
     store = fill(tmp_path, 12)
-    progress: list[tuple[int, int]] = []
-    found = verify(store.folder, fraction=1.0, table=table(12), progress=lambda *p: progress.append(p))
+    found = verify(store.folder, fraction=1.0, table=table(12))
     assert (found.outcome, found.shards, found.crops, found.crops_read) == ("clean", 3, 12, 12)
-    assert progress == [(1, 3), (2, 3), (3, 3)]
     assert verify(store.folder).crops_read == 0
     assert 0 < verify(store.folder, fraction=0.5, seed=1).crops_read < 12
 
@@ -73,7 +71,7 @@ def test_damaged_data_is_named_and_only_found_by_reading(tmp_path: Path) -> None
 
 def test_a_cut_shard_counts_as_damaged_and_its_crops_as_missing(tmp_path: Path) -> None:
     store = fill(tmp_path, 12)
-    path = store.folder / store.shard_names()[2]
+    path = store.folder / shard_names(store)[2]
     path.write_bytes(path.read_bytes()[:-1])
     found = verify(store.folder, table=table(12))
     assert [(one.shard, one.crop) for one in found.damaged] == [(path.name, "")]

@@ -16,8 +16,9 @@ import xxhash
 from mmmos.store import files, shards
 from mmmos.store.features import FeatureStore
 from mmmos.store.names import canonical_json
-from mmmos.store.shard_check import DamagedError, read_shard
-from tests.store.made import SPEC, crop, features, fill
+from mmmos.store.shard_check import read_shard
+from mmmos.store.shards import DamagedError
+from tests.store.made import SPEC, crop, features, fill, shard_names
 
 COUNT = 3
 IDS = np.array([crop(number).id.encode() for number in range(COUNT)], dtype="S64")
@@ -152,7 +153,7 @@ ODD_ROWS = {
 @pytest.mark.parametrize("kind", ODD_ROWS)
 def test_hostile_rows(folder: Path, kind: str) -> None:
     crop_ids, valid_frames, reason = ODD_ROWS[kind]
-    name, parts = shards.build(SPEC, shards.Rows(crop_ids, np.array(valid_frames), FRAMES, MEANS))
+    name, parts = shards.build(SPEC, shards.CropFeatures(crop_ids, np.array(valid_frames), FRAMES, MEANS))
     name = f"shard-a-{name[-23:]}"
     (folder / name).write_bytes(b"".join(parts))
     with pytest.raises(DamagedError, match=reason):
@@ -162,7 +163,7 @@ def test_hostile_rows(folder: Path, kind: str) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     store = fill(tmp_path, 1)
-    for name in store.shard_names():
+    for name in shard_names(store):
         (store.folder / name).unlink()
     return store.folder
 
@@ -202,7 +203,7 @@ def test_what_is_no_hdf5(folder: Path, make: bytes) -> None:
 
 def test_forged_heads_are_refused_or_read_but_never_break_out(folder: Path) -> None:
     name, parts = shards.build(
-        SPEC, shards.Rows([raw.decode() for raw in IDS.tolist()], np.full(COUNT, 10), FRAMES, MEANS)
+        SPEC, shards.CropFeatures([raw.decode() for raw in IDS.tolist()], np.full(COUNT, 10), FRAMES, MEANS)
     )
     rng = np.random.default_rng(0)
     refused = 0
@@ -247,7 +248,7 @@ def test_a_renamed_shard_is_found(folder: Path, tmp_path: Path) -> None:
 
 def test_every_flipped_bit_is_found_by_shard_and_crop(tmp_path: Path) -> None:
     store = fill(tmp_path, 4, per_shard=4)
-    path = store.folder / store.shard_names()[0]
+    path = store.folder / shard_names(store)[0]
     whole = path.read_bytes()
     head_bytes = len(whole) - 4 * (80 + 32)
     rng = np.random.default_rng(0)
@@ -272,7 +273,7 @@ def test_every_flipped_bit_is_found_by_shard_and_crop(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", [1, 100, 448, 449, 3000])
 def test_a_truncated_shard_is_found(tmp_path: Path, cut: int) -> None:
     store = fill(tmp_path, 4, per_shard=4)
-    path = store.folder / store.shard_names()[0]
+    path = store.folder / shard_names(store)[0]
     path.write_bytes(path.read_bytes()[:-cut])
     with pytest.warns(UserWarning, match="set aside"):
         fresh = FeatureStore.open(store.folder)

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from mmmos.store import files
 from mmmos.store.features import FeatureStore
 from mmmos.store.maintenance import gc, merge, verify
-from tests.store.made import SPEC, crop, features
+from tests.store.made import SPEC, crop, features, shard_names
 
 CROPS = [crop(number, valid_s) for number, valid_s in enumerate((10.0, 0.2, 3.5, 10.0, 9.99, 7.0, 1.0, 10.0))]
 some = st.lists(st.sampled_from(range(len(CROPS))), min_size=1, max_size=6, unique=True)
@@ -48,17 +48,17 @@ class StoreMachine(RuleBasedStateMachine):
         with pytest.raises(ValueError, match=f"crop {crops[-1].id}"):
             self.handles[handle].append(crops, frames, means)
 
-    @rule(handle=st.integers(0, 1), order=st.permutations(range(len(CROPS))), threads=st.integers(1, 3))
-    def read(self, handle: int, order: list[int], threads: int) -> None:
+    @rule(handle=st.integers(0, 1), order=st.permutations(range(len(CROPS))))
+    def read(self, handle: int, order: list[int]) -> None:
         stored = [number for number in order if number in self.model]
         if not stored:
             return
         expected = [features([CROPS[number]], seed=self.model[number]) for number in stored]
         ids = [CROPS[number].id for number in stored]
-        frames, valid = self.handles[handle].frames(ids, threads=threads)
+        frames, valid = self.handles[handle].frames(ids)
         np.testing.assert_array_equal(frames, np.concatenate([pair[0] for pair in expected]))
         np.testing.assert_array_equal(valid, [SPEC.valid_frames(CROPS[number].valid_s) for number in stored])
-        means = self.handles[handle].means(ids, threads=threads)
+        means = self.handles[handle].means(ids)
         np.testing.assert_array_equal(means, np.concatenate([pair[1] for pair in expected]))
 
     @rule(handle=st.integers(0, 1), number=st.sampled_from(range(len(CROPS))))
@@ -76,7 +76,7 @@ class StoreMachine(RuleBasedStateMachine):
     def lose_a_shard(self, handle: int, which: int) -> None:
         store = self.handles[handle]
         store.refresh()
-        names = store.shard_names()
+        names = shard_names(store)
         if names:
             name = names[which % len(names)]
             lost = set(store._index.ids[name])
