@@ -1,8 +1,8 @@
-"""More machines than one: joblib's own Dask backend, for both stages (extra `cluster`).
+"""Work on several machines by joblib's Dask backend, for both stages (extra `cluster`).
 
-The one place that chooses it.  `local:N` starts N processes on this machine, anything else is the address of
-a scheduler that is running.  A task gets ids and paths, does its work in folders that all machines share,
-and may be run twice: what a lost worker had in hand is given to another one.
+`local:N` starts N processes on this machine; anything else is the address of a scheduler that is running.  A
+task gets ids and paths and works in folders that all machines share.  It may be run twice, because the tasks
+of a lost worker are given to another one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 LOCAL = re.compile(r"local:([1-9]\d*)")
 CONNECT_S = 10
 WAIT_S = 600
-"""How long workers may take to come up, e.g. from a queue, or all be gone, before a run gives up."""
+"""A run gives up when no worker has come, or all have been gone, for so many seconds."""
 IN_FLIGHT = 512
-"""Tasks handed over at a time: more than any lab has workers, and few enough that their ids are some MB."""
+"""Tasks handed over at a time: more than there are workers, and few enough that their ids take some MB."""
 
 
 class ClusterError(RuntimeError):
-    """The cluster is not there, or a worker cannot do what was asked; the message says what to do."""
+    """No cluster answers, or a worker cannot do what was asked; the message says what to do."""
 
 
 class Workers:
@@ -50,9 +50,12 @@ class Workers:
         return max(Counter(worker["host"] for worker in workers).values(), default=1)
 
     def each(self, task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-        """task(*arguments) for each, as they end; the first error ends all.
+        """Yield task(*arguments) for each of `arguments`, in the order in which they end.
 
-        ClusterError where a task failed, or has ended several workers, or the scheduler is gone.
+        Raises
+        ------
+        ClusterError
+            Where a task failed or has ended several workers, no worker is left, or the scheduler is gone.
         """
         from concurrent.futures import CancelledError
 
@@ -91,7 +94,7 @@ class _Failure:
 
 
 def _guarded(task: Callable[..., Any], *arguments: Any) -> Any:
-    """A worker's task, its error as words: one that cannot be pickled would never arrive."""
+    """Run a task on a worker; an error is returned as text, because not every error can be pickled."""
     try:
         return task(*arguments)
     except ClusterError as error:
@@ -102,17 +105,16 @@ def _guarded(task: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _backend(client: Client) -> Any:
-    """joblib's Dask backend with two corrections, each of which would show as a run that never ends or as
-    work done in the wrong place."""
+    """joblib's Dask backend with two corrections."""
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
         def effective_n_jobs(self, n_jobs: int) -> int:
-            # WHY: joblib runs everything in this very process where a cluster has a single worker.
+            # Where a cluster has a single worker, joblib would run everything in this process.
             return max(2, super().effective_n_jobs(n_jobs))
 
         def submit(self, func: Any, callback: Any = None) -> Any:
-            # WHY: of a task that Dask itself gave up on, joblib is never told (as of joblib 1.6).
+            # joblib (1.6) is not told of a task that Dask gave up on, and would wait for it for ever.
             future = super().submit(func, callback)
             future.add_done_callback(lambda done: done.exception() and callback(done.exception()))
             return future
@@ -122,10 +124,19 @@ def _backend(client: Client) -> Any:
 
 @contextmanager
 def workers_of(cluster: str, devices: Sequence[str] = ()) -> Iterator[Workers]:
-    """Connect to `local:N` or to a scheduler's address, and wait until there is a worker.
+    """Connect to a cluster, and wait until there is a worker.
 
-    devices: values of CUDA_VISIBLE_DEVICES that local processes take in turn; other workers bring their own.
-    ClusterError where the extra is not installed, nothing answers, or no worker comes.
+    Parameters
+    ----------
+    cluster
+        `local:N` or the address of a scheduler.
+    devices
+        Values of CUDA_VISIBLE_DEVICES that local processes take in turn; other workers have their own.
+
+    Raises
+    ------
+    ClusterError
+        Where the extra is not installed, nothing answers, or no worker comes.
     """
     try:
         from distributed import Client
@@ -135,7 +146,7 @@ def workers_of(cluster: str, devices: Sequence[str] = ()) -> Iterator[Workers]:
         raise ClusterError(
             f"--cluster takes local:N with a number of processes, or an address, not {cluster!r}"
         )
-    with _local(int(local[1]), devices) if local else _running(cluster) as address:
+    with _local(int(local[1]), devices) if local else nullcontext(cluster) as address:
         try:
             client = Client(address, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError) as error:
@@ -150,29 +161,24 @@ def workers_of(cluster: str, devices: Sequence[str] = ()) -> Iterator[Workers]:
                 client.wait_for_workers(1, timeout=WAIT_S)
             except TimeoutError as error:
                 raise ClusterError(f"no workers came to {cluster} within {WAIT_S} s") from error
-            client.run_on_scheduler(_patience(WAIT_S))
+            client.run_on_scheduler(_fail_after(WAIT_S))
             say(f"cluster: {len(client.ncores())} workers at {cluster}")
             yield Workers(client)
 
 
-def _patience(seconds: float) -> Callable[..., None]:
-    """Has a scheduler fail tasks that no worker is left for; by itself it would wait for ever."""
+def _fail_after(seconds: float) -> Callable[..., None]:
+    """Make the scheduler fail tasks after `seconds` without any worker (Dask waits for ever by default)."""
 
-    def settle(dask_scheduler: Any) -> None:
+    def set_timeout(dask_scheduler: Any) -> None:
         if dask_scheduler.no_workers_timeout is None:
             dask_scheduler.no_workers_timeout = seconds
 
-    return settle  # a nested function travels by value: the scheduler's machine needs no code of ours
-
-
-@contextmanager
-def _running(address: str) -> Iterator[str]:
-    yield address
+    return set_timeout  # a nested function is sent by value, so the scheduler's machine needs no MMMOS
 
 
 @contextmanager
 def _local(count: int, devices: Sequence[str]) -> Iterator[Any]:
-    """A scheduler on loopback and processes that share out the processors, unless OMP_NUM_THREADS is set.
+    """A scheduler on this machine, and processes that divide its processors (unless OMP_NUM_THREADS is set).
 
     A process that dies is started again.
     """
@@ -199,5 +205,5 @@ def _local(count: int, devices: Sequence[str]) -> Iterator[Any]:
 
 
 def this_worker() -> str:
-    """Names this process in a message: "host, process 123"."""
+    """This process' name in messages: "host, process 123"."""
     return f"{socket.gethostname()}, process {os.getpid()}"

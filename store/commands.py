@@ -40,7 +40,7 @@ def info(work: Work = Path("work"), clips: Clips = None, encoder: Only = "") -> 
             rows += [("crops of the clip table", found.wanted), ("of them missing", found.missing)]
         rows += list(asdict(found.spec).items())
         rows += [(f"damaged: {name}", reason) for name, reason in found.damaged.items()]
-        rows += [("does not belong here", name) for name in found.unknown]
+        rows += [("unknown file", name) for name in found.unknown]
         table(str(folder), ("what", "value"), [(what, str(value)) for what, value in rows])
 
 
@@ -104,7 +104,7 @@ def gc(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
 ) -> None:
-    """Remove what dead writers left behind; what a process still holds, or is young, stays."""
+    """Remove temporary files of dead writers; a file that a process holds, or that is young, stays."""
     from mmmos.store.maintenance import gc as collect
 
     for folder in _folders(work, encoder):
@@ -123,12 +123,11 @@ def merge(
 ) -> None:
     """Take in features that were extracted elsewhere; only those of the same signature fit."""
     from mmmos.store.maintenance import merge as take_in
-    from mmmos.store.specs import SPEC_FILE
+    from mmmos.store.specs import SPEC_FILE, store_folders
 
     if not source.is_dir():
         raise FileNotFoundError(f"{source} is not a folder")
-    one = (source / SPEC_FILE).exists()
-    folders = [source] if one else sorted(path.parent for path in source.glob(f"*/{SPEC_FILE}"))
+    folders = [source] if (source / SPEC_FILE).exists() else store_folders(source)
     if not folders:
         raise FileNotFoundError(f"no store in {source}: a store is a folder with {SPEC_FILE} and shards")
     damaged = 0
@@ -137,7 +136,7 @@ def merge(
         damaged += len(found.damaged)
         say(f"{found.spec.id}: {found.added} crops added, {found.present} were there")
         for damage in found.damaged:
-            say(f"left behind: {damage.shard} {damage.crop or '(whole shard)'}: {damage.reason}")
+            say(f"not taken: {damage.shard} {damage.crop or '(whole shard)'}: {damage.reason}")
     raise typer.Exit(DAMAGED if damaged else OK)
 
 
@@ -166,9 +165,9 @@ def export(
 def _folders(work: Path, encoder: str) -> list[Path]:
     """The stores of a work folder, those of one encoder where it is named."""
     from mmmos.store.names import choose
-    from mmmos.store.specs import SPEC_FILE
+    from mmmos.store.specs import store_folders
 
-    found = sorted(path.parent for path in (work / "features").glob(f"*/{SPEC_FILE}"))
+    found = store_folders(work / "features")
     if not found:
         raise FileNotFoundError(f"no features in {work / 'features'}: run `pipeline.py extract` first")
     if not encoder:

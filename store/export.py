@@ -25,6 +25,8 @@ class MissingCropsError(ValueError):
 
 @dataclass(frozen=True)
 class Exported:
+    """What was written: the file, how many clips and crops it holds, and its size."""
+
     path: Path
     clips: int
     crops: int
@@ -32,12 +34,16 @@ class Exported:
 
 
 def export(store: FeatureStore, table: ClipTable, path: Path, *, frames: bool = False) -> Exported:
-    """Write one row per crop of every clip, in the table's order, readable without pickle.
+    """Write one row per crop of every clip as `.npz`, in the table's order, readable without pickle.
 
-    clip_id, split, system [M] text; crop_index [M]; start_s, valid_s [M]; valid_frames [M]; scores [M, A]
-    (NaN where unrated) with `axes` [A]; means [M, L, dim] float32; with `frames` also frames
+    For M crops: clip_id, split, system [M] text; crop_index [M]; start_s, valid_s [M]; valid_frames [M];
+    scores [M, A] (NaN where unrated) with `axes` [A]; means [M, L, dim] float32; with `frames` also frames
     [M, T, frame_dim] float16; spec and caveats as JSON text.
-    MissingCropsError, and nothing written, where the store lacks crops.
+
+    Raises
+    ------
+    MissingCropsError
+        Where the store lacks crops; nothing is written.
     """
     pairs = [(clip, crop) for clip in table.clips for crop in crops_of(clip)]
     lacking = store.missing(crop for _, crop in pairs)
@@ -78,7 +84,7 @@ def _write_array(
     archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], pieces: Iterator[np.ndarray]
 ) -> None:
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    # WHY a fixed date: equal contents give equal files.
+    # A fixed date, so that equal contents give equal files.
     entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
     with archive.open(entry, "w", force_zip64=True) as file:
         np.lib.format.write_array_header_2_0(file, header)

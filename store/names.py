@@ -1,4 +1,4 @@
-"""Names that can be trusted: signatures of settings, and choices that explain themselves."""
+"""Ids derived from settings by hash, and name lookup with helpful errors."""
 
 from __future__ import annotations
 

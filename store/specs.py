@@ -1,4 +1,4 @@
-"""The spec file that makes a store's folder explain itself, and words for why two stores differ."""
+"""The file that says what a store's features depend on, and in which fields two stores differ."""
 
 from __future__ import annotations
 
@@ -52,14 +52,18 @@ def read_spec(folder: Path) -> EncoderSpec:
     return spec
 
 
+def store_folders(root: Path) -> list[Path]:
+    """The folders of all stores below `root`, by name."""
+    return sorted(path.parent for path in Path(root).glob(f"*/{SPEC_FILE}") if path.is_file())
+
+
 def stored_specs(root: Path) -> list[EncoderSpec]:
     """The specs of all stores below `root`, by folder name."""
-    names = sorted(name for name in files.listing(root) if (Path(root) / name / SPEC_FILE).is_file())
-    return [read_spec(Path(root) / name) for name in names]
+    return [read_spec(folder) for folder in store_folders(root)]
 
 
 def near_misses(root: Path, spec: EncoderSpec) -> list[str]:
-    """Why features that look alike are not reused: a line per field, for each other store of this encoder.
+    """Why stored features of this encoder cannot be reused: a line for each store and field that differs.
 
     Empty where `root` holds the spec itself, or nothing of this encoder.
     """

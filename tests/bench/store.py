@@ -102,16 +102,14 @@ def read_both(store: FeatureStore, raw: Path, count: int, batches: int, cold: bo
     rng = np.random.default_rng(1)
     files = [raw, *store.folder.glob("*.h5")]
     pool = ThreadPoolExecutor(2)
-    # WHY into arrays that are reused: whether an allocator keeps or returns a batch's memory differs from
-    # thread to thread, and clearing fresh pages would hide what is measured.
-    buffers = [np.zeros((BATCH, *shape[1:]), np.float16) for _ in range(2)]
     memmap = np.memmap(raw, np.float16, "r", shape=shape)
 
-    def copy(rows: np.ndarray, out: np.ndarray) -> None:
-        np.take(memmap, rows, axis=0, out=out, mode="clip")
+    # Both give a new array for each batch, as training gets it: clearing its pages is part of the time.
+    def copy(rows: np.ndarray) -> np.ndarray:
+        return np.asarray(memmap[rows])
 
-    def read(rows: np.ndarray, out: np.ndarray) -> None:
-        store.frames([ids[row] for row in rows], out=out)
+    def read(rows: np.ndarray) -> np.ndarray:
+        return store.frames([ids[row] for row in rows])[0]
 
     turns = [(name, way, threads) for name, way in (("memmap", copy), ("store", read)) for threads in (1, 2)]
     spent: dict[str, list[float]] = {f"{name}_{threads}": [] for name, _, threads in turns}
@@ -124,13 +122,13 @@ def read_both(store: FeatureStore, raw: Path, count: int, batches: int, cold: bo
                 memmap = np.memmap(raw, np.float16, "r", shape=shape)
             each = map if threads == 1 else pool.map
             started = time.perf_counter()
-            list(each(way, rows[:threads], buffers[:threads]))
+            for _ in each(way, rows[:threads]):
+                pass
             spent[f"{name}_{threads}"].append((time.perf_counter() - started) / threads)
     pool.shutdown()
-    read(rows[0], buffers[0])
-    if not np.array_equal(memmap[rows[0]], buffers[0]):
+    if not np.array_equal(copy(rows[0]), read(rows[0])):
         raise SystemExit("memmap and store disagree")
-    # WHY the fastest warm turn: the others also measure what else the machine was doing.
+    # The fastest warm turn, because the others also measure what else the machine was doing.
     typical = statistics.median if cold else min
     return {turn: typical(seconds) for turn, seconds in spent.items()}
 
