@@ -18,7 +18,9 @@ from typing import Annotated, Any
 import typer
 
 from mmmos.extract import commands as extract_commands
+from mmmos.extract.compute import Compute
 from mmmos.extract.corpora import commands as corpora_commands
+from mmmos.extract.request import ExtractRequest
 from mmmos.heads import commands as heads_commands
 from mmmos.heads.results import commands as results_commands
 from mmmos.heads.scoring import commands as scoring_commands
@@ -56,13 +58,14 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the corpus and of the untrained encoders.")] = 0,
 ) -> None:
     """The whole way on a made-up corpus with tiny untrained encoders: it shows that everything works."""
-    from mmmos.extract.synthetic import CAVEAT, synthesise
+    from mmmos.extract.demo_corpus import CAVEAT, synthesise
+    from mmmos.extract.run import run
     from mmmos.store.clips import load_table
 
     say("1/5 synthesising a corpus")
     clips = synthesise(work / "corpus", seed)
     say("2/5 extracting features")
-    request = extract_commands.Request(
+    request = ExtractRequest(
         clips,
         clips.parent,
         encoders=DEMO_ENCODERS,
@@ -71,7 +74,7 @@ def demo(
         scale="1,10",
         caveats=(CAVEAT,),
     )
-    extract_commands.run(request, work, device="cpu")
+    run(request, work, Compute("cpu"))
     say("3/5 training the sixteen configurations")
     heads_commands.train(heads_commands.configs_of(work, "paper", **DEMO_VALUES), work)
     say("4/5 choosing an ensemble")

@@ -1,8 +1,8 @@
-"""Stage one on many machines: every block of missing crops is a task for whichever worker is free.
+"""Stage one on many machines: each shard is a task for whichever worker is free.
 
-The blocks are the ones that a single machine would cut, and go through the same code, so the shards come out
-the same.  A worker builds the encoders by itself from the request, once; where they are not the ones that the
-run was started for, by their signature, it is refused before it encodes anything.
+The shards are cut and encoded by the same code as on a single machine, so they come out the same.  A worker
+builds the encoders itself from the request, once; where their specs are not those that the run was started
+for, it is refused before it encodes anything.
 """
 
 from __future__ import annotations
@@ -17,12 +17,19 @@ from pathlib import Path
 
 import torch
 
-from mmmos.extract.blocks import Block, blocks, plan
-from mmmos.extract.commands import Request, load_encoders
-from mmmos.extract.extraction import SHARD_CROPS, ExtractionSummary, encode_blocks, lane_of
-from mmmos.extract.lanes import Lane
-from mmmos.extract.progress import Progress
+from mmmos.extract.compute import AUTO, Compute
+from mmmos.extract.encoding import EncoderState
+from mmmos.extract.extraction import (
+    DECODING_THREADS,
+    SHARD_CROPS,
+    ExtractionSummary,
+    encode_shards,
+    state_of,
+)
+from mmmos.extract.progress import ClipProgress
+from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.survey import Reject
+from mmmos.extract.tasks import ShardTasks, by_shard, plan
 from mmmos.store.clips import ClipTable
 from mmmos.store.cluster import ClusterError, this_worker, workers_of
 from mmmos.store.features import FeatureStore
@@ -32,25 +39,31 @@ from mmmos.store.schema import EncoderSpec
 
 @dataclass(frozen=True)
 class Job:
-    """What every task of a run has in common: how to build the encoders, and what they have to be.
+    """What all tasks of a run have in common.
 
-    request: its paths are absolute; device, batch, workers, stock: as for a single machine, on each worker.
+    Attributes
+    ----------
+    request : ExtractRequest
+        How to build the encoders; its paths are absolute.
+    specs : tuple of EncoderSpec
+        What the encoders have to be.
+    features : Path
+        The folder of all stores.
+    compute : Compute
+        As for a single machine, on each worker.
     """
 
-    request: Request
+    request: ExtractRequest
     specs: tuple[EncoderSpec, ...]
     features: Path
-    device: str = "auto"
-    batch: int | None = None
-    workers: int | None = None
-    stock: bool = False
+    compute: Compute = AUTO
 
 
 @dataclass(frozen=True)
 class Done:
-    """A finished task: the number of its block, crops encoded by encoder name, clips that were rejected."""
+    """A finished task: its number, crops encoded by encoder name, clips that were rejected."""
 
-    block: int
+    number: int
     encoded: dict[str, int]
     audio_s: float
     rejects: tuple[Reject, ...]
@@ -59,74 +72,76 @@ class Done:
 def extract_on(
     cluster: str,
     table: ClipTable,
-    request: Request,
+    request: ExtractRequest,
     features_root: Path,
     specs: tuple[EncoderSpec, ...],
+    compute: Compute = AUTO,
     *,
-    device: str = "auto",
-    batch: int | None = None,
-    workers: int | None = None,
-    stock: bool = False,
     shard_crops: int = SHARD_CROPS,
     quiet: bool = False,
 ) -> ExtractionSummary:
-    """`extraction.extract` by the workers of a cluster, see `store.cluster`; `specs` are the request's.
+    """`extraction.extract` by the workers of a cluster.
 
-    ClusterError where there is no cluster, or a worker's encoders are others than `specs`.
+    Parameters
+    ----------
+    cluster : str
+        See `store.cluster`.
+    specs : tuple of EncoderSpec
+        Of the request's encoders.
+
+    Raises
+    ------
+    ClusterError
+        There is no cluster, or a worker's encoders are others than `specs`.
     """
     started_s = time.monotonic()
-    job = Job(_absolute(request), specs, features_root.resolve(), device, batch, workers, stock)
+    job = Job(request.absolute(), specs, features_root.resolve(), compute)
     crops, tasks = plan(table, [FeatureStore(job.features, spec) for spec in specs])
-    todo = list(blocks(tasks, shard_crops))
+    shards = [tuple(shard) for shard in by_shard(tasks, shard_crops)]
     encoded = Counter({spec.name: 0 for spec in specs})
     rejects: dict[str, Reject] = {}
     audio_s = 0.0
-    if todo:
+    if shards:
         with (
-            workers_of(cluster, _devices(device)) as there,
-            Progress("encode", "crops", Counter(task.clip_id for task in tasks), quiet=quiet) as progress,
+            workers_of(cluster, _devices(compute.device)) as there,
+            ClipProgress("encode", "crops", Counter(task.clip_id for task in tasks), quiet=quiet) as progress,
         ):
-            for done in there.each(encode_block, ((job, n, tuple(block)) for n, block in enumerate(todo))):
+            for done in there.each(encode_shard, ((job, n, shard) for n, shard in enumerate(shards))):
                 encoded.update(done.encoded)
                 rejects.update((reject.id, reject) for reject in done.rejects)
                 audio_s += done.audio_s
-                for task in todo[done.block]:
+                for task in shards[done.number]:
                     progress.advance(task.clip_id, task.crop.valid_s)
     return ExtractionSummary(
         len(table.clips), crops, dict(encoded), audio_s, time.monotonic() - started_s, tuple(rejects.values())
     )
 
 
-def encode_block(job: Job, number: int, block: Block) -> Done:
-    """A worker's task: encode a block and return when it is written; nothing where it is stored already."""
-    kept = _lanes(job)
-    # Lanes of this task alone count what it encodes; the encoders, stores and batches stay.
-    lanes = [replace(lane, encoded=0) for lane in kept]
-    crops = [task.crop for task in block]
-    left = tuple(i for i in block[0].stores if lanes[i].store.missing(crops))
-    rejects: list[Reject] = []
-    audio_s = 0.0
-    if left:
-        todo = [replace(task, stores=left) for task in block]
-        rejects, audio_s = encode_blocks([todo], lanes, job.request.audio_root, workers=job.workers)
-    for lane, one in zip(kept, lanes, strict=True):
-        lane.batch = min(lane.batch, one.batch)
-    encoded = {lane.encoder.spec.name: lane.encoded for lane in lanes}
+def encode_shard(job: Job, number: int, shard: ShardTasks) -> Done:
+    """A worker's task: encode a shard and return when it is written; nothing where it is stored already."""
+    # Each task counts what it encodes; the encoders, stores and batch sizes are the worker's.
+    states = [replace(state, encoded=0) for state in _states(job)]
+    crops = [task.crop for task in shard]
+    left = tuple(i for i in shard[0].stores if states[i].store.missing(crops))
+    todo = [[replace(task, stores=left) for task in shard]] if left else []
+    threads = job.compute.threads(DECODING_THREADS)
+    rejects, audio_s = encode_shards(todo, states, job.request.audio_root, threads=threads)
+    encoded = {state.encoder.spec.name: state.encoded for state in states}
     return Done(number, encoded, audio_s, tuple(rejects))
 
 
 _LOADING = threading.Lock()
 
 
-def _lanes(job: Job) -> list[Lane]:
+def _states(job: Job) -> list[EncoderState]:
     with _LOADING:  # a worker with several threads loads its encoders once all the same
         return _load(job)
 
 
 @lru_cache(maxsize=1)
-def _load(job: Job) -> list[Lane]:
+def _load(job: Job) -> list[EncoderState]:
     """The encoders of a job on this worker's device; ClusterError where they are not what it asks for."""
-    encoders = load_encoders(job.request, device=job.device, stock=job.stock)
+    encoders = load_encoders(job.request, job.compute)
     lines = [
         f"{wanted.name}: {line}"
         for wanted, encoder in zip(job.specs, encoders, strict=True)
@@ -137,12 +152,7 @@ def _load(job: Job) -> list[Lane]:
             f"the worker on {this_worker()} has other encoders than this run asks for: {'; '.join(lines)}. "
             "Give it the same weights and version, or stop it, and run again; what was finished is kept"
         )
-    return [lane_of(encoder, job.features, job.batch) for encoder in encoders]
-
-
-def _absolute(request: Request) -> Request:
-    paths = {name: value.resolve() for name, value in vars(request).items() if isinstance(value, Path)}
-    return replace(request, **paths)  # type: ignore[arg-type]
+    return [state_of(encoder, job.features, job.compute) for encoder in encoders]
 
 
 def _devices(device: str) -> list[str]:

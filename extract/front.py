@@ -1,7 +1,7 @@
-"""All encoders behind one door, for scoring: audio in, features of its windows out, nothing stored.
+"""The encoders' side of scoring: audio in, features of its windows out, nothing stored.
 
-The frames are rounded to half precision on the way, as the feature store does, so that a head sees here what
-it saw in training.
+The one file of `extract` that heads.scoring imports: it offers everything that scoring needs.  Frames are
+rounded to half precision, as the feature store does, so that a head sees here what it saw in training.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmmos.extract import stream
 from mmmos.extract.audio import AUDIO_RECIPE
+from mmmos.extract.audio_info import AudioError, AudioInfo
+from mmmos.extract.compute import AUTO, Compute, choose_device
+from mmmos.extract.decoding import Listening, Sound, open_file, open_wave
 from mmmos.extract.encoders import Encoder, WeightsMissing, load_encoder
-from mmmos.extract.extraction import choose_device
-from mmmos.extract.lanes import encode
-from mmmos.extract.measure import AudioError, AudioInfo
-from mmmos.extract.perturb import CHANGES, changed_piece
-from mmmos.extract.pieces import Listening, Sound, file_piece, wave_piece
-from mmmos.extract.stream import Event, Window
+from mmmos.extract.encoding import BatchSize, encode_batches
+from mmmos.extract.perturb import PERTURBATIONS, open_perturbed
+from mmmos.extract.stream import Event, Window, listen
 from mmmos.store.schema import EncoderSpec
 
 __all__ = [
-    "CHANGES",
+    "AUTO",
+    "PERTURBATIONS",
     "AudioError",
     "AudioInfo",
+    "Compute",
     "Encoded",
     "Encoder",
     "Event",
@@ -36,66 +37,68 @@ __all__ = [
     "Sound",
     "WeightsMissing",
     "Window",
-    "changed_piece",
-    "file_piece",
+    "open_file",
+    "open_perturbed",
+    "open_wave",
     "rebuild",
-    "wave_piece",
 ]
 
-CPU_BATCH, CUDA_BATCH = 1, 32
-"""As in extraction: batches do not pay on a CPU, and memory halves them on CUDA."""
+LISTENING_THREADS = 2
+"""Sounds that are decoded at the same time where `Compute` gives no number of workers."""
 
 Encoded = dict[str, tuple[Tensor, Tensor]]
 """Spec id -> frames [B, T, frame_dim] float16, time means [B, L, D] float32, on the encoders' device."""
 
 
 class Front:
-    """Encoders on one device, how many windows they take at a time, and how audio is opened for them."""
+    """Encoders on one device; `batch` is the number of windows that they take at a time."""
 
-    def __init__(self, encoders: Sequence[Encoder], batch: int | None = None, workers: int = 2) -> None:
+    def __init__(self, encoders: Sequence[Encoder], compute: Compute = AUTO) -> None:
         self.encoders = tuple(encoders)
         self.device = self.encoders[0].device
-        self.batch = batch or (CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH)
-        self.workers = workers
+        self.size = BatchSize(compute.batch_on(self.device))
+        self.workers = compute.workers or LISTENING_THREADS
+
+    @property
+    def batch(self) -> int:
+        return self.size.crops
 
     @property
     def specs(self) -> tuple[EncoderSpec, ...]:
         return tuple(encoder.spec for encoder in self.encoders)
 
-    def listen(self, openers: Sequence[Listening], hop_s: float | None = None) -> Iterator[tuple[int, Event]]:
-        """See `stream.listen`; every window at the rates of all encoders, cut once."""
+    def listen(self, sounds: Sequence[Listening], hop_s: float | None = None) -> Iterator[tuple[int, Event]]:
+        """The windows of sounds at the rates of all encoders, each cut once; see `stream.listen`."""
         rates_hz = sorted({spec.sample_rate_hz for spec in self.specs})
-        return stream.listen(openers, rates_hz, hop_s, self.workers)
+        return listen(sounds, rates_hz, hop_s, self.workers)
 
     def encode(self, windows: Sequence[Window]) -> Encoded:
-        """The windows through every encoder; where memory does not suffice the batch is halved, for good."""
-        if len(windows) > self.batch:
-            parts = [self.encode(windows[at : at + self.batch]) for at in range(0, len(windows), self.batch)]
-            return {
-                name: (torch.cat([p[name][0] for p in parts]), torch.cat([p[name][1] for p in parts]))
-                for name in parts[0]
-            }
-        try:
-            return {encoder.spec.id: self._encode(encoder, windows) for encoder in self.encoders}
-        except torch.OutOfMemoryError:
-            if len(windows) == 1:
-                raise
-        self.batch = len(windows) // 2  # not in the except clause: its traceback keeps the memory alive
-        torch.cuda.empty_cache()
-        return self.encode(windows)
+        """The windows through every encoder, in batches that fit into memory."""
+        return {encoder.spec.id: self._encode(encoder, windows) for encoder in self.encoders}
 
     def _encode(self, encoder: Encoder, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
-        rate_hz = encoder.spec.sample_rate_hz
-        waves = torch.stack([torch.from_numpy(window.waves[rate_hz]) for window in windows])
-        frames, means = encode(encoder, waves, [window.valid_s for window in windows])
-        return frames.half(), means
+        waves, valid_s = [window.waves for window in windows], [window.valid_s for window in windows]
+        batches = [
+            (frames.half(), means) for frames, means in encode_batches(encoder, waves, valid_s, self.size)
+        ]
+        return torch.cat([frames for frames, _ in batches]), torch.cat([means for _, means in batches])
 
 
-def rebuild(spec: EncoderSpec, *, weights: Path | None, device: str, stock: bool = False) -> Encoder:
-    """An encoder built as `spec` says: random weights from their seed, others from `weights` or the hub.
+def rebuild(spec: EncoderSpec, weights: Path | None = None, compute: Compute = AUTO) -> Encoder:
+    """An encoder built as a spec says, on the device of `compute`.
 
-    Its own spec may still differ (other weight file, newer code): that is for the caller to compare.
-    WeightsMissing says which file to put where.
+    Its own spec may still differ (another weight file, newer code): the caller has to compare.
+
+    Parameters
+    ----------
+    weights : Path, optional
+        Folder with pretrained weights; None takes them from the hub or its cache.  Not used for random
+        weights, which come from the spec's seed.
+
+    Raises
+    ------
+    WeightsMissing
+        The message says which file to put where.
     """
     options: dict[str, Any] = {"weights": weights}
     if spec.is_random:
@@ -106,7 +109,7 @@ def rebuild(spec: EncoderSpec, *, weights: Path | None, device: str, stock: bool
         size=spec.size,
         layer=spec.layer,
         precision=spec.precision,
-        device=choose_device(device),
-        stock=stock,
+        device=choose_device(compute.device),
+        stock=compute.stock,
         **options,
     )

@@ -1,7 +1,7 @@
-"""Changes that a fair score should hardly follow: level, rate, channels, coding, silence, a shifted start.
+"""Perturbations that should hardly change a score: level, rate, channels, coding, silence, a later start.
 
-Each takes decoded audio [n, channels] float32 (full scale = 1, not limited to it) and its rate, and returns
-the same kind of pair.
+Each takes decoded audio float32 [n, channels] (full scale is 1, but samples may exceed it) and its rate in
+Hz, and returns such a pair.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from mmmos.extract import audio
-from mmmos.extract.measure import Samples
-from mmmos.extract.pieces import Sound, file_piece, wave_piece
+from mmmos.extract.audio_info import Samples
+from mmmos.extract.decoding import Sound, open_file, open_wave
 
 Audio = tuple[Samples, int]
-Change = Callable[[Samples, int], Audio]
+Perturbation = Callable[[Samples, int], Audio]
 
 LONGEST_S = 30.0
-"""Of each file this much is changed and compared."""
+"""How much of each file is perturbed and compared."""
 MP3_RATE_HZ = 44100
 SHIFT_S = 1.0
 
@@ -69,7 +69,7 @@ def silence_after(seconds: float, frames: Samples, rate_hz: int) -> Audio:
 
 
 def start_later(seconds: float, frames: Samples, rate_hz: int) -> Audio:
-    """The first part cut off, where as much again is left: all windows move."""
+    """The first `seconds` cut off, where at least as much is left: all windows move."""
     cut = round(seconds * rate_hz)
     return frames[cut if len(frames) >= 2 * cut else 0 :], rate_hz
 
@@ -78,7 +78,7 @@ def nothing(frames: Samples, rate_hz: int) -> Audio:
     return np.zeros_like(frames), rate_hz
 
 
-CHANGES: dict[str, Change] = {
+PERTURBATIONS: dict[str, Perturbation] = {
     "6 dB louder": partial(level, 6.0),
     "6 dB softer": partial(level, -6.0),
     "sampled at 16 kHz": partial(sampled_at, 16000),
@@ -96,17 +96,28 @@ CHANGES: dict[str, Change] = {
 }
 
 
-def changed_piece(path: Path, change: str | None = None) -> Sound:
-    """The first LONGEST_S of a file, changed as CHANGES says (None: as they are), as a piece to listen to."""
-    sound = file_piece(path)
+def open_perturbed(path: Path, perturbation: str | None = None) -> Sound:
+    """The first LONGEST_S of a file, opened for one pass.
+
+    Parameters
+    ----------
+    perturbation : str, optional
+        A name in PERTURBATIONS; None leaves the audio as it is.
+
+    Raises
+    ------
+    AudioError
+        See `decoding.open_file`.
+    """
+    sound = open_file(path)
     rate_hz, enough = sound.rate_hz, round(LONGEST_S * sound.rate_hz)
     blocks: list[Samples] = []
     while sum(map(len, blocks)) < enough and (block := next(sound.blocks, None)) is not None:
         blocks.append(block)
     frames = np.concatenate(blocks)[:enough]
-    if change is not None:
-        frames, rate_hz = CHANGES[change](frames, rate_hz)
-    return wave_piece(frames.T, rate_hz)
+    if perturbation is not None:
+        frames, rate_hz = PERTURBATIONS[perturbation](frames, rate_hz)
+    return open_wave(frames.T, rate_hz)
 
 
 def _zeros(seconds: float, frames: Samples, rate_hz: int) -> Samples:

@@ -1,4 +1,4 @@
-"""How far a long walk over audio has come: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of a survey or an extraction: a bar on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from rich.progress import BarColumn, TaskID, TextColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from mmmos.store.console import err, say
 
 PLAIN_INTERVAL_S = 10.0
 
 
-class Progress:
-    """Counts steps, clips and seconds of audio done, and says so on stderr; `quiet` says nothing.
+class ClipProgress:
+    """Counts the steps, clips and seconds of audio that are done, and reports them on stderr.
 
-    unit:  what a step is, in the plural ("crops").
-    steps: how many steps (files to survey, crops to encode) each clip id takes.
+    Parameters
+    ----------
+    title : str
+        What is being done.
+    unit : str
+        What a step is, in the plural ("crops").
+    steps : mapping of str to int
+        How many steps (files to survey, crops to encode) each clip id takes.
+    quiet : bool
+        Report nothing.
     """
 
     def __init__(self, title: str, unit: str, steps: Mapping[str, int], *, quiet: bool = False) -> None:
@@ -30,9 +37,9 @@ class Progress:
         self.started_s = self.spoken_s = time.monotonic()
         self.task: TaskID | None = None
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}"))
-        self.bar = Bar(*columns, console=err)
+        self.bar = Progress(*columns, console=err)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ClipProgress:
         if err.is_terminal and not self.quiet:
             self.task = self.bar.add_task(self.title, total=self.steps, status="")
             self.bar.start()

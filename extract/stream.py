@@ -1,9 +1,8 @@
-"""Audio as it passes by: every window that is to be scored, from one decode and in constant memory.
+"""Cut audio into windows while decoding it once, in constant memory.
 
-Where `audio.survey_file` looks at a file first and `audio.read_crop` comes back for each crop, a stream does
-both at once: blocks go through a meter, trailing digital silence is held back until it is known whether sound
-follows, and each 10 s window is cut and resampled the moment it is full.  A window on the 10 s grid has the
-very samples that `read_crop` gives.
+A survey (`decoding.survey_file`) decodes a file to learn its length, and an extraction decodes each crop
+again (`decoding.read_crop`).  A stream does both in one pass: each 10 s window is cut and resampled as soon
+as it is full.  A window on the 10 s grid has exactly the samples that `read_crop` gives.
 """
 
 from __future__ import annotations
@@ -13,28 +12,36 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from mmmos.extract import audio
-from mmmos.extract.measure import AudioError, AudioInfo, Meter, Samples
-from mmmos.extract.pieces import Listening, Sound, audible
-from mmmos.store.crops import MIN_TAIL_S
+from mmmos.extract.audio_info import AudioError, AudioInfo, Meter, Samples
+from mmmos.extract.decoding import Listening, Sound, audible
+from mmmos.store.crops import is_crop
 from mmmos.store.schema import CROP_SECONDS
 
 READ_AHEAD = 4
-"""Windows that may wait for the encoders per file being read: some 7 MB at two rates."""
+"""Windows of each file being read that may wait for the encoders: some 7 MB at two rates."""
 
 
 @dataclass(frozen=True)
 class Window:
     """Up to 10 s of mono audio at every rate asked for.
 
-    start_s: from the start of the piece; valid_s: how much of it is audio, the rest is zeros.
-    grid:    it is one of the 10 s crops that make a clip's score.
-    hop:     it is one of the overlapping windows that were asked for beside them.
-    waves:   {rate: float32 [10 * rate]}.
+    Attributes
+    ----------
+    start_s : float
+        From the start of the opened audio.
+    valid_s : float
+        How much of it is audio; the rest is zeros.
+    grid : bool
+        It is one of the 10 s crops that make a clip's score.
+    hop : bool
+        It is one of the overlapping windows that were asked for beside them.
+    waves : dict of int to float32 [10 * rate]
+        By sample rate in Hz.
     """
 
     start_s: float
@@ -44,79 +51,81 @@ class Window:
     waves: dict[int, Samples]
 
 
-@dataclass
 class _Cutter:
-    """Mono samples in, windows out: those on the 10 s grid, and those every `hop_s` where one is given."""
+    """Cuts mono samples into several series of windows, each with a window every so many seconds."""
 
-    rate_hz: int
-    rates_hz: Sequence[int]
-    hop_s: float | None
-    kept: Samples = field(default_factory=lambda: np.empty(0, np.float32))
-    base: int = 0
-    done: dict[str, int] = field(default_factory=lambda: {"grid": 0, "hop": 0})
-
-    @property
-    def size(self) -> int:
-        return round(CROP_SECONDS * self.rate_hz)
-
-    def starts(self) -> dict[str, int]:
-        """First samples of the next window of each series."""
-        starts = {"grid": round(self.done["grid"] * CROP_SECONDS * self.rate_hz)}
-        if self.hop_s is not None:
-            starts["hop"] = round(self.done["hop"] * self.hop_s * self.rate_hz)
-        return starts
+    def __init__(self, rate_hz: int, rates_hz: Sequence[int], steps_s: dict[str, float]) -> None:
+        self.rate_hz, self.rates_hz, self.steps_s = rate_hz, rates_hz, steps_s
+        self.size = round(CROP_SECONDS * rate_hz)
+        self.done = dict.fromkeys(steps_s, 0)
+        self.kept = np.empty(0, np.float32)
+        self.first = 0  # the position of kept[0]
 
     def push(self, block: Samples) -> Iterator[Window]:
+        """The windows that `block` [n] fills."""
         self.kept = np.concatenate((self.kept, block)) if len(self.kept) else block
-        while (start := min(self.starts().values())) + self.size <= self.base + len(self.kept):
-            yield self._cut(start, self.size)
-        self._forget(start)
+        yield from self.windows(ended=False)
+        gone = min(max(0, min(self.starts().values()) - self.first), len(self.kept))
+        self.kept, self.first = self.kept[gone:].copy(), self.first + gone
 
-    def finish(self) -> Iterator[Window]:
-        """The windows that the audio's end leaves unfilled, where they hold enough that is new."""
-        end = self.base + len(self.kept)
-        needed_s = {"grid": MIN_TAIL_S, "hop": CROP_SECONDS - (self.hop_s or 0.0) + MIN_TAIL_S}
+    def windows(self, *, ended: bool) -> Iterator[Window]:
+        """The windows that are full or, where the audio has `ended`, hold enough of it."""
+        end = self.first + len(self.kept)
         while True:
-            starts = {
+            due = {
                 series: start
                 for series, start in self.starts().items()
-                # The tail rule of the crop grid; an overlapping window is to add a second of its own.
-                if start < end and (start == 0 or (end - start) / self.rate_hz >= needed_s[series])
+                if start + self.size <= end
+                or (ended and is_crop(start, (end - start) / self.rate_hz, self.steps_s[series]))
             }
-            if not starts:
+            if not due:
                 return
-            start = min(starts.values())
-            yield self._cut(start, min(self.size, end - start), only=set(starts))
+            start = min(due.values())
+            here = {series for series in due if due[series] == start}
+            for series in here:
+                self.done[series] += 1
+            samples = self.kept[start - self.first :][: self.size]
+            waves = audio.at_rates(samples[:, None], self.rate_hz, self.rates_hz)
+            start_s, valid_s = start / self.rate_hz, len(samples) / self.rate_hz
+            yield Window(start_s, valid_s, "grid" in here, "hop" in here, waves)
 
-    def _cut(self, start: int, count: int, only: set[str] | None = None) -> Window:
-        here = {s for s, at in self.starts().items() if at == start and (only is None or s in only)}
-        for series in here:
-            self.done[series] += 1
-        samples = self.kept[start - self.base : start - self.base + count]
-        waves = audio.at_rates(samples[:, None], self.rate_hz, self.rates_hz)
-        return Window(start / self.rate_hz, count / self.rate_hz, "grid" in here, "hop" in here, waves)
-
-    def _forget(self, before: int) -> None:
-        gone = min(max(0, before - self.base), len(self.kept))
-        self.kept, self.base = self.kept[gone:].copy(), self.base + gone
+    def starts(self) -> dict[str, int]:
+        """The position of the next window of each series, in samples."""
+        return {
+            series: round(self.done[series] * step_s * self.rate_hz)
+            for series, step_s in self.steps_s.items()
+        }
 
 
 def windows(
     sound: Sound, rates_hz: Sequence[int], hop_s: float | None = None
 ) -> Iterator[Window | AudioInfo]:
-    """Every window of a piece in order of its start, then what the piece was.
+    """Every window of a sound in order of its start, then what the sound held.
 
-    The 10 s grid is `store.crops.crop_grid`'s; with `hop_s` (1 to 10 s) windows begin every hop_s seconds
-    too, and one that falls on the grid is cut once.  AudioError, at any point, where the audio is unusable.
+    Parameters
+    ----------
+    sound : Sound
+        Freshly opened; see `decoding`.
+    rates_hz : sequence of int
+        Sample rates of the windows.
+    hop_s : float, optional
+        1 to 10: beside the crops of `store.crops.crop_grid`, a window begins every `hop_s` seconds.  One
+        that falls on the grid is cut once.
+
+    Raises
+    ------
+    AudioError
+        At the place where the audio is unusable.
     """
     if hop_s is not None and not 1.0 <= hop_s <= CROP_SECONDS:
         raise ValueError(f"windows begin every 1 to {CROP_SECONDS:g} s, not every {hop_s:g} s")
     meter = Meter(sound.rate_hz, sound.channels)
-    cutter = _Cutter(sound.rate_hz, rates_hz, hop_s)
+    steps_s = {"grid": CROP_SECONDS} | ({} if hop_s is None else {"hop": hop_s})
+    cutter = _Cutter(sound.rate_hz, rates_hz, steps_s)
     for block in audible(sound, meter):
         yield from cutter.push(block)
     info = meter.info()
-    yield from cutter.finish()
+    yield from cutter.windows(ended=True)
     yield info
 
 
@@ -124,27 +133,40 @@ Event = Window | AudioInfo | AudioError
 
 
 def listen(
-    pieces: Sequence[Listening], rates_hz: Sequence[int], hop_s: float | None = None, workers: int = 2
+    sounds: Sequence[Listening], rates_hz: Sequence[int], hop_s: float | None = None, workers: int = 2
 ) -> Iterator[tuple[int, Event]]:
-    """(number of the piece, event) in order: its windows, then its AudioInfo or the AudioError that ended it.
+    """The windows of many sounds, decoded ahead in threads.
 
-    Up to `workers` pieces are decoded ahead in threads, each no further than READ_AHEAD windows.
+    Parameters
+    ----------
+    sounds : sequence of Listening
+        Each is opened when its turn comes.
+    rates_hz, hop_s
+        See `windows`.
+    workers : int
+        Sounds that are decoded at the same time, each no further ahead than READ_AHEAD windows.
+
+    Yields
+    ------
+    (int, Event)
+        The number of the sound and one event: in order its windows, then its AudioInfo or the AudioError
+        that ended it.
     """
     stop = threading.Event()
     pool = ThreadPoolExecutor(max(1, workers))
     running: deque[tuple[int, queue.Queue[Event | BaseException], Future[None]]] = deque()
     try:
-        todo = iter(enumerate(pieces))
+        todo = iter(enumerate(sounds))
         while True:
             while len(running) < max(1, workers) and (following := next(todo, None)):
-                number, piece = following
-                line: queue.Queue[Event | BaseException] = queue.Queue(READ_AHEAD)
-                running.append((number, line, pool.submit(_feed, piece, rates_hz, hop_s, line, stop)))
+                number, opener = following
+                events: queue.Queue[Event | BaseException] = queue.Queue(READ_AHEAD)
+                running.append((number, events, pool.submit(_feed, opener, rates_hz, hop_s, events, stop)))
             if not running:
                 return
-            number, line, _ = running.popleft()
+            number, events, _ = running.popleft()
             while True:
-                event = line.get()
+                event = events.get()
                 if not isinstance(event, Window | AudioInfo | AudioError):
                     raise event
                 yield number, event
@@ -156,23 +178,25 @@ def listen(
 
 
 def _feed(
-    piece: Listening,
+    opener: Listening,
     rates_hz: Sequence[int],
     hop_s: float | None,
-    line: queue.Queue[Event | BaseException],
+    events: queue.Queue[Event | BaseException],
     stop: threading.Event,
 ) -> None:
+    """Put the events of a sound, or what went wrong, into its queue, until `stop` is set."""
+
     def put(event: Event | BaseException) -> bool:
         while not stop.is_set():
             try:
-                line.put(event, timeout=0.1)
+                events.put(event, timeout=0.1)
             except queue.Full:
                 continue
             return True
         return False
 
     try:
-        for event in windows(piece(), rates_hz, hop_s):
+        for event in windows(opener(), rates_hz, hop_s):
             if not put(event):
                 return
     except AudioError as error:

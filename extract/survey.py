@@ -1,8 +1,7 @@
-"""What the audio of a clip table really holds, before anything is encoded.
+"""Decode every file of a clip table once, to learn what it holds before anything is encoded.
 
-Every file is decoded whole once; a small cache remembers the outcome as long as the file's size and time
-of change stay.  A file that cannot be used becomes a Reject with its reason: the run goes on without the
-clip, and nothing is put in its place.
+A cache remembers the outcome as long as the file's size and time of change stay.  A file that cannot be
+used becomes a Reject with its reason: the run goes on without the clip, and nothing is put in its place.
 """
 
 from __future__ import annotations
@@ -18,15 +17,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmmos.extract.audio import AUDIO_RECIPE, AudioError, AudioInfo, survey_file
-from mmmos.extract.progress import Progress
+from mmmos.extract.audio import AUDIO_RECIPE
+from mmmos.extract.audio_info import AudioError, AudioInfo
+from mmmos.extract.decoding import survey_file
+from mmmos.extract.progress import ClipProgress
 from mmmos.store.clips import ClipTable
 from mmmos.store.crops import resolve_audio
 from mmmos.store.files import write_atomic
 from mmmos.store.schema import Clip
-
-MIN_COVERAGE = 0.95
-"""Training on less of a table than this would be training on another data set."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,49 @@ class CoverageError(RuntimeError):
     """Too few of a table's clips could be read to go on."""
 
 
+def look_at(
+    clips: Sequence[Clip],
+    audio_root: Path,
+    cache_path: Path | None = None,
+    workers: int | None = None,
+    *,
+    title: str = "survey",
+    quiet: bool = False,
+) -> list[AudioInfo | Reject]:
+    """What the audio of each clip holds, or why it cannot be used, in the order of the clips.
+
+    Parameters
+    ----------
+    audio_root : Path
+        The clips' paths are relative to it and must not lead out of it.
+    cache_path : Path, optional
+        A JSON file to remember outcomes in.
+    workers : int, optional
+        Decoding threads; one per CPU if left out.
+    title : str
+        Of the progress line.
+    """
+    cache = _Cache(cache_path)
+    found: list[AudioInfo | Reject] = []
+
+    def look(clip: Clip) -> AudioInfo | Reject:
+        try:
+            return cache.info(resolve_audio(audio_root, clip.path))
+        except (AudioError, ValueError, OSError) as error:
+            return Reject(clip.id, clip.path, str(error))
+
+    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+    try:
+        with ClipProgress(title, "files", {clip.id: 1 for clip in clips}, quiet=quiet) as progress:
+            for clip, one in zip(clips, pool.map(look, clips), strict=True):
+                found.append(one)
+                progress.advance(clip.id, 0.0 if isinstance(one, Reject) else one.duration_s)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        cache.save()
+    return found
+
+
 def survey(
     table: ClipTable,
     audio_root: Path,
@@ -50,37 +91,17 @@ def survey(
     *,
     quiet: bool = False,
 ) -> tuple[ClipTable, list[Reject]]:
-    """The table's readable clips with their audio hash and duration, and the others with their reasons.
-
-    cache_path: a JSON file to remember outcomes in; workers: decoding threads (default: one per CPU).
-    """
-    cache = _Cache(cache_path)
-    clips: list[Clip] = []
-    rejects: list[Reject] = []
-
-    def look(clip: Clip) -> AudioInfo | str:
-        try:
-            return cache.info(resolve_audio(audio_root, clip.path))
-        except (AudioError, ValueError, OSError) as error:
-            return str(error)
-
-    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
-    try:
-        with Progress("survey", "files", {clip.id: 1 for clip in table.clips}, quiet=quiet) as progress:
-            for clip, found in zip(table.clips, pool.map(look, table.clips), strict=True):
-                if isinstance(found, str):
-                    rejects.append(Reject(clip.id, clip.path, found))
-                    progress.advance(clip.id, 0.0)
-                else:
-                    clips.append(replace(clip, audio=found.audio, duration_s=found.duration_s))
-                    progress.advance(clip.id, found.duration_s)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        cache.save()
-    return replace(table, clips=tuple(clips)), rejects
+    """The table's readable clips with their audio hash and duration, and the rejected ones; see `look_at`."""
+    found = look_at(table.clips, audio_root, cache_path, workers, quiet=quiet)
+    clips = tuple(
+        replace(clip, audio=info.audio, duration_s=info.duration_s)
+        for clip, info in zip(table.clips, found, strict=True)
+        if isinstance(info, AudioInfo)
+    )
+    return replace(table, clips=clips), [one for one in found if isinstance(one, Reject)]
 
 
-def check_coverage(clips: int, rejects: Sequence[Reject], minimum: float = MIN_COVERAGE) -> float:
+def check_coverage(clips: int, rejects: Sequence[Reject], minimum: float) -> float:
     """The readable fraction of `clips` clips; CoverageError where it is under `minimum`."""
     coverage = 1.0 - len(rejects) / clips if clips else 0.0
     if coverage < minimum:
@@ -102,7 +123,7 @@ def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
 
 
 def shared_audio(clips: Iterable[Clip]) -> list[str]:
-    """One warning for each piece of audio that stands in more than one split."""
+    """One warning for each audio file that is in more than one split."""
     places: defaultdict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         if clip.audio:

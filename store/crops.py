@@ -12,6 +12,15 @@ MIN_TAIL_S = 1.0
 longer clip says little, and its features would be mostly padding."""
 
 
+def is_crop(start_s: float, left_s: float, step_s: float = CROP_SECONDS) -> bool:
+    """Whether a crop from `start_s`, with `left_s` seconds of audio from there on, is one of the series.
+
+    The first of a series is one whatever it holds; a later one needs MIN_TAIL_S of audio that the crops
+    before it, every `step_s` seconds, do not hold.
+    """
+    return left_s > 0 and (start_s == 0 or left_s >= CROP_SECONDS - step_s + MIN_TAIL_S)
+
+
 def crop_grid(audio: str, duration_s: float) -> tuple[Crop, ...]:
     """The crops of an audio file: every 10 s from the start, the last one as long as the audio lasts.
 
@@ -20,8 +29,8 @@ def crop_grid(audio: str, duration_s: float) -> tuple[Crop, ...]:
     if not 0.0 < duration_s < float("inf"):
         raise ValueError(f"audio {audio}: a duration of {duration_s} s has no crops")
     crops: list[Crop] = []
-    while (left_s := duration_s - len(crops) * CROP_SECONDS) >= MIN_TAIL_S or (left_s > 0 and not crops):
-        crops.append(Crop(audio, len(crops), len(crops) * CROP_SECONDS, min(left_s, CROP_SECONDS)))
+    while is_crop(start_s := len(crops) * CROP_SECONDS, left_s := duration_s - start_s):
+        crops.append(Crop(audio, len(crops), start_s, min(left_s, CROP_SECONDS)))
     return tuple(crops)
 
 

@@ -18,9 +18,11 @@ pytest.importorskip("distributed", reason="needs the extra [cluster]")
 from distributed import Client
 
 from mmmos.extract import cluster as extract_cluster
-from mmmos.extract.cluster import Job, encode_block, extract_on
-from mmmos.extract.commands import Request, load_encoders, run
+from mmmos.extract.cluster import Job, encode_shard, extract_on
+from mmmos.extract.compute import Compute
 from mmmos.extract.extraction import extract
+from mmmos.extract.request import ExtractRequest, load_encoders
+from mmmos.extract.run import run
 from mmmos.extract.survey import survey
 from mmmos.heads.grids import grid
 from mmmos.heads.runs import HEAD, Run
@@ -37,13 +39,13 @@ SHARD_CROPS = 8
 
 ANOTHER_VERSION = """
 from dataclasses import replace
-from mmmos.extract import commands
+from mmmos.extract import request
 from mmmos.extract.encoders import logmel
 from mmmos.heads.config import HeadConfig
 logmel.RECIPE = HeadConfig.recipe = 2
-def load(request, load=commands.load_encoders, **how):
-    return load(replace(request, random_weights=1), **how)
-commands.load_encoders = load
+def load(request, compute, load=request.load_encoders):
+    return load(replace(request, random_weights=1), compute)
+request.load_encoders = load
 """
 
 DIES_BEFORE_IT_WRITES = """
@@ -125,11 +127,11 @@ class Corpus:
 
     def __init__(self, folder: Path) -> None:
         clips = small_corpus(folder / "corpus")
-        self.request = Request(
+        self.request = ExtractRequest(
             clips, clips.parent, encoders="logmel,wavlm", random_weights=0, size="tiny", weights=None
         )
         self.table: ClipTable = survey(read_clips(clips), clips.parent, quiet=True)[0]
-        self.encoders = load_encoders(self.request, device="cpu")
+        self.encoders = load_encoders(self.request, Compute("cpu"))
         self.work = folder / "alone"
         self.extract = {"shard_crops": SHARD_CROPS, "quiet": True}
         extract(self.table, clips.parent, self.encoders, self.work / "features", **self.extract)
@@ -141,7 +143,7 @@ class Corpus:
 
     def on(self, address: str, features: Path):
         return extract_on(
-            address, self.table, self.request, features, self.specs, device="cpu", **self.extract
+            address, self.table, self.request, features, self.specs, Compute("cpu"), **self.extract
         )
 
 
@@ -211,7 +213,7 @@ def _tensors(path: Path) -> bytes:
 
 def test_the_command_does_the_same_on_a_cluster(corpus: Corpus, pair: Cluster, tmp_path: Path) -> None:
     codes = [
-        run(corpus.request, tmp_path / name, device="cpu", cluster=address)
+        run(corpus.request, tmp_path / name, Compute("cpu"), address)
         for name, address in (("here", ""), ("there", pair.address))
     ]
     assert codes == [0, 0]
@@ -221,11 +223,11 @@ def test_the_command_does_the_same_on_a_cluster(corpus: Corpus, pair: Cluster, t
 
 
 def test_a_task_may_be_run_twice(corpus: Corpus, tmp_path: Path) -> None:
-    job = Job(corpus.request, corpus.specs, tmp_path, device="cpu")
-    tasks = extract_cluster.plan(corpus.table, [lane.store for lane in extract_cluster._lanes(job)])[1][:5]
-    first, again = (encode_block(job, 3, tuple(tasks)) for _ in range(2))
+    job = Job(corpus.request, corpus.specs, tmp_path, Compute("cpu"))
+    tasks = extract_cluster.plan(corpus.table, [state.store for state in extract_cluster._states(job)])[1][:5]
+    first, again = (encode_shard(job, 3, tuple(tasks)) for _ in range(2))
     assert first.encoded == {"logmel": 5, "wavlm": 5}
-    assert (again.block, again.encoded, again.audio_s) == (3, {"logmel": 0, "wavlm": 0}, 0.0)
+    assert (again.number, again.encoded, again.audio_s) == (3, {"logmel": 0, "wavlm": 0}, 0.0)
     assert len(shards(tmp_path)) == 2
 
 
@@ -233,7 +235,7 @@ def test_audio_that_went_away_rejects_its_clip_alone(corpus: Corpus, pair: Clust
     gone = replace(corpus.table.clips[0], path="audio/gone.wav", audio="0" * 32)
     table = replace(corpus.table, clips=(gone, *corpus.table.clips[1:3]))
     done = extract_on(
-        pair.address, table, corpus.request, tmp_path, corpus.specs, device="cpu", **corpus.extract
+        pair.address, table, corpus.request, tmp_path, corpus.specs, Compute("cpu"), **corpus.extract
     )
     assert [(reject.id, "gone.wav" in reject.path) for reject in done.rejects] == [(gone.id, True)]
     assert done.encoded["logmel"] == done.crops - 1

@@ -47,8 +47,6 @@ UNFINISHED = {
 }
 """Arrows that still run up; each goes in its turn."""
 
-UNFINISHED_CIRCLE = {"extract/cluster.py", "extract/commands.py", "pipeline.py"}
-
 HOMES = {
     "h5py": {"store/"},
     "transformers": {"extract/encoders/"},
@@ -57,7 +55,7 @@ HOMES = {
     "joblib": {"heads/training/", "extract/", "store/cluster.py"},
     "distributed": {"store/cluster.py"},
     "dask": {"store/cluster.py"},
-    "soundfile": {"extract/audio.py"},
+    "soundfile": {"extract/audio.py", "extract/decoding.py"},
     "soxr": {"extract/audio.py"},
     "scipy": {"heads/"},
     "matplotlib": {"heads/results/plots.py"},
@@ -134,9 +132,11 @@ def test_no_files_import_each_other() -> None:
     for path in sources():
         name = path.relative_to(ROOT).as_posix()
         graph[name] = {file for module, _ in imports(path) if (file := file_of(module))} - {name}
-    while leaves := {name for name, used in graph.items() if not used & graph.keys()}:
-        graph = {name: used for name, used in graph.items() if name not in leaves}
-    assert graph.keys() <= UNFINISHED_CIRCLE, f"these files import each other: {sorted(graph)}"
+    while outside := {name for name, used in graph.items() if not used & graph.keys()} or (
+        graph.keys() - set().union(*graph.values())
+    ):
+        graph = {name: used for name, used in graph.items() if name not in outside}
+    assert not graph, f"these files import each other: {sorted(graph)}"
 
 
 NOT_IMPORTED = {

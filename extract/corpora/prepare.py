@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mmmos.extract.audio import AudioError, AudioInfo, survey_file
+from mmmos.extract.audio_info import AudioInfo
 from mmmos.extract.corpora.audit import Finding, audit, merge_groups, usable, write_findings
 from mmmos.extract.corpora.labels import grouped_split, read_aes
-from mmmos.extract.progress import Progress
+from mmmos.extract.survey import Reject, look_at
 from mmmos.store.clips import ClipTable, write_clips
-from mmmos.store.crops import resolve_audio
 from mmmos.store.names import choose
 from mmmos.store.schema import Clip
 
@@ -56,25 +53,10 @@ def prepare_aes(
     for name in corpora or ():
         choose("corpus", name, {clip.path.partition("/")[0] for clip in labelled})
     placed = [_placed(clip, audio_root, corpora or {}) for clip in labelled]
-    facts: dict[str, AudioInfo] = {}
-    refused: dict[str, str] = {}
-
-    def look(clip: Clip) -> AudioInfo | str:
-        try:
-            return survey_file(resolve_audio(audio_root, clip.path))
-        except (AudioError, ValueError, OSError) as error:
-            return str(error)
-
-    with (
-        ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
-        Progress("looking at the audio", "files", {clip.id: 1 for clip in placed}, quiet=quiet) as progress,
-    ):
-        for clip, found in zip(placed, pool.map(look, placed), strict=True):
-            if isinstance(found, str):
-                refused[clip.id] = found
-            else:
-                facts[clip.id] = found
-            progress.advance(clip.id, 0.0 if isinstance(found, str) else found.duration_s)
+    found = look_at(placed, audio_root, workers=workers, title="looking at the audio", quiet=quiet)
+    seen = dict(zip((clip.id for clip in placed), found, strict=True))
+    facts = {id: one for id, one in seen.items() if isinstance(one, AudioInfo)}
+    refused = {id: one.reason for id, one in seen.items() if isinstance(one, Reject)}
     if split == "grouped":
         # The test clips keep their split, and clips without audio must not take places in dev.
         merged = merge_groups(placed, facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmmos.extract.front import Front, rebuild
+from mmmos.extract.front import Compute, Front, rebuild
 from mmmos.heads.scoring.bundle import read_bundle, require_same
 from mmmos.heads.scoring.scorer import Scorer
 
@@ -45,9 +45,9 @@ def load_bundle(
         Where pretrained weights are not found; it says which file to put where.
     """
     bundle = read_bundle(Path(folder))
+    compute = Compute(device, batch, workers, stock)
     encoders = [
-        rebuild(spec, weights=None if weights is None else Path(weights), device=device, stock=stock)
-        for spec in bundle.encoders
+        rebuild(spec, None if weights is None else Path(weights), compute) for spec in bundle.encoders
     ]
     require_same([encoder.spec for encoder in encoders], bundle.encoders)
-    return Scorer(bundle, Front(encoders, batch, workers))
+    return Scorer(bundle, Front(encoders, compute))

@@ -32,8 +32,8 @@ from mmmos.extract.front import (
     Front,
     Listening,
     Window,
-    file_piece,
-    wave_piece,
+    open_file,
+    open_wave,
 )
 from mmmos.heads.network.alignment import average_down, mean_and_deviation
 from mmmos.heads.network.model import Batch
@@ -132,7 +132,7 @@ class Scorer:
         """Answers for (waveform, sample rate) pairs, batched; one that cannot be scored has an `error`."""
         arrays = [(_as_array(wave), int(rate)) for wave, rate in waveforms]
         requests = [AudioRequest(str(n), "", Path(), domain=domain) for n in range(len(arrays))]
-        return list(self.answers(requests, [partial(wave_piece, *array) for array in arrays], hop_s))
+        return list(self.answers(requests, [partial(open_wave, *array) for array in arrays], hop_s))
 
     def files(
         self, paths: Iterable[str | Path], *, hop_s: float | None = None, audio_root: Path | None = None
@@ -142,7 +142,7 @@ class Scorer:
 
     def stream(self, requests: Sequence[AudioRequest], *, hop_s: float | None = None) -> Iterator[Answer]:
         """Answers for requests as they become known, in their order and in constant memory."""
-        pieces = [partial(file_piece, r.file, r.start_s, r.end_s) for r in requests]
+        pieces = [partial(open_file, r.file, r.start_s, r.end_s) for r in requests]
         return self.answers(requests, pieces, hop_s)
 
     def check(self) -> list[str]:

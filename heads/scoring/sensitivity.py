@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mmmos.extract.front import CHANGES, changed_piece
+from mmmos.extract.front import PERTURBATIONS, open_perturbed
 from mmmos.heads.results.drawing import dot_plot
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.heads.scoring.scorer import Scorer
@@ -52,10 +52,10 @@ class SensitivityCard:
 
 def measure_sensitivity(scorer: Scorer, requests: Sequence[AudioRequest]) -> SensitivityCard:
     """The card of a scorer over the first 30 s of some files; ValueError where none can be scored."""
-    asked = [(request, change) for request in requests for change in (None, *CHANGES)]
+    asked = [(request, change) for request in requests for change in (None, *PERTURBATIONS)]
     answers = scorer.answers(
         [AudioRequest(f"{r.id}: {change or UNCHANGED}", r.path, r.file) for r, change in asked],
-        [partial(changed_piece, request.file, change) for request, change in asked],
+        [partial(open_perturbed, request.file, change) for request, change in asked],
     )
     scores: dict[str, dict[str | None, list[float]]] = {}
     errors: dict[str, str] = {}
@@ -68,7 +68,7 @@ def measure_sensitivity(scorer: Scorer, requests: Sequence[AudioRequest]) -> Sen
     if not whole:
         first = next(iter(errors.items()), ("", "no files"))
         raise ValueError(f"none of {len(requests)} files could be scored; {first[0]}: {first[1]}")
-    rows = tuple(_row(scorer.axes, change, whole) for change in CHANGES)
+    rows = tuple(_row(scorer.axes, change, whole) for change in PERTURBATIONS)
     return SensitivityCard(scorer.axes, len(whole), rows, tuple(errors.items()), scorer.caveats)
 
 

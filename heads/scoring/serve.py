@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mmmos.extract.front import Sound, file_piece
+from mmmos.extract.front import Sound, open_file
 from mmmos.heads.documents import render_html
 from mmmos.heads.results.drawing import timeline_plot
 from mmmos.heads.scoring.answers import FLAGS, Answer, interval_columns
@@ -44,7 +44,7 @@ def score_upload(scorer: Scorer, path: Path) -> tuple[str, str]:
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise TooLargeError(f"{size / 2**20:.0f} MiB; at most {MAX_BYTES / 2**20:.0f} MiB are taken")
-    sound = file_piece(path)
+    sound = open_file(path)
     if sound.claimed_s > MAX_DURATION_S:
         raise TooLargeError(
             f"{sound.claimed_s / 60:.0f} minutes; at most {MAX_DURATION_S / 60:.0f} are taken"

@@ -32,7 +32,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmmos.extract.audio import AUDIO_RECIPE, AudioError, read_crop, survey_file, write_audio
+from mmmos.extract.audio import AUDIO_RECIPE, write_audio
+from mmmos.extract.audio_info import AudioError
+from mmmos.extract.decoding import read_crop, survey_file
 from mmmos.extract.encoders import load_encoder, m2d, muq, summarise, wavlm
 from mmmos.extract.encoders.encoder import LoadOptions
 from mmmos.extract.encoders.m2d_fast import FastM2D

@@ -24,9 +24,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmmos.extract.audio import AUDIO_RECIPE, read_crop, survey_file, write_audio
+from mmmos.extract.audio import AUDIO_RECIPE, write_audio
+from mmmos.extract.decoding import read_crop, survey_file
 from mmmos.extract.encoders import Encoder, load_encoder
-from mmmos.extract.extraction import encode, extract
+from mmmos.extract.encoding import encode
+from mmmos.extract.extraction import extract
 from mmmos.store.clips import ClipTable
 from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 from mmmos.extract.audio import AUDIO_RECIPE, write_audio
+from mmmos.extract.compute import Compute, choose_device
+from mmmos.extract.decoding import open_file
 from mmmos.extract.encoders import Encoder, load_encoder
-from mmmos.extract.extraction import choose_device
 from mmmos.extract.front import Front
-from mmmos.extract.pieces import file_piece
 from mmmos.extract.stream import Window, windows
 from mmmos.heads.grids import configure
 from mmmos.heads.network.model import Head
@@ -68,7 +68,7 @@ def scorer_of(encoders: list[Encoder], batch: int | None) -> Scorer:
     intervals = Intervals(AXES, (1.0,) * 4, quantiles, {"": 1}, "none")
     weights = (1 / len(members),) * len(members)
     bundle = Bundle(members, weights, intervals, reference, ("untrained",), {})
-    return Scorer(bundle, Front(encoders, batch, workers=1))
+    return Scorer(bundle, Front(encoders, Compute(batch=batch, workers=1)))
 
 
 @torch.inference_mode()
@@ -83,7 +83,7 @@ def encoders_alone(encoders: list[Encoder], ready: list[list[torch.Tensor]]) -> 
 
 def prepared(encoders: list[Encoder], path: Path, batch: int) -> list[list[torch.Tensor]]:
     rates_hz = sorted({encoder.spec.sample_rate_hz for encoder in encoders})
-    crops = [event.waves for event in windows(file_piece(path), rates_hz) if isinstance(event, Window)]
+    crops = [event.waves for event in windows(open_file(path), rates_hz) if isinstance(event, Window)]
     parts = [crops[at : at + batch] for at in range(0, len(crops), batch)]
     return [
         [

@@ -31,11 +31,12 @@ import numpy as np
 import torch
 
 from mmmos.extract.audio import write_audio
-from mmmos.extract.blocks import plan
 from mmmos.extract.cluster import extract_on
-from mmmos.extract.commands import Request, load_encoders
+from mmmos.extract.compute import Compute
 from mmmos.extract.extraction import SHARD_CROPS
+from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.survey import survey
+from mmmos.extract.tasks import plan
 from mmmos.store import files, shards
 from mmmos.store.clips import ClipTable
 from mmmos.store.cluster import workers_of
@@ -56,9 +57,9 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - started_s, result
 
 
-def encode_alone(request: Request, crops: int) -> float:
+def encode_alone(request: ExtractRequest, crops: int) -> float:
     """Seconds for so many crops of noise, one at a time, once the encoder is loaded and warm."""
-    (encoder,) = load_encoders(request, device="cpu")
+    (encoder,) = load_encoders(request, Compute("cpu"))
     wave = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 160_000)).astype(np.float32))
     encoder.hidden_states(wave)
     return timed(lambda: [encoder.hidden_states(wave) for _ in range(crops)])[0]
@@ -72,8 +73,8 @@ def efficiency(folder: Path, size: str, block: int, turns: int) -> dict[str, flo
         write_audio(folder / f"{number}.wav", 0.1 * rng.standard_normal((160_000, 1)), 16_000)
         clips.append(Clip(f"c{number}", f"{number}.wav", split="train"))
     table = survey(ClipTable(tuple(clips)), folder, quiet=True)[0]
-    request = Request(folder / "none.csv", folder, encoders="m2d", random_weights=0, size=size)
-    specs = tuple(encoder.spec for encoder in load_encoders(request, device="cpu"))
+    request = ExtractRequest(folder / "none.csv", folder, encoders="m2d", random_weights=0, size=size)
+    specs = tuple(encoder.spec for encoder in load_encoders(request, Compute("cpu")))
     seconds: dict[int, list[float]] = {1: [], 2: []}
     alone: dict[int, list[float]] = {1: [], 2: []}
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -83,7 +84,14 @@ def efficiency(folder: Path, size: str, block: int, turns: int) -> dict[str, flo
                 address = workers.client.scheduler.address
                 taken_s, done = timed(
                     lambda a=address: extract_on(
-                        a, table, request, folder / "out", specs, device="cpu", shard_crops=block, quiet=True
+                        a,
+                        table,
+                        request,
+                        folder / "out",
+                        specs,
+                        Compute("cpu"),
+                        shard_crops=block,
+                        quiet=True,
                     )
                 )
                 assert done.encoded == {"m2d": len(clips)}

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from mmmos.extract import extraction
 from mmmos.extract.audio import AUDIO_RECIPE, write_audio
+from mmmos.extract.compute import Compute
 from mmmos.extract.encoders import Encoder, load_encoder
 from mmmos.extract.encoders.encoder import Loaded
-from mmmos.extract.extraction import choose_device, encode, extract
+from mmmos.extract.encoding import encode
+from mmmos.extract.extraction import extract
 from mmmos.extract.survey import survey
 from mmmos.store.clips import ClipTable
 from mmmos.store.crops import crops_of
@@ -147,9 +149,9 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     corpus: tuple[ClipTable, Path], logmel: Encoder, tmp_path: Path, memory: int
 ) -> None:
     table, root = corpus
-    extract(table, root, [tones(logmel)], tmp_path / "one", batch=1, quiet=True)
+    extract(table, root, [tones(logmel)], tmp_path / "one", Compute(batch=1), quiet=True)
     tight = tones(logmel, memory)
-    extract(table, root, [tight], tmp_path / "tight", batch=8, quiet=True)
+    extract(table, root, [tight], tmp_path / "tight", Compute(batch=8), quiet=True)
     largest = 1 << (memory.bit_length() - 1)
     assert tight.network.calls == [8, 4, 2, 1][: 4 - largest.bit_length()] + [largest] * (8 // largest)
     for ours, theirs in zip(
@@ -170,7 +172,7 @@ def test_the_batch_changes_nothing(
     corpus: tuple[ClipTable, Path], logmel: Encoder, tmp_path: Path, batch: int
 ) -> None:
     table, root = corpus
-    extract(table, root, [logmel], tmp_path / "f", batch=batch, workers=3, quiet=True)
+    extract(table, root, [logmel], tmp_path / "f", Compute(batch=batch, workers=3), quiet=True)
     clip = table.clips[1]
     for crop, means in zip(crops_of(clip), stored(tmp_path / "f", logmel, table)[2][1:4], strict=True):
         wave = extraction.read_crop(root / clip.path, crop, [24000])[24000]
@@ -205,13 +207,3 @@ def test_nothing_to_do_is_fine(logmel: Encoder, tmp_path: Path) -> None:
 def test_an_unsurveyed_table_is_refused(logmel: Encoder, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has not been surveyed"):
         extract(ClipTable((Clip("a", "a.wav"),)), tmp_path, [logmel], tmp_path / "f", quiet=True)
-
-
-def test_devices_are_chosen_by_name() -> None:
-    assert choose_device("cpu") == torch.device("cpu")
-    assert choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
-    for name in ("gpu", "cuda:x", "mps", ""):
-        with pytest.raises(ValueError, match="known: auto, cpu, cuda"):
-            choose_device(name)
-    with pytest.raises(ValueError, match="is not here"):
-        choose_device("cuda:99")

@@ -15,7 +15,8 @@ PROGRAM = """
 import resource, sys
 from dataclasses import replace
 from pathlib import Path
-from mmmos.extract.audio import AUDIO_RECIPE, survey_file
+from mmmos.extract.audio import AUDIO_RECIPE
+from mmmos.extract.decoding import survey_file
 from mmmos.extract.encoders import load_encoder
 from mmmos.extract.extraction import extract
 from mmmos.store.clips import ClipTable

@@ -1,4 +1,4 @@
-"""Progress tells clips, speed and the time left, in plain lines where there is no terminal."""
+"""ClipProgress tells clips, speed and the time left, in plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from mmmos.extract import progress as room
-from mmmos.extract.progress import Progress
+from mmmos.extract.progress import ClipProgress
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_lines_come_now_and_then_and_at_the_end(
     clock: list[float], lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "err", Console(file=io.StringIO(), force_terminal=False))
-    with Progress("encode", "crops", {"a": 1, "b": 3}) as progress:
+    with ClipProgress("encode", "crops", {"a": 1, "b": 3}) as progress:
         clock[0] += 4
         progress.advance("a", 5.0)
         assert lines == []
@@ -46,7 +46,7 @@ def test_lines_come_now_and_then_and_at_the_end(
 def test_a_terminal_gets_a_bar_and_one_last_line(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(room, "err", Console(file=screen, force_terminal=True, width=120))
-    with Progress("encode", "crops", {"a": 2}) as progress:
+    with ClipProgress("encode", "crops", {"a": 2}) as progress:
         progress.advance("a", 10.0)
         progress.advance("a", 10.0)
     assert "1/1 clips" in screen.getvalue()
@@ -54,7 +54,7 @@ def test_a_terminal_gets_a_bar_and_one_last_line(lines: list[str], monkeypatch: 
 
 
 def test_quiet_says_nothing(clock: list[float], lines: list[str]) -> None:
-    with Progress("survey", "files", {"a": 1}, quiet=True) as progress:
+    with ClipProgress("survey", "files", {"a": 1}, quiet=True) as progress:
         clock[0] += 60
         progress.advance("a", 1.0)
     assert lines == []

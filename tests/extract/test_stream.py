@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from mmmos.extract.audio import AudioError, read_crop, survey_file
-from mmmos.extract.measure import AudioInfo
-from mmmos.extract.pieces import file_piece, wave_piece
+from mmmos.extract.audio_info import AudioError, AudioInfo
+from mmmos.extract.decoding import open_file, open_wave, read_crop, survey_file
 from mmmos.extract.stream import Window, listen, windows
 from mmmos.store.crops import crop_grid
 
@@ -31,7 +30,7 @@ def written(folder: Path, frames: np.ndarray, rate_hz: int, name: str = "a.wav")
 
 
 def heard(path: Path, hop_s: float | None = None) -> tuple[list[Window], AudioInfo]:
-    *found, info = windows(file_piece(path), RATES_HZ, hop_s)
+    *found, info = windows(open_file(path), RATES_HZ, hop_s)
     assert isinstance(info, AudioInfo)
     assert all(isinstance(window, Window) for window in found)
     return found, info  # type: ignore[return-value]
@@ -88,7 +87,7 @@ def test_silence_between_sounds_is_heard(tmp_path: Path) -> None:
 
 def test_a_file_of_nothing_but_silence_is_heard_whole(tmp_path: Path) -> None:
     found, info = heard(written(tmp_path, np.zeros((16000 * 12, 1), np.float32), 16000))
-    assert (info.duration_s, info.silent) == (12.0, True)
+    assert (info.duration_s, info.peak) == (12.0, 0.0)
     assert [w.valid_s for w in found] == [10.0, 2.0]
 
 
@@ -121,8 +120,8 @@ def test_a_piece_is_what_a_file_of_it_would_be(tmp_path: Path) -> None:
     frames = noise(30, 16000, 2)
     whole = written(tmp_path, frames, 16000)
     part = written(tmp_path, frames[round(7.25 * 16000) : round(19.5 * 16000)], 16000, "part.wav")
-    *found, info = windows(file_piece(whole, 7.25, 19.5), RATES_HZ)
-    *expected, expected_info = windows(file_piece(part), RATES_HZ)
+    *found, info = windows(open_file(whole, 7.25, 19.5), RATES_HZ)
+    *expected, expected_info = windows(open_file(part), RATES_HZ)
     assert info == expected_info
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one.waves[24000], other.waves[24000])
@@ -130,7 +129,7 @@ def test_a_piece_is_what_a_file_of_it_would_be(tmp_path: Path) -> None:
 
 def test_a_wave_in_memory_is_what_its_file_would_be(tmp_path: Path) -> None:
     frames = np.round(noise(13, 16000, 2) * 2**15) / 2**15
-    *found, info = windows(wave_piece(frames.T, 16000), RATES_HZ)
+    *found, info = windows(open_wave(frames.T, 16000), RATES_HZ)
     expected, expected_info = heard(written(tmp_path, frames, 16000))
     assert info == expected_info
     for one, other in zip(found, expected, strict=True):
@@ -144,13 +143,13 @@ def test_what_cannot_be_heard_says_why(tmp_path: Path) -> None:
     empty.touch()
     good = written(tmp_path, noise(5, 16000), 16000)
     for piece, reason in [
-        (lambda: file_piece(tmp_path / "none.wav"), "no such file"),
-        (lambda: file_piece(tmp_path), "not a regular file"),
-        (lambda: file_piece(empty), "empty file"),
-        (lambda: file_piece(broken), "not audio that libsndfile can read"),
-        (lambda: file_piece(good, 6.0), "is not in it: it has 5.000 s"),
-        (lambda: file_piece(good, 1.0, 9.0), "is not in it: it has 5.000 s"),
-        (lambda: wave_piece(np.array([0.0, np.nan]), 16000), "not a number"),
+        (lambda: open_file(tmp_path / "none.wav"), "no such file"),
+        (lambda: open_file(tmp_path), "not a regular file"),
+        (lambda: open_file(empty), "empty file"),
+        (lambda: open_file(broken), "not audio that libsndfile can read"),
+        (lambda: open_file(good, 6.0), "is not in it: it has 5.000 s"),
+        (lambda: open_file(good, 1.0, 9.0), "is not in it: it has 5.000 s"),
+        (lambda: open_wave(np.array([0.0, np.nan]), 16000), "not a number"),
     ]:
         ((number, event),) = listen([piece], RATES_HZ)
         assert number == 0
@@ -162,7 +161,7 @@ def test_what_cannot_be_heard_says_why(tmp_path: Path) -> None:
 def test_listening_keeps_the_order_and_outlives_bad_files(tmp_path: Path, workers: int) -> None:
     paths = [written(tmp_path, noise(3 + 11 * (k % 3), 16000, seed=k), 16000, f"{k}.wav") for k in range(6)]
     paths[2] = tmp_path / "none.wav"
-    events = list(listen([lambda p=p: file_piece(p) for p in paths], RATES_HZ, workers=workers))  # type: ignore[misc]
+    events = list(listen([lambda p=p: open_file(p) for p in paths], RATES_HZ, workers=workers))  # type: ignore[misc]
     assert [number for number, _ in events] == sorted(number for number, _ in events)
     ends = {number: event for number, event in events if not isinstance(event, Window)}
     assert sorted(ends) == list(range(6))
@@ -172,7 +171,7 @@ def test_listening_keeps_the_order_and_outlives_bad_files(tmp_path: Path, worker
 def test_an_abandoned_stream_leaves_no_thread_behind(tmp_path: Path) -> None:
     before = threading.active_count()
     path = written(tmp_path, noise(100, 16000), 16000)
-    stream = listen([lambda: file_piece(path)] * 4, RATES_HZ, hop_s=1.0, workers=3)
+    stream = listen([lambda: open_file(path)] * 4, RATES_HZ, hop_s=1.0, workers=3)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before

@@ -105,13 +105,13 @@ def test_the_same_audio_in_several_splits_is_told() -> None:
 
 def test_coverage_below_the_floor_stops() -> None:
     rejects = [Reject("a", "a.wav", "empty file")]
-    assert check_coverage(20, rejects) == 0.95
-    assert check_coverage(3, []) == 1.0
+    assert check_coverage(20, rejects, 0.95) == 0.95
+    assert check_coverage(3, [], 0.95) == 1.0
     with pytest.raises(CoverageError, match=r"18 of 19 clips .*a\.wav: empty file"):
-        check_coverage(19, rejects)
+        check_coverage(19, rejects, 0.95)
     assert check_coverage(19, rejects, 0.9) == pytest.approx(18 / 19)
     with pytest.raises(CoverageError):
-        check_coverage(0, [])
+        check_coverage(0, [], 0.95)
 
 
 def test_rejects_are_written_as_csv(tmp_path: Path) -> None:

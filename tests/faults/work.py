@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from mmmos.extract.audio import AUDIO_RECIPE, write_audio
+from mmmos.extract.compute import Compute
 from mmmos.extract.encoders import load_encoder
 from mmmos.extract.extraction import extract
 from mmmos.extract.survey import survey
@@ -88,7 +89,7 @@ def run_extract(
             corpus.folder / "audio",
             [encoder],
             features,
-            workers=1,
+            Compute(workers=1),
             shard_crops=shard_crops,
             quiet=True,
         )

@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from mmmos.extract.audio import AUDIO_RECIPE
+from mmmos.extract.demo_corpus import CAVEAT, synthesise
 from mmmos.extract.encoders import load_encoder
 from mmmos.extract.extraction import extract
 from mmmos.extract.survey import survey
-from mmmos.extract.synthetic import CAVEAT, synthesise
 from mmmos.heads.grids import grid
 from mmmos.heads.results.assessment import select_ensemble
 from mmmos.heads.scoring.export import export_bundle

@@ -14,7 +14,7 @@ import soundfile
 import torch
 
 from mmmos.extract.audio import AUDIO_RECIPE
-from mmmos.extract.front import WeightsMissing, file_piece
+from mmmos.extract.front import WeightsMissing, open_file
 from mmmos.heads.ensemble import from_weights
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.scoring.answers import FLAGS
@@ -172,7 +172,7 @@ def test_requests_stream(experiment: Experiment, scorer: Scorer) -> None:
     opened: list[int] = []
     requests = list_requests(map(str, experiment.paths("test")[:8]))
     pieces = [
-        lambda n=n, r=request: opened.append(n) or file_piece(r.file, None, None)
+        lambda n=n, r=request: opened.append(n) or open_file(r.file, None, None)
         for n, request in enumerate(requests)
     ]
     answers = scorer.answers(requests, pieces)

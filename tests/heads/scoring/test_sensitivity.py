@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mmmos.extract.front import CHANGES
+from mmmos.extract.front import PERTURBATIONS
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
 from mmmos.heads.scoring.scorer import Scorer
@@ -42,7 +42,7 @@ def test_shifts_by_hand(tmp_path: Path) -> None:
     assert (mono.shift, mono.size, mono.largest) == ({"MOS": 0.25}, {"MOS": 0.75}, {"MOS": 1.0})
     assert (mono.score, mono.n, card.files) == ({"MOS": 3.25}, 2, 2)
     assert card.errors == (("c", "not audio"),), "a file that fails once counts nowhere"
-    assert [row.change for row in card.rows] == list(CHANGES)
+    assert [row.change for row in card.rows] == list(PERTURBATIONS)
     write_card(card, tmp_path)
     with (tmp_path / "sensitivity.csv").open(newline="") as file:
         (row,) = [row for row in csv.DictReader(file) if row["change"] == "mono"]

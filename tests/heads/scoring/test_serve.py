@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mmmos.extract.front import file_piece
+from mmmos.extract.front import open_file
 from mmmos.heads.scoring import serve
 from mmmos.heads.scoring.bundle import save_bundle
 from mmmos.heads.scoring.loading import load_bundle
@@ -55,7 +55,7 @@ def test_the_envelope_holds_every_peak(scorer: Scorer, tmp_path: Path) -> None:
     wave = np.zeros((16000 * 70, 2))
     wave[1000, 0], wave[-1, 1], wave[16000 * 35, 1] = 0.5, -0.25, 0.75
     soundfile.write(tmp_path / "a.wav", wave, 16000)
-    envelope = envelope_of(file_piece(tmp_path / "a.wav"))
+    envelope = envelope_of(open_file(tmp_path / "a.wav"))
     highest = [high for _, high in envelope]
     assert len(envelope) == serve.ENVELOPE_STEPS
     assert max(highest) == pytest.approx(0.75, abs=1e-4)

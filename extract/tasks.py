@@ -1,4 +1,4 @@
-"""What there is to encode: the crops that stores are missing, cut into blocks that become one shard each."""
+"""Which crops are still to be encoded, and which of them become one shard."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ class Task:
     stores: tuple[int, ...]
 
 
-Block = Sequence[Task]
-"""Crops for the same stores: at most one shard of each."""
+ShardTasks = Sequence[Task]
+"""Tasks for the same stores, whose crops become one shard in each of them."""
 
 
 def plan(table: ClipTable, stores: Sequence[FeatureStore]) -> tuple[int, list[Task]]:
-    """The number of distinct crops, and a task for each that some store is missing, in the table's order."""
+    """The number of distinct crops, and a task for each that some store is missing, in the table's order.
+
+    ValueError for a table that has not been surveyed.
+    """
     owners: dict[Crop, Clip] = {}
     for clip in table.clips:
-        if not clip.audio:
-            raise ValueError(f"clip {clip.id} has not been surveyed: its audio is not known yet")
         for crop in crops_of(clip):
             owners.setdefault(crop, clip)
     missing = [set(store.missing(owners)) for store in stores]
@@ -42,8 +43,8 @@ def plan(table: ClipTable, stores: Sequence[FeatureStore]) -> tuple[int, list[Ta
     return len(owners), [task for task in tasks if task.stores]
 
 
-def blocks(tasks: Sequence[Task], size: int) -> Iterator[Block]:
-    """Runs of tasks for the same stores, cut to at most `size`."""
+def by_shard(tasks: Sequence[Task], size: int) -> Iterator[ShardTasks]:
+    """Consecutive tasks for the same stores, at most `size` together."""
     for _, run in itertools.groupby(tasks, key=lambda task: task.stores):
         same = list(run)
         for start in range(0, len(same), size):

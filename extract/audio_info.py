@@ -1,9 +1,8 @@
-"""What a stretch of audio holds: its length, level and clipping, and the limits of what is believed."""
+"""What audio holds (length, level, clipping), and the limits beyond which it is refused."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +25,20 @@ class AudioError(ValueError):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a whole file (or waveform) holds.
+    """What a whole file, or another stretch of audio, holds.
 
-    audio:       xxh3-128 of the file's bytes, hex; of an array: of its mono samples and rate.
-    duration_s:  length without trailing digital silence; the whole length where all is silence.
-    peak, rms:   over all channels and the samples that count as audio, full scale = 1.
-    clipped:     fraction of those samples at or beyond full scale.
+    Attributes
+    ----------
+    audio : str
+        xxh3-128 of the file's bytes, hex; "" for audio that was not read by `decoding.survey_file`.
+    duration_s : float
+        Length without trailing digital silence; the whole length where all of it is silence.
+    sample_rate_hz, channels : int
+        As stored.
+    peak, rms : float
+        Over all channels and the samples within `duration_s`; full scale is 1.
+    clipped : float
+        Fraction of those samples at or beyond full scale.
     """
 
     audio: str
@@ -42,12 +49,9 @@ class AudioInfo:
     rms: float
     clipped: float
 
-    @property
-    def silent(self) -> bool:
-        return self.peak == 0.0
-
 
 def check_shape(frames: int, rate_hz: int, channels: int) -> None:
+    """AudioError for a rate, a number of channels or a length (in frames) that is not read."""
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         raise AudioError(f"sample rate {rate_hz} Hz; {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz are read")
     if not 1 <= channels <= MAX_CHANNELS:
@@ -63,7 +67,10 @@ def check_shape(frames: int, rate_hz: int, channels: int) -> None:
 
 @dataclass
 class Meter:
-    """What `AudioInfo` tells, added up block by block; `audible` counts up to the last sound."""
+    """Accumulates AudioInfo block by block.
+
+    `frames` counts all frames so far; `audible` is the index of the last non-zero frame + 1.
+    """
 
     rate_hz: int
     channels: int
@@ -74,7 +81,10 @@ class Meter:
     energy: float = 0.0
 
     def take(self, block: Samples) -> int:
-        """Add a block [n, channels]; returns how many of its frames reach to its last sound."""
+        """Add a block [n, channels]; returns the index of its last non-zero frame + 1, 0 for silence.
+
+        AudioError for samples that are not finite or far beyond full scale.
+        """
         loud = np.abs(block)
         peak = float(loud.max())
         if not math.isfinite(peak):
@@ -93,6 +103,7 @@ class Meter:
         return reach
 
     def info(self, audio: str = "") -> AudioInfo:
+        """What was taken so far, under the content hash `audio`; AudioError where it is nothing."""
         counted = self.audible or self.frames
         if not counted:
             raise AudioError("holds no audio that can be decoded")
@@ -106,16 +117,3 @@ class Meter:
             rms=math.sqrt(self.energy / samples),
             clipped=self.clipped / samples,
         )
-
-
-def measure(audio: str, rate_hz: int, windows: Iterable[Samples]) -> tuple[AudioInfo, int]:
-    """The info of audio that passes by in windows, under its content hash, and the number of its frames."""
-    meter: Meter | None = None
-    for block in windows:
-        meter = meter or Meter(rate_hz, block.shape[1])
-        meter.take(block)
-        if meter.frames > MAX_DURATION_S * rate_hz:
-            raise AudioError(f"longer than {MAX_DURATION_S / 3600:g} hours")
-    if meter is None:
-        raise AudioError("holds no audio that can be decoded")
-    return meter.info(audio), meter.frames

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mmmos.extract.audio import write_audio
-from mmmos.extract.synthesis import (
+from mmmos.extract.demo_sounds import (
     CONTENTS,
     DEGRADATIONS,
     MAX_LAYERS,

@@ -10,12 +10,9 @@ import numpy as np
 import pandas
 import pytest
 
-from mmmos.extract.audio import AUDIO_RECIPE, survey_file
-from mmmos.extract.encoders import load_encoder
-from mmmos.extract.extraction import extract
-from mmmos.extract.survey import shared_audio, survey
-from mmmos.extract.synthesis import CONTENTS, DEGRADATIONS, content, unit
-from mmmos.extract.synthetic import (
+from mmmos.extract.audio import AUDIO_RECIPE
+from mmmos.extract.decoding import survey_file
+from mmmos.extract.demo_corpus import (
     GENERATED_SYSTEMS,
     REAL_SYSTEMS,
     latent_scores,
@@ -23,6 +20,10 @@ from mmmos.extract.synthetic import (
     simulate_ratings,
     synthesise,
 )
+from mmmos.extract.demo_sounds import CONTENTS, DEGRADATIONS, content, unit
+from mmmos.extract.encoders import load_encoder
+from mmmos.extract.extraction import extract
+from mmmos.extract.survey import shared_audio, survey
 from mmmos.store.clips import ClipTable, read_clips
 from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore

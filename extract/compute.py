@@ -1,0 +1,70 @@
+"""How encoders are run: on which device, how many crops at a time, with how many decoding threads."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+CUDA_BATCH = 32
+"""Where a batch on CUDA starts.  It is halved whenever memory does not suffice; SHARD_CROPS is a multiple of
+all its halves, so that no batch straddles two shards."""
+CPU_BATCH = 1
+"""Batches do not pay on a CPU: WavLM gets slower from 4."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How encoders are run.  Nothing here is part of a feature's signature.
+
+    Attributes
+    ----------
+    device : str
+        auto, cpu, cuda or cuda:K; see `choose_device`.
+    batch : int, optional
+        Crops per forward pass.  None: CPU_BATCH on a CPU, CUDA_BATCH on CUDA.
+    workers : int, optional
+        Decoding threads.  None: a number that suits the task.
+    stock : bool
+        The published forward passes instead of our faster ones; equal to 1e-4.
+    """
+
+    device: str = "auto"
+    batch: int | None = None
+    workers: int | None = None
+    stock: bool = False
+
+    def batch_on(self, device: torch.device) -> int:
+        """Crops per forward pass to start with."""
+        return self.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
+
+    def threads(self, most: int) -> int:
+        """Decoding threads: one per CPU, at most `most`, where no number was given."""
+        return self.workers or min(most, os.cpu_count() or 1)
+
+
+AUTO = Compute()
+"""Everything found by itself."""
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """ "auto" is CUDA where there is one, else the CPU; "cpu", "cuda" and "cuda:1" are exactly that.
+
+    Raises
+    ------
+    ValueError
+        The name means nothing, or there is no such device.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
+        raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:K")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {name!r} is not here: {torch.cuda.device_count()} CUDA devices found")
+    return torch.device(name)

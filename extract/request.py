@@ -1,0 +1,127 @@
+"""What is to be extracted: the table, the encoders and the settings that decide which features come out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmmos.extract.compute import Compute, choose_device
+from mmmos.store.console import say
+from mmmos.store.files import write_text
+from mmmos.store.names import choose
+from mmmos.store.schema import Scale
+
+if TYPE_CHECKING:
+    from mmmos.extract.encoders import Encoder
+
+LAST = "extract.json"
+MIN_COVERAGE = 0.95
+"""Training on less of a table than this would be training on another data set."""
+
+
+@dataclass(frozen=True)
+class ExtractRequest:
+    """Everything that decides which features and which clip table come out.
+
+    Attributes
+    ----------
+    clips, audio_root : Path
+        The clip table, and the folder that its paths are relative to.
+    encoders : str
+        Names separated by commas.
+    weights : Path, optional
+        Folder with pretrained weights; None takes them from the hub or its cache.
+    random_weights : int, optional
+        Seed of untrained encoders; None for pretrained ones.
+    size, layers, precision : str
+        See `encoders.load_encoder`.
+    scale : str
+        "LO,HI", the range of the scores.
+    split, seed : float, int
+        Train fraction and seed, for a table without a split column.
+    min_coverage : float
+        The fraction of the clips that has to be readable.
+    caveats : tuple of str
+        What every result on this table has to say, e.g. "synthetic audio".
+    """
+
+    clips: Path
+    audio_root: Path
+    encoders: str = "wavlm,muq,m2d"
+    weights: Path | None = None
+    random_weights: int | None = None
+    size: str = "full"
+    layers: str = "mean"
+    precision: str = "fp32"
+    scale: str = "0,10"
+    split: float | None = None
+    seed: int = 0
+    min_coverage: float = MIN_COVERAGE
+    caveats: tuple[str, ...] = ()
+
+    @staticmethod
+    def last(work: Path, changed: dict[str, Any]) -> ExtractRequest:
+        """The last request of a work folder, with `changed` fields; ValueError where there is none."""
+        path = work / LAST
+        if not path.exists():
+            raise ValueError(f"no --clips given, and {work} has no earlier extraction to go on with")
+        say(f"going on with the table and settings of {path}")
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        for name in ("clips", "audio_root", "weights"):
+            kept[name] = kept[name] and Path(kept[name])
+        return ExtractRequest(**{**kept, "caveats": tuple(kept["caveats"]), **changed})
+
+    def remember(self, work: Path) -> None:
+        """Keep the request for a later `extract` without a table."""
+        values = {name: str(v) if isinstance(v, Path) else v for name, v in vars(self.absolute()).items()}
+        write_text(work / LAST, json.dumps(values, indent=1) + "\n")
+
+    def absolute(self) -> ExtractRequest:
+        """The same request with absolute paths."""
+        paths = {name: value.resolve() for name, value in vars(self).items() if isinstance(value, Path)}
+        return replace(self, **paths)  # type: ignore[arg-type]
+
+
+def load_encoders(request: ExtractRequest, compute: Compute) -> list[Encoder]:
+    """The encoders of a request, in its order, on the device of `compute`.
+
+    Raises
+    ------
+    ValueError
+        For unknown or repeated names, before any weights are fetched; and see `encoders.load_encoder`.
+    """
+    from mmmos.extract.audio import AUDIO_RECIPE
+    from mmmos.extract.encoders import ENCODERS, load_encoder
+
+    names = [name.strip() for name in request.encoders.split(",") if name.strip()]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"--encoders takes different names separated by commas, not {request.encoders!r}")
+    for name in names:
+        choose("encoder", name, ENCODERS)
+    return [
+        load_encoder(
+            name,
+            audio_recipe=AUDIO_RECIPE,
+            weights=request.weights,
+            random_seed=request.random_weights,
+            size=request.size,
+            layer=request.layers,
+            precision=request.precision,
+            device=choose_device(compute.device),
+            stock=compute.stock,
+        )
+        for name in names
+    ]
+
+
+def parse_scale(text: str) -> Scale:
+    """ "0,100" as a Scale; ValueError says what was expected."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"--scale takes two numbers separated by a comma, as in 0,10, not {text!r}"
+        ) from None
+    return Scale(low, high)

@@ -1,0 +1,85 @@
+"""A whole extraction: survey the audio, encode what is missing, keep the table of what could be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mmmos.extract.cluster import extract_on
+from mmmos.extract.compute import AUTO, Compute
+from mmmos.extract.extraction import ExtractionSummary, extract
+from mmmos.extract.request import ExtractRequest, load_encoders, parse_scale
+from mmmos.extract.survey import CoverageError, check_coverage, shared_audio, survey, write_rejects
+from mmmos.store.clips import ClipTable, read_clips, save_table
+from mmmos.store.console import COVERAGE, OK, REJECTS, say, table
+from mmmos.store.schema import EncoderSpec
+from mmmos.store.specs import near_misses
+
+
+def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: str = "") -> int:
+    """Carry out a request in a work folder and print what came out.
+
+    Parameters
+    ----------
+    work : Path
+        Gets features/, clips.json, rejects.csv, survey.json and extract.json.
+    cluster : str
+        "local:N" or a Dask scheduler's address; `compute` then holds for each worker.
+
+    Returns
+    -------
+    int
+        An exit code of `store.console`: OK, REJECTS or COVERAGE.
+    """
+    features = work / "features"
+    written = read_clips(
+        request.clips,
+        audio_root=request.audio_root,
+        scale=parse_scale(request.scale),
+        train_fraction=request.split,
+        seed=request.seed,
+    )
+    # The workers of a cluster build their own encoders; here they are then built for their specs alone.
+    encoders = load_encoders(request, replace(compute, device="cpu") if cluster else compute)
+    specs = tuple(encoder.spec for encoder in encoders)
+    for line in (line for spec in specs for line in near_misses(features, spec)):
+        say(f"features stored before do not fit, so these are made anew: {line}")
+    request.remember(work)
+    written = replace(written, caveats=request.caveats)
+    surveyed, rejects = survey(written, request.audio_root, work / "survey.json", compute.workers)
+    for warning in shared_audio(surveyed.clips):
+        say(f"warning: {warning}")
+    try:
+        check_coverage(len(written), rejects, request.min_coverage)
+        if cluster:
+            del encoders
+            done = extract_on(cluster, surveyed, request, features, specs, compute)
+        else:
+            done = extract(surveyed, request.audio_root, encoders, features, compute)
+        rejects = [*rejects, *done.rejects]
+        check_coverage(len(written), rejects, request.min_coverage)
+    except CoverageError as error:
+        say(f"stopped: {error}. All reasons: {work / 'rejects.csv'}")
+        return COVERAGE
+    finally:
+        write_rejects(work / "rejects.csv", rejects)
+    lost = {reject.id for reject in rejects}
+    kept = replace(surveyed, clips=tuple(clip for clip in surveyed if clip.id not in lost))
+    save_table(kept, work / "clips.json")
+    _show(kept, specs, done, features)
+    if rejects:
+        say(f"{len(rejects)} of {len(written)} clips could not be read; reasons in {work / 'rejects.csv'}")
+    return REJECTS if rejects else OK
+
+
+def _show(kept: ClipTable, specs: Sequence[EncoderSpec], done: ExtractionSummary, features: Path) -> None:
+    table(
+        f"Features of {len(kept)} clips, {done.crops} crops, in {features}",
+        ("encoder", "signature", "newly encoded", "frames", "layers", "weights"),
+        (
+            (s.name, s.id, done.encoded[s.name], f"{s.frames} x {s.frame_dim}", s.layers, s.weights[:20])
+            for s in specs
+        ),
+        (*kept.caveats, *(f"untrained {spec.name}" for spec in specs if spec.is_random)),
+    )
