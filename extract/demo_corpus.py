@@ -1,7 +1,7 @@
-"""The demonstration corpus: synthetic clips of known quality, rated by simulated listeners.
+"""The demonstration corpus: clips of known quality made of `demo_sounds`, rated by simulated listeners.
 
 It stands in for a real corpus so that the whole pipeline can be run and tested anywhere.  It can be learned
-from, and scores measured on it say nothing about real audio: every table made from it carries CAVEAT.
+from, but scores measured on it say nothing about real audio: every table made from it carries CAVEAT.
 
 Shape, after the paper's data: every content item (a group) lies in one split only; train and test mix all
 eight systems, dev holds the two that stand for real recordings, pam the six that stand for generators.
@@ -15,6 +15,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ SPLITS = {
     "pam": (16, 1, tuple(GENERATED_SYSTEMS)),
     "test": (24, 2, tuple(SYSTEMS)),
 }
-"""Split to (content items, renderings of each, the systems they take turns by): 168 clips."""
+"""Split: (content items, renderings of each, the systems that render them in turn).  168 clips in all."""
 
 DURATION_S = (3.0, 23.0)
 RATES_HZ = (24000, 24000, 24000, 32000, 44100)
@@ -70,7 +71,7 @@ RATER_BIAS, RATER_NOISE = 0.5, 0.8
 
 @dataclass(frozen=True)
 class Rendering:
-    """One clip to be made: a content item through a system, and its worth on each axis (AXES order)."""
+    """One clip to be made: a content item through a system, and its true score on each axis (AXES order)."""
 
     id: str
     split: str
@@ -89,16 +90,17 @@ class Rendering:
 def synthesise(folder: Path, seed: int = 0, *, workers: int | None = None) -> Path:
     """Write `folder`/audio/* (16-bit WAV and FLAC, 24-44.1 kHz, mono and stereo) and `folder`/clips.csv.
 
-    The same seed writes the same samples.  Returns the path of clips.csv; its columns _layers, _severity and
-    _latent hold what no listener would know.
+    The same seed writes the same samples.
+
+    Returns
+    -------
+    Path
+        Of clips.csv; its columns _layers, _severity and _latent hold what no listener would know.
     """
     clips = renderings(seed)
-    groups: dict[str, list[Rendering]] = {}
-    for clip in clips:
-        groups.setdefault(clip.group, []).append(clip)
+    items = [list(item) for _, item in groupby(clips, key=lambda clip: clip.group)]
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for _ in pool.map(lambda item: _render(folder, item[1], seed, item[0]), enumerate(groups.values())):
-            pass
+        list(pool.map(lambda number: _render(folder, items[number], seed, number), range(len(items))))
     ratings = simulate_ratings(np.array([clip.latent for clip in clips]), np.random.default_rng([seed, 1]))
     path = folder / "clips.csv"
     write_text(path, _csv(clips, ratings))
@@ -133,8 +135,11 @@ def renderings(seed: int = 0) -> list[Rendering]:
 
 
 def latent_scores(domain: str, layers: int, severity: float) -> tuple[float, ...]:
-    """What a clip is worth on 1-10, in AXES order: complexity follows the layers, quality the severity,
-    enjoyment and usefulness both, and the domain shifts all of them a little."""
+    """The true scores of a clip, 1-10, in AXES order.
+
+    Complexity follows the layers, quality the severity, enjoyment and usefulness both; the domain shifts all
+    of them a little.
+    """
     richness = (layers - 1) / (MAX_LAYERS - 1)
     music, sound = domain == "music", domain == "sound"
     complexity = 2.0 + 5.0 * richness + 1.0 * music
@@ -145,7 +150,7 @@ def latent_scores(domain: str, layers: int, severity: float) -> tuple[float, ...
 
 
 def simulate_ratings(latent: np.ndarray, rng: Generator) -> np.ndarray:
-    """Latent scores [N, 4] to whole ratings 1-10 [N, 4, RATERS] by listeners of constant leniency."""
+    """Latent scores [N, A] to whole ratings 1-10 [N, A, RATERS] by listeners of constant leniency."""
     bias = rng.normal(0, RATER_BIAS, RATERS)
     heard = latent[:, :, None] + bias + rng.normal(0, RATER_NOISE, (*latent.shape, RATERS))
     return np.clip(np.rint(heard), 1, 10).astype(int)
@@ -157,9 +162,9 @@ def degrade(wave: Wave, system: str, severity: float, rng: Generator, rate_hz: i
     return add_hiss(spoil(wave, severity, rng, rate_hz), severity, rng, rate_hz)
 
 
-def _render(folder: Path, clips: list[Rendering], seed: int, group: int) -> None:
-    """One content item through each of its systems."""
-    rng = np.random.default_rng([seed, 2, group])
+def _render(folder: Path, clips: list[Rendering], seed: int, number: int) -> None:
+    """Write one content item through each of its systems."""
+    rng = np.random.default_rng([seed, 2, number])
     rate_hz = int(rng.choice(RATES_HZ))
     low_s, high_s = DURATION_S
     samples = round(low_s * (high_s / low_s) ** (rng.uniform() ** 1.5) * rate_hz)

@@ -1,7 +1,7 @@
-"""Sounds from nothing: layered voice-like, music-like and environmental content, and what spoils it.
+"""Signals for the demonstration: voice-like, music-like and environmental sounds, and their degradations.
 
-Only meant to give the demonstration something learnable.  Everything is a function of (generator, length,
-rate); a waveform is float64 [n], its level set by whoever writes it.
+`demo_corpus` makes clips of them.  They only have to be something that can be learned from.  Everything is a
+function of (generator, length, rate); a waveform is float64 [n], and `demo_corpus` sets its level.
 """
 
 from __future__ import annotations
@@ -18,15 +18,29 @@ MAX_LAYERS = 6
 """The most voices, instruments or sound sources that one content item has."""
 CONTENT_RATE_HZ = 16000
 BANDWIDTH_HZ = 7000.0
-"""All content lies below: what sounds above it is the doing of a system."""
+"""All content lies below, so that only systems add anything above."""
 LOWEST_REGISTER_HZ, REGISTER_STEP = 250.0, 1.8
 ROOM_TONE = 0.005
 """-46 dB."""
 
 
 def content(domain: str, layers: int, rng: Generator, samples: int, rate_hz: int) -> Wave:
-    """`layers` sources of a domain's kind, each in a register of its own, with rests in between and a faint
-    room tone throughout: [samples] at `rate_hz` (at least CONTENT_RATE_HZ), rms 1."""
+    """Sources of a domain's kind, each in a register of its own, with rests and a faint room tone throughout.
+
+    Parameters
+    ----------
+    domain : str
+        A name in CONTENTS.
+    layers : int
+        How many sources.
+    samples, rate_hz : int
+        Length and rate of the result; the rate is at least CONTENT_RATE_HZ.
+
+    Returns
+    -------
+    float64 [samples]
+        Its rms is 1.
+    """
     seconds = -(-samples // rate_hz)
     count = seconds * CONTENT_RATE_HZ
     mix = np.zeros(count)
@@ -38,7 +52,7 @@ def content(domain: str, layers: int, rng: Generator, samples: int, rate_hz: int
 
 
 def _phrases(rng: Generator, samples: int, rate_hz: int) -> Wave:
-    """A gate [samples], 1 with rests of 0 every second or so, a quarter of the time in all."""
+    """A gate [samples]: 1, with rests of 0 about every second, a quarter of the time in all."""
     time_s = np.arange(samples) / rate_hz
     place = (time_s + 0.1 * _wander(rng, samples, rate_hz, 0.5)) / rng.uniform(0.8, 1.2) % 1.0
     return np.clip(20 * np.minimum(place, 0.75 - place), 0, 1)
@@ -54,11 +68,13 @@ def _voice(index: int, rng: Generator, samples: int, rate_hz: int) -> Wave:
     pitch_hz = rng.uniform(90, 260) * 2 ** (0.25 * _wander(rng, samples, rate_hz, 2.0))
     source = _saw(pitch_hz, rate_hz) + 0.15 * rng.standard_normal(samples)
     tracts_hz = rng.uniform((300, 900, 2300), (800, 2000, 3500), (2, 3))
-    hz, spectrum = _spectrum(source, rate_hz)
-    vowels = [_wave(spectrum * _formants(hz, tract) * _register(hz, index), samples) for tract in tracts_hz]
+    first, second = (
+        _shaped(source, rate_hz, lambda hz, tract=tract: _formants(hz, tract) * _register(hz, index))
+        for tract in tracts_hz
+    )
     turn = 0.5 + 0.5 * np.tanh(2 * _wander(rng, samples, rate_hz, 3.0))
     syllables = np.clip(_wander(rng, samples, rate_hz, 5.0) + 0.4, 0, None)
-    return (turn * vowels[0] + (1 - turn) * vowels[1]) * syllables
+    return (turn * first + (1 - turn) * second) * syllables
 
 
 def _instrument(index: int, rng: Generator, samples: int, rate_hz: int) -> Wave:
@@ -104,18 +120,9 @@ def _saw(pitch_hz: Wave, rate_hz: int) -> Wave:
 
 def _shaped(wave: Wave, rate_hz: int, gain: Callable[[Wave], Wave]) -> Wave:
     """The wave with each frequency multiplied by gain(Hz)."""
-    hz, spectrum = _spectrum(wave, rate_hz)
-    return _wave(spectrum * gain(hz), len(wave))
-
-
-def _spectrum(wave: Wave, rate_hz: int) -> tuple[Wave, npt.NDArray[np.complexfloating]]:
-    """Frequencies in Hz, and the spectrum of the wave with zeros behind it."""
     size = _fast_size(len(wave))
-    return np.fft.rfftfreq(size, 1 / rate_hz), np.fft.rfft(wave, size)
-
-
-def _wave(spectrum: npt.NDArray[np.complexfloating], samples: int) -> Wave:
-    return np.fft.irfft(spectrum, _fast_size(samples))[:samples]
+    spectrum = np.fft.rfft(wave, size) * gain(np.fft.rfftfreq(size, 1 / rate_hz))
+    return np.fft.irfft(spectrum, size)[: len(wave)]
 
 
 def _fast_size(samples: int) -> int:
@@ -125,7 +132,7 @@ def _fast_size(samples: int) -> int:
 
 
 def _register(hz: Wave, index: int) -> Wave:
-    """The register of a content item's layer of that number, over a little of everything."""
+    """Gain at each frequency for the layer of that number: its own register, and 0.03 everywhere."""
     return 0.03 + _band(hz, LOWEST_REGISTER_HZ * REGISTER_STEP**index, 0.6)
 
 
@@ -185,7 +192,7 @@ def quantise(wave: Wave, severity: float, rng: Generator, rate_hz: int) -> Wave:
 
 
 def add_hiss(wave: Wave, severity: float, rng: Generator, rate_hz: int) -> Wave:
-    """What every system leaves behind, whatever else it does: from about 60 dB down to 25 dB below."""
+    """Noise that every system adds, whatever else it does: from about 60 dB down to 25 dB below."""
     return unit(wave) + 10 ** ((35 * severity - 60 + rng.normal(0, 3)) / 20) * rng.standard_normal(len(wave))
 
 
