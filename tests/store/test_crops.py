@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmmos.store.crops import crop_grid, crops_of, resolve_audio
+from mmmos.store.crops import crop_grid, crops_of, is_crop, resolve_audio
 from mmmos.store.schema import Clip
 
 
@@ -28,6 +28,25 @@ def test_grid(duration_s: float, valid: list[float]) -> None:
     assert [crop.valid_s for crop in crops] == valid
     assert [crop.start_s for crop in crops] == [10.0 * i for i in range(len(valid))]
     assert [crop.id for crop in crops] == [f"ab-{i:05d}" for i in range(len(valid))]
+
+
+@pytest.mark.parametrize(
+    ("start_s", "left_s", "step_s", "counts"),
+    [
+        (0.0, 0.001, 10.0, True),
+        (0.0, 0.0, 10.0, False),
+        (10.0, 1.0, 10.0, True),
+        (10.0, 0.999, 10.0, False),
+        (4.0, 7.0, 4.0, True),
+        (4.0, 6.9, 4.0, False),
+        (1.0, 10.0, 1.0, True),
+        (1.0, 9.9, 1.0, False),
+    ],
+)
+def test_a_later_crop_adds_a_second_that_earlier_ones_do_not_hold(
+    start_s: float, left_s: float, step_s: float, counts: bool
+) -> None:
+    assert is_crop(start_s, left_s, step_s) == counts
 
 
 @pytest.mark.parametrize("duration_s", [0.0, -1.0, float("nan"), float("inf")])
