@@ -9,8 +9,6 @@ eight systems, dev holds the two that stand for real recordings, pam the six tha
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +29,7 @@ from mmmos.extract.demo_sounds import (
     content,
     unit,
 )
-from mmmos.store.files import write_text
+from mmmos.store.files import write_csv
 from mmmos.store.schema import AXES
 
 CAVEAT = "synthetic audio"
@@ -103,7 +101,7 @@ def synthesise(folder: Path, seed: int = 0, *, workers: int | None = None) -> Pa
         list(pool.map(lambda number: _render(folder, items[number], seed, number), range(len(items))))
     ratings = simulate_ratings(np.array([clip.latent for clip in clips]), np.random.default_rng([seed, 1]))
     path = folder / "clips.csv"
-    write_text(path, _csv(clips, ratings))
+    _write_table(path, clips, ratings)
     return path
 
 
@@ -178,19 +176,16 @@ def _render(folder: Path, clips: list[Rendering], seed: int, number: int) -> Non
         write_audio(folder / clip.path, frames, rate_hz)
 
 
-def _csv(clips: list[Rendering], ratings: np.ndarray) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["id", "path", "domain", "source", "system", "group", "split", *AXES]
-        + [f"{axis}_ratings" for axis in AXES]
-        + ["_layers", "_severity", "_latent"]
+def _write_table(path: Path, clips: list[Rendering], ratings: np.ndarray) -> None:
+    columns = ["id", "path", "domain", "source", "system", "group", "split", *AXES]
+    columns += [*(f"{axis}_ratings" for axis in AXES), "_layers", "_severity", "_latent"]
+    rows = (
+        [
+            *(clip.id, clip.path, clip.domain, CAVEAT, clip.system, clip.group, clip.split),
+            *(f"{value:.1f}" for value in rated.mean(axis=1)),
+            *(json.dumps(row.tolist()) for row in rated),
+            *(clip.layers, f"{clip.severity:.4f}", json.dumps([round(value, 4) for value in clip.latent])),
+        ]
+        for clip, rated in zip(clips, ratings, strict=True)
     )
-    for clip, rated in zip(clips, ratings, strict=True):
-        writer.writerow(
-            [clip.id, clip.path, clip.domain, CAVEAT, clip.system, clip.group, clip.split]
-            + [f"{value:.1f}" for value in rated.mean(axis=1)]
-            + [json.dumps(row.tolist()) for row in rated]
-            + [clip.layers, f"{clip.severity:.4f}", json.dumps([round(value, 4) for value in clip.latent])]
-        )
-    return text.getvalue()
+    write_csv(path, columns, rows)

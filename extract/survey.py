@@ -6,14 +6,12 @@ used becomes a Reject with its reason: the run goes on without the clip, and not
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from mmmos.extract.decoding import survey_file
 from mmmos.extract.progress import ClipProgress
 from mmmos.store.clips import ClipTable
 from mmmos.store.crops import resolve_audio
-from mmmos.store.files import write_atomic
+from mmmos.store.files import write_csv, write_text
 from mmmos.store.schema import Clip
 
 
@@ -115,11 +113,7 @@ def check_coverage(clips: int, rejects: Sequence[Reject], minimum: float) -> flo
 
 def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
     """id,path,reason as CSV; the header alone where every clip can be read."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "path", "reason"])
-    writer.writerows([reject.id, reject.path, reject.reason] for reject in rejects)
-    write_atomic(path, text.getvalue().encode())
+    write_csv(path, ("id", "path", "reason"), (astuple(reject) for reject in rejects))
 
 
 def shared_audio(clips: Iterable[Clip]) -> list[str]:
@@ -161,4 +155,4 @@ class _Cache:
 
     def save(self) -> None:
         if self.path is not None:
-            write_atomic(self.path, json.dumps({"recipe": AUDIO_RECIPE, "files": self.entries}).encode())
+            write_text(self.path, json.dumps({"recipe": AUDIO_RECIPE, "files": self.entries}))
