@@ -68,10 +68,11 @@ def _voice(index: int, rng: Generator, samples: int, rate_hz: int) -> Wave:
     pitch_hz = rng.uniform(90, 260) * 2 ** (0.25 * _wander(rng, samples, rate_hz, 2.0))
     source = _saw(pitch_hz, rate_hz) + 0.15 * rng.standard_normal(samples)
     tracts_hz = rng.uniform((300, 900, 2300), (800, 2000, 3500), (2, 3))
-    first, second = (
-        _shaped(source, rate_hz, lambda hz, tract=tract: _formants(hz, tract) * _register(hz, index))
-        for tract in tracts_hz
-    )
+
+    def vowel(tract_hz: Wave) -> Wave:
+        return _shaped(source, rate_hz, lambda hz: _formants(hz, tract_hz) * _register(hz, index))
+
+    first, second = (vowel(tract_hz) for tract_hz in tracts_hz)
     turn = 0.5 + 0.5 * np.tanh(2 * _wander(rng, samples, rate_hz, 3.0))
     syllables = np.clip(_wander(rng, samples, rate_hz, 5.0) + 0.4, 0, None)
     return (turn * first + (1 - turn) * second) * syllables

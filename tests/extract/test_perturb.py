@@ -62,6 +62,7 @@ def test_a_lower_bit_rate_loses_more(stereo: Samples) -> None:
     def lost(name: str) -> float:
         # The coder's delay is left in at low rates: compare where the two fit best.
         coded = PERTURBATIONS[name](stereo, RATE_HZ)[0]
+        assert coded.shape[1] == 2
         spectra = [np.fft.rfft(one[:, 0], 2**19) for one in (coded, reference)]
         delay = int(np.argmax(np.fft.irfft(spectra[0] * spectra[1].conj())[:2000]))
         shared = min(len(coded) - delay, len(reference))
