@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmmos.store.console import FAILED, OK, say, table
+from mmmos.store.console import FAILED, OK, Work, say, table
 
 if TYPE_CHECKING:
     from mmmos.heads.config import HeadConfig
-
-Work = Annotated[Path, typer.Option(help="Folder of this experiment: table, features, runs, ensemble.")]
 
 
 def heads(

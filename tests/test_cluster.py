@@ -58,10 +58,10 @@ FeatureStore.append = die
 
 DIES_WHEN_IT_HAS_TRAINED = """
 import os, signal
-from mmmos.heads import runs
+from mmmos.heads.training import train_run
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
-runs.keep = die
+train_run.keep = die
 """
 
 # joblib tells how many tasks it cancelled when one has failed.

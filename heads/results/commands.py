@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmmos.store.console import say, show
+from mmmos.store.console import Work, say, show
 
 if TYPE_CHECKING:
     from mmmos.heads.results.assessment import Assessment
-
-Work = Annotated[Path, typer.Option(help="Folder of this experiment: table, features, runs, ensemble.")]
 
 
 def ensemble(
