@@ -14,14 +14,15 @@ from mmmos import pipeline
 from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.grids import grid
 from mmmos.heads.metrics import srcc
-from mmmos.heads.results.assessment import evaluate_work
-from mmmos.heads.results.evaluation import EVERYWHERE, find
+from mmmos.heads.results.assess import evaluate_runs
+from mmmos.heads.results.evaluation import EVERYWHERE
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.results.scores import score
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fit, predict
 from mmmos.store.clips import ClipTable, load_table, save_table
 from mmmos.store.features import list_stores
+from tests.heads.made_up import find
 
 CAVEATS = ("synthetic audio", "untrained wavlm", "untrained muq", "untrained m2d")
 
@@ -58,7 +59,7 @@ def test_every_table_says_that_encoders_are_untrained_and_audio_synthetic(demo: 
     assert all(caveat in titles[-1] for caveat in CAVEATS)
     for run in (work / "runs").iterdir():
         assert "synthetic audio" in json.loads((run / "record.json").read_text())["caveats"]
-    assert set(CAVEATS) <= set(evaluate_work(work, resamples=0).caveats)
+    assert set(CAVEATS) <= set(evaluate_runs(open_experiment(work), resamples=0).caveats)
 
 
 def test_the_ensemble_learned_the_corpus(demo: tuple[Path, str]) -> None:

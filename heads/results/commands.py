@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,51 +11,78 @@ import typer
 from mmmos.store.console import Work, say, show
 
 if TYPE_CHECKING:
-    from mmmos.heads.results.assessment import Assessment
+    from mmmos.heads.results.assess import Assessment
 
 
-def ensemble(
-    work: Work = Path("work"),
-    rule: Annotated[
-        str,
-        typer.Option(
-            help="intersect:D,P | top:SPLIT:K | best:SPLIT | all | greedy:SPLITS | stack:SPLITS | cost:SPLITS"
-            "; a split is dev, pam or oof. Left out: intersect:12,12, or top:dev:8 without PAM."
-        ),
-    ] = "",
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Score every rule side by side (the paper's Table IV) instead.")
-    ] = False,
-    export: Annotated[
-        Path | None,
-        typer.Option(help="Also write it as a bundle, one folder that scores audio, to this folder."),
-    ] = None,
-    push_to_hub: Annotated[
-        str,
-        typer.Option(metavar="OWNER/NAME", help="Also upload that bundle to the Hugging Face hub, private."),
-    ] = "",
-) -> None:
-    """Choose an ensemble from stored predictions alone, and keep it as ensemble.json in the work folder."""
-    from mmmos.heads.results.assessment import compare_ensembles, members_table, select_ensemble
+def ensemble_command(export: Callable[[Path, Path, str], None]) -> Callable[..., None]:
+    """The command `ensemble`.
+
+    Parameters
+    ----------
+    export
+        (work, folder, hub repository or "") writes the ensemble of a work folder as a bundle to the folder,
+        and uploads that to the hub where a repository is named.
+    """
+
+    def ensemble(
+        work: Work = Path("work"),
+        rule: Annotated[
+            str,
+            typer.Option(
+                help="intersect:D,P | top:SPLIT:K | best:SPLIT | all | greedy:SPLITS | stack:SPLITS "
+                "| cost:SPLITS; a split is dev, pam or oof. Left out: intersect:12,12, or top:dev:8 without "
+                "PAM."
+            ),
+        ] = "",
+        compare: Annotated[
+            bool,
+            typer.Option("--compare", help="Score every rule side by side (the paper's Table IV) instead."),
+        ] = False,
+        to: Annotated[
+            Path | None,
+            typer.Option(
+                "--export", help="Also write it as a bundle, one folder that scores audio, to this folder."
+            ),
+        ] = None,
+        push_to_hub: Annotated[
+            str,
+            typer.Option(
+                metavar="OWNER/NAME", help="Also upload that bundle to the Hugging Face hub, private."
+            ),
+        ] = "",
+    ) -> None:
+        """Choose an ensemble from stored predictions alone, and keep it as ensemble.json in the work
+        folder.
+        """
+        if push_to_hub and to is None:
+            raise ValueError("--push-to-hub uploads the bundle that --export writes: name its folder, too")
+        if compare:
+            compare_ensembles(work)
+            return
+        choose_ensemble(work, rule)
+        if to is not None:
+            export(work, to, push_to_hub)
+
+    return ensemble
+
+
+def choose_ensemble(work: Path, rule: str = "") -> None:
+    """Choose the ensemble of a work folder by a rule, keep it, and show its members."""
+    from mmmos.heads.results.assess import select_ensemble
+    from mmmos.heads.results.experiment import open_experiment
+    from mmmos.heads.results.tables import members
+
+    experiment = open_experiment(work)
+    show([members(experiment, select_ensemble(experiment, rule))], experiment.caveats)
+    say(f"kept as {work / 'ensemble.json'}")
+
+
+def compare_ensembles(work: Path) -> None:
+    """Score every rule's ensemble side by side and show the table."""
+    from mmmos.heads.results import assess
     from mmmos.heads.results.experiment import open_experiment
 
-    if push_to_hub and export is None:
-        raise ValueError("--push-to-hub uploads the bundle that --export writes: name its folder, too")
-    if compare:
-        _show(compare_ensembles(work))
-        return
-    chosen = select_ensemble(work, rule)
-    show([members_table(work, chosen)], open_experiment(work).caveats)
-    say(f"kept as {work / 'ensemble.json'}")
-    if export is not None:
-        from mmmos.heads.scoring.export import export_bundle
-
-        export_bundle(work, export)
-        say(f"bundle with its model card: {export}")
-        if push_to_hub:
-            from mmmos.heads.scoring import hub
-
-            say(hub.push_to_hub(export, push_to_hub))
+    _show(assess.compare_ensembles(open_experiment(work)))
 
 
 def evaluate(
@@ -67,9 +95,10 @@ def evaluate(
     ] = "",
 ) -> None:
     """Every metric per axis, level and domain, with intervals, human ceiling and baselines."""
-    from mmmos.heads.results.assessment import evaluate_work
+    from mmmos.heads.results.assess import evaluate_runs
+    from mmmos.heads.results.experiment import open_experiment
 
-    _show(evaluate_work(work, runs or (), against))
+    _show(evaluate_runs(open_experiment(work), runs or (), against))
     say(f"all rows: {work / 'evaluation.csv'}, comparisons: {work / 'comparison.csv'}")
 
 

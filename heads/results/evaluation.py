@@ -10,7 +10,7 @@ drawn instead, else clips; the row says which.  System-level figures always draw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -21,7 +21,7 @@ from mmmos.heads.metrics import METRICS, Array, composite, system_means
 from mmmos.heads.results.ceiling import Ceiling, ceiling, composite_ratings
 from mmmos.store.clips import score_array
 from mmmos.store.predictions import Predictions
-from mmmos.store.schema import AXES, COMPOSITE, Clip
+from mmmos.store.schema import COMPOSITE, Clip
 
 EVERYWHERE = "all"
 """The domain of rows over all domains together."""
@@ -31,10 +31,22 @@ EVERYWHERE = "all"
 class Row:
     """One figure.
 
-    value:    None where undefined, with the reason; never NaN, never 0 in place of "unknown".
-    low, high: 95 % interval in units of the metric; None where it cannot be had, with the reason.
-    ceiling:  what the raters' noise lets the best predictor reach (for an error: the least).
-    n:        clips or systems compared.  clusters: what was drawn, "system", "group" or "clip".
+    Parameters
+    ----------
+    run, split, level, domain, axis, metric
+        What the figure is of; `level` is "utterance" or "system", `domain` a domain or EVERYWHERE.
+    value
+        None where undefined, with the reason; never NaN, never 0 in place of "unknown".
+    low, high
+        95 % interval in units of the metric; None where it cannot be had, with the reason.
+    ceiling
+        What the raters' noise lets the best predictor reach (for an error: the least).
+    n
+        Clips or systems compared.
+    clusters
+        What was drawn for the interval: "system", "group" or "clip".
+    reason
+        Why there is no value or no interval, else "".
     """
 
     run: str
@@ -54,11 +66,21 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One thing to be compared: the rated clips of one axis in one domain, or their systems' means.
+    """The rated clips of one axis in one domain, or the means of their systems.
 
-    members: [M] positions of the clips in the clip list; systems: their systems at system level, else None.
-    truth:   [n] ratings; n is M at utterance level and the number of systems at system level.
-    clusters: [n] cluster of each item, "" kind and no entries where there are none to draw.
+    Parameters
+    ----------
+    members
+        [M] positions of the clips in the clip list.
+    systems
+        Their systems at system level, else None.
+    truth
+        [n] ratings; n is M at utterance level and the number of systems at system level.
+    kind, clusters
+        What is drawn for an interval and the [n] cluster of each item; "" and no entries where there are too
+        few of anything.
+    ceiling
+        Of these items.
     """
 
     level: str
@@ -89,8 +111,21 @@ def rows(
 ) -> list[Row]:
     """All figures of one run: utterance and system level, each domain and all, each axis and the composite.
 
-    clips: those of the predicted split; each must have been predicted (ValueError otherwise), so that no
-    run looks better by leaving clips out.  resamples = 0 leaves the intervals out.
+    Parameters
+    ----------
+    predictions
+        Of one run on one split.
+    clips
+        Those of that split, all of them, so that no run looks better by leaving clips out.
+    resamples
+        Of each interval; 0 leaves the intervals out.
+    seed
+        Of the resamples.
+
+    Raises
+    ------
+    ValueError
+        Where a clip was not predicted.
     """
     by_axis = predicted(predictions, clips)
     return [
@@ -100,7 +135,7 @@ def rows(
     ]
 
 
-def parts(clips: Sequence[Clip], axes: Sequence[str] = AXES) -> tuple[Part, ...]:
+def parts(clips: Sequence[Clip], axes: Sequence[str]) -> tuple[Part, ...]:
     """What there is to compare on these clips: level by level, domain by domain, axis by axis."""
     return _parts(tuple(clips), tuple(axes))
 
@@ -108,9 +143,8 @@ def parts(clips: Sequence[Clip], axes: Sequence[str] = AXES) -> tuple[Part, ...]
 # Ceilings take far longer than the figures of one run, and every run on the same clips has the same.
 @lru_cache(maxsize=16)
 def _parts(clips: tuple[Clip, ...], axes: tuple[str, ...]) -> tuple[Part, ...]:
-    columns = [AXES.index(axis) for axis in axes]
     truth = score_array(clips, axes)
-    ratings = [[clip.ratings[column] for column in columns] for clip in clips]
+    ratings = single_ratings(clips, axes)
     named: dict[str, tuple[Sequence[Sequence[float]], Array]] = {
         axis: ([item[i] for item in ratings], truth[:, i]) for i, axis in enumerate(axes)
     }
@@ -131,30 +165,36 @@ def _parts(clips: tuple[Clip, ...], axes: tuple[str, ...]) -> tuple[Part, ...]:
 
 def predicted(predictions: Predictions, clips: Sequence[Clip]) -> dict[str, Array]:
     """Axis -> predictions [N] in the order of `clips`, the composite over the axes rated on each clip."""
-    place = {clip_id: i for i, clip_id in enumerate(predictions.clip_ids)}
-    missing = [clip.id for clip in clips if clip.id not in place]
+    known = set(predictions.clip_ids)
+    missing = [clip.id for clip in clips if clip.id not in known]
     if missing:
         raise ValueError(
             f"run {predictions.run} has no prediction on {predictions.split} for {len(missing)} of "
             f"{len(clips)} clips, the first of them {missing[0]!r}; predict them, or evaluate on fewer clips"
         )
-    values = predictions.values[[place[clip.id] for clip in clips]]
+    values = predictions.of([clip.id for clip in clips])
     result = {axis: values[:, i] for i, axis in enumerate(predictions.axes)}
     result[COMPOSITE] = composite(values, score_array(clips, predictions.axes))[0]
     return result
 
 
-def challenge_figures(rows_of_run: Iterable[Row]) -> list[Row]:
-    """The 32 figures of the AudioMOS challenge: 4 metrics x 4 axes x 2 levels, all domains together."""
-    return [row for row in rows_of_run if row.domain == EVERYWHERE and row.axis != COMPOSITE]
+def single_ratings(clips: Sequence[Clip], axes: Sequence[str]) -> list[list[tuple[float, ...]]]:
+    """The single ratings behind each score, [N][A], each as many as there were raters."""
+    return [[clip.ratings[clip.axes.index(axis)] for axis in axes] for clip in clips]
 
 
-def find(rows_of_run: Iterable[Row], **wanted: str) -> Row:
-    """The single row whose fields equal `wanted`; LookupError if there is none or more than one."""
-    found = [row for row in rows_of_run if all(getattr(row, key) == value for key, value in wanted.items())]
-    if len(found) != 1:
-        raise LookupError(f"{len(found)} rows with {wanted}")
-    return found[0]
+RowIndex = Mapping[tuple[str, str, str, str, str, str], Row]
+
+
+def index_rows(rows: Sequence[Row]) -> RowIndex:
+    """Rows by (run, split, level, domain, axis, metric)."""
+    return {(r.run, r.split, r.level, r.domain, r.axis, r.metric): r for r in rows}
+
+
+def main_axis(axes: Iterable[str]) -> str:
+    """The axis to read first: the composite, or the only axis where one alone is rated."""
+    found = list(dict.fromkeys(axes))
+    return found[0] if found and COMPOSITE not in found else COMPOSITE
 
 
 def _rows_of_part(predictions: Predictions, part: Part, pred: Array, resamples: int, seed: int) -> list[Row]:

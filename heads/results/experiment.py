@@ -12,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mmmos.heads.metrics import srcc
+import numpy as np
+
+from mmmos.heads.metrics import Array, srcc
 from mmmos.heads.pool import SELECTION_SPLITS, Pool, composite_of_rated
 from mmmos.heads.runs import RECORD, NotStoredError, Run, runs_folder
 from mmmos.store.clips import ClipTable, load_table
 from mmmos.store.predictions import Predictions
-from mmmos.store.schema import AXES
 
 SCORED_SPLITS = ("dev", "pam", "test")
 
@@ -60,7 +61,7 @@ class Experiment:
         """What selectors may look at: dev, PAM and out-of-fold predictions, never test."""
         by_id = {clip.id: clip for clip in self.table}
         scores: dict[str, dict[str, float | None]] = {}
-        predictions: dict[str, dict[str, Any]] = {}
+        predictions: dict[str, dict[str, Array]] = {}
         truth = {}
         for split in SELECTION_SPLITS:
             stored = {run.id: run.predictions(split) for run in self.runs if run.has(split)}
@@ -70,8 +71,10 @@ class Experiment:
             strange = [clip_id for clip_id in first.clip_ids if clip_id not in by_id]
             if strange:
                 raise ValueError(f"predictions on {split} are for clip {strange[0]!r}, which the table lacks")
-            columns = [AXES.index(axis) for axis in first.axes]
-            rated = self.table.scores([by_id[clip_id] for clip_id in first.clip_ids])[:, columns]
+            rated = self.table.scores([by_id[clip_id] for clip_id in first.clip_ids], first.axes)
+            # The order in memory decides how sums are rounded, and so the last digit of stacked weights, from
+            # which the ids of ensembles are made: it stays as it was when the first ones were stored.
+            rated = np.asfortranarray(rated)
             if not (rated == rated).any():
                 continue
             truth[split] = rated
@@ -99,14 +102,13 @@ def open_experiment(work: Path) -> Experiment:
     return Experiment(work, table, tuple(ours), others)
 
 
-def _aligned(one: Predictions, first: Predictions) -> Any:
+def _aligned(one: Predictions, first: Predictions) -> Array:
     """Values in the order of `first`; ValueError where the clips or axes differ."""
     if (set(one.clip_ids), one.axes) != (set(first.clip_ids), first.axes):
         raise ValueError(
             f"runs {first.run} and {one.run} predict different clips or axes on {one.split}; train them anew"
         )
-    place = {clip_id: i for i, clip_id in enumerate(one.clip_ids)}
-    return one.values[[place[clip_id] for clip_id in first.clip_ids]]
+    return one.of(first.clip_ids)
 
 
 def _rated(table: ClipTable, clips: Sequence[Any]) -> bool:

@@ -1,37 +1,37 @@
-"""Every plot of the project: matplotlib, colour-blind safe (Okabe and Ito), axes with their units.
+"""The plots of results: functions that take rows, series or records and return a figure.
 
-Functions take rows, clips or records and return a figure; they compute no metric.
+They compute no metric; axes carry their units.
 """
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
 
-from mmmos.heads.metrics import METRICS, system_means
+from mmmos.heads.metrics import LEVELS, METRICS, system_means
+from mmmos.heads.plotting import INK, SERIES, Figure, legend, look, named, panels_of, styled, whole_ticks
 from mmmos.heads.results.baselines import baseline_of
 from mmmos.heads.results.evaluation import EVERYWHERE, Row
-from mmmos.heads.results.pairs import Series, standard_error
-from mmmos.heads.results.palette import INK, MARKERS, SERIES, STYLE
-from mmmos.store.schema import AXIS_TITLES, Scale
+from mmmos.heads.results.series import Series, standard_error
+from mmmos.store.schema import COMPOSITE, Scale
+
+Z95 = 1.96
+"""Standard errors to either side of a mean that hold 95 % of a normal distribution."""
 
 LABEL_WIDTH = 40
 """Characters after which a long name goes on in the next line."""
+
+AXIS_WIDTH = 14
+"""The same for the names of rated axes under bars."""
 
 MANY_POINTS = 1500
 """Beyond this a cloud of points is drawn as an image, so that a page stays light."""
 
 
-@rc_context(STYLE)
+@styled
 def scatter(data: Sequence[Series], scale: Scale) -> Figure:
     """Predicted against rated, a panel an axis, a colour and marker a domain, bars of the raters' error."""
     figure, panels = panels_of(len(data), columns=min(3, len(data)), size=(3.5, 3.4))
@@ -45,7 +45,7 @@ def scatter(data: Sequence[Series], scale: Scale) -> Figure:
             panel.errorbar(
                 one.rated[here], one.predicted[here], xerr=None if many else np.nan_to_num(one.error[here]),
                 fmt=marker, markersize=2 if many else 4, color=colour, alpha=0.35 if many else 0.75,
-                elinewidth=0.6, label=domain or "clips", rasterized=many,
+                elinewidth=0.6, label=named(domain or "clips"), rasterized=many,
             )  # fmt: skip
         reach = 0.0 if many else np.nan_to_num(one.error)
         low = min((one.rated - reach).min(), one.predicted.min())
@@ -53,9 +53,7 @@ def scatter(data: Sequence[Series], scale: Scale) -> Figure:
         margin = 0.04 * max(high - low, 1e-9)
         window = (low - margin, high + margin)
         panel.set(xlim=window, ylim=window, aspect="equal")
-        panel.set(
-            title=_title(one.axis), xlabel=f"rated ({_unit(scale)})", ylabel=f"predicted ({_unit(scale)})"
-        )
+        panel.set(title=one.title, xlabel=f"rated ({_unit(scale)})", ylabel=f"predicted ({_unit(scale)})")
     legend(figure, show=len(domains) > 1, enlarge=2.5 if many_points(data) else 1.0)
     return figure
 
@@ -65,7 +63,7 @@ def many_points(data: Sequence[Series]) -> bool:
     return any(len(one.clips) > MANY_POINTS for one in data)
 
 
-@rc_context(STYLE)
+@styled
 def ranking(one: Series, scale: Scale) -> Figure:
     """Systems by their rated mean: rated and predicted mean, each with a 95 % interval over its clips."""
     named = np.array([bool(clip.system) for clip in one.clips], dtype=bool)
@@ -77,7 +75,7 @@ def ranking(one: Series, scale: Scale) -> Figure:
         (("rated", one.rated[named]), ("predicted", one.predicted[named]))
     ):
         means = system_means(values, systems)[1]
-        half = 1.96 * np.array([standard_error(values[np.array(systems) == name]) for name in names])
+        half = Z95 * np.array([standard_error(values[np.array(systems) == name]) for name in names])
         colour, marker = look(number)
         offset = 0.14 * (1 - 2 * number)
         panel.errorbar(
@@ -87,46 +85,39 @@ def ranking(one: Series, scale: Scale) -> Figure:
     panel.set(
         yticks=np.arange(len(names)), yticklabels=[names[i] for i in order], ylim=(-0.6, len(names) - 0.4)
     )
-    panel.set(xlabel=f"mean {_title(one.axis).lower()} of a system ({_unit(scale)})")
+    name = one.axis if one.axis == COMPOSITE else one.title
+    panel.set(xlabel=f"mean {name} of a system ({_unit(scale)})")
     legend(figure)
     return figure
 
 
-@rc_context(STYLE)
+@styled
 def bars(rows: Sequence[Row], baselines: Mapping[tuple[str, str, str], float | None], metric: str) -> Figure:
     """One metric of one run, axis by axis, at both levels: value, interval, ceiling and baseline.
 
     rows: those of one run and split, all domains; baselines: (level, axis, metric) -> the trivial figure.
     """
-    levels = [level for level in ("utterance", "system") if any(r.level == level for r in rows)]
-    figure, panels = panels_of(len(levels), columns=2, size=(4.6, 2.9), sharey=True)
+    rows = [row for row in rows if (row.metric, row.domain) == (metric, EVERYWHERE)]
+    levels = [level for level in LEVELS if any(row.level == level for row in rows)]
+    width = max(4.6, 0.8 * len({row.axis for row in rows}))
+    figure, panels = panels_of(len(levels), columns=2, size=(width, 2.9), sharey=True)
+    best = "least possible error" if METRICS[metric].better == "low" else "human ceiling"
+    base = baseline_of(metric).label
     for panel, level in zip(panels, levels, strict=True):
-        shown = [r for r in rows if (r.level, r.metric, r.domain) == (level, metric, EVERYWHERE)]
+        shown = [row for row in rows if row.level == level]
         for place, row in enumerate(shown):
-            first = place == 0
+            reach = (place - 0.4, place + 0.4)
             if row.value is not None:
                 low, high = (row.value if bound is None else bound for bound in (row.low, row.high))
-                panel.bar(place, row.value, width=0.56, color=SERIES[0], label="run" if first else None)
+                panel.bar(place, row.value, width=0.56, color=SERIES[0], label="run")
                 panel.vlines(place, low, high, color=INK, linewidth=1.6)
             if row.ceiling is not None:
-                label = "least possible error" if METRICS[metric].better == "low" else "human ceiling"
-                panel.hlines(row.ceiling, place - 0.4, place + 0.4, SERIES[2], linewidth=2.4, label=label)
+                panel.hlines(row.ceiling, *reach, SERIES[2], linewidth=2.4, label=best)
             trivial = baselines.get((level, row.axis, metric))
             if trivial is not None:
-                panel.hlines(
-                    trivial,
-                    place - 0.4,
-                    place + 0.4,
-                    SERIES[1],
-                    linestyles="dashed",
-                    label=baseline_of(metric).label,
-                    linewidth=2.4,
-                )
-        panel.set(
-            xticks=range(len(shown)),
-            xticklabels=[r.axis for r in shown],
-            title=f"{level} level, n = {shown[0].n}",
-        )
+                panel.hlines(trivial, *reach, SERIES[1], linestyles="dashed", label=base, linewidth=2.4)
+        panel.set(xticks=range(len(shown)), title=f"{level} level, n = {shown[0].n}")
+        panel.set_xticklabels([textwrap.fill(row.axis, AXIS_WIDTH) for row in shown])
         unit = METRICS[metric].unit
         panel.set(ylabel=metric.upper() + (f" ({unit})" if unit else ""))
         panel.grid(axis="x", visible=False)
@@ -136,12 +127,13 @@ def bars(rows: Sequence[Row], baselines: Mapping[tuple[str, str, str], float | N
     return figure
 
 
-@rc_context(STYLE)
+@styled
 def contenders(entries: Sequence[tuple[str, Mapping[str, Row]]]) -> Figure:
-    """Ensembles side by side: composite SRCC by split, with intervals where there are any.
+    """Ensembles side by side: SRCC by split, with intervals where there are any.
 
-    entries: (name, split -> its row), drawn from top to bottom.
+    entries: (name, split -> its row), drawn from top to bottom; all rows are of one axis.
     """
+    axis = next((row.axis for _, rows in entries for row in rows.values()), "")
     names = [textwrap.fill(name, LABEL_WIDTH) for name, _ in entries]
     lines = sum(name.count("\n") + 2 for name in names)
     figure, (panel,) = panels_of(1, columns=1, size=(7.2, 0.9 + 0.17 * lines))
@@ -161,13 +153,13 @@ def contenders(entries: Sequence[tuple[str, Mapping[str, Row]]]) -> Figure:
                 row.value, y, marker=marker, color=colour, markersize=5.5, linestyle="none", label=label
             )
             labelled = True
-    panel.set(yticks=range(len(entries)), yticklabels=names, xlabel="composite SRCC")
+    panel.set(yticks=range(len(entries)), yticklabels=names, xlabel=f"{axis} SRCC")
     panel.set(ylim=(len(entries) - 0.4, -0.6))
     legend(figure)
     return figure
 
 
-@rc_context(STYLE)
+@styled
 def curves(records: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) -> Figure:
     """Loss by epoch, one panel a loss (their units differ), train dashed and dev solid.
 
@@ -187,16 +179,16 @@ def curves(records: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) -> Fi
                 linewidth=0.9,
             )
             dev = [np.nan if p["dev_loss"] is None else p["dev_loss"] for p in record["curve"]]
-            panel.plot(epochs, dev, color=colour, linewidth=1.4, label=name)
+            panel.plot(epochs, dev, color=colour, linewidth=1.4, label=named(name))
             best = epochs.index(record["best_epoch"]) if record["best_epoch"] in epochs else -1
             panel.plot(epochs[best], dev[best], marker=marker, color=colour, markersize=5)
         panel.set(title=loss, xlabel="epoch", ylabel="loss (z-scored targets)")
-        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        whole_ticks(panel)
     legend(figure)
     return figure
 
 
-@rc_context(STYLE)
+@styled
 def sweep(
     values: Sequence[tuple[int, float]], first: float | None, objective: str, lower_is_better: bool = False
 ) -> Figure:
@@ -230,7 +222,7 @@ def sweep(
     return figure
 
 
-@rc_context(STYLE)
+@styled
 def calibration(data: Sequence[Series], scale: Scale, bins: int = 8) -> Figure:
     """Mean rating of clips that were predicted alike: quantile bins of the prediction, 95 % intervals."""
     figure, panels = panels_of(len(data), columns=min(3, len(data)), size=(3.2, 3.0))
@@ -239,57 +231,14 @@ def calibration(data: Sequence[Series], scale: Scale, bins: int = 8) -> Figure:
         parts = [part for part in np.array_split(order, min(bins, max(1, len(order) // 5))) if len(part)]
         x = [one.predicted[part].mean() for part in parts]
         y = [one.rated[part].mean() for part in parts]
-        half = [1.96 * standard_error(one.rated[part]) for part in parts]
+        half = [Z95 * standard_error(one.rated[part]) for part in parts]
         panel.axline((x[0], x[0]), slope=1, color=INK, linewidth=0.8, linestyle=":")
         panel.errorbar(x, y, yerr=np.nan_to_num(half), fmt="o-", color=SERIES[0], markersize=4, linewidth=1.2)
         bias = float(np.mean(one.predicted - one.rated))
-        panel.set(title=f"{_title(one.axis)}: bias {bias:+.2f}", xlabel=f"predicted ({_unit(scale)})")
+        panel.set(title=f"{one.title}: bias {bias:+.2f}", xlabel=f"predicted ({_unit(scale)})")
         panel.set(ylabel=f"rated ({_unit(scale)})")
     return figure
 
 
-def _title(axis: str) -> str:
-    return AXIS_TITLES.get(axis, axis.capitalize())
-
-
 def _unit(scale: Scale) -> str:
     return f"points, {scale.low:g}-{scale.high:g}"
-
-
-def panels_of(
-    count: int, columns: int, size: tuple[float, float], sharey: bool = False
-) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels of `size` inches in rows of `columns`."""
-    lines = -(-count // columns)
-    # Room between a panel's label and the title of the one below.
-    layout = ConstrainedLayoutEngine(h_pad=0.09 if lines > 1 else 0.04, hspace=0.05)
-    figure = Figure(figsize=(size[0] * min(columns, count), size[1] * lines), layout=layout)
-    grid = figure.subplots(lines, min(columns, count), squeeze=False, sharey=sharey).ravel()
-    for spare in grid[count:]:
-        figure.delaxes(spare)
-    return figure, list(grid[:count])
-
-
-def look(number: int) -> tuple[str, str]:
-    """Colour and marker of the series with this number."""
-    return SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
-
-
-def legend(figure: Figure, show: bool = True, enlarge: float = 1.0) -> None:
-    """One legend below the figure, of what is labelled in any panel; every label once, markers enlarged."""
-    found = [panel.get_legend_handles_labels() for panel in figure.axes]
-    unique = {
-        label: handle for handles, labels in found for label, handle in zip(labels, handles, strict=True)
-    }
-    if show and unique:
-        columns = min(4, len(unique))
-        names, drawn = unique.keys(), unique.values()
-        figure.legend(drawn, names, loc="outside lower center", ncols=columns, markerscale=enlarge)
-
-
-@rc_context(STYLE)
-def to_svg(figure: Figure) -> str:
-    """The figure as an SVG text: letters stay letters, equal figures give equal texts."""
-    text = io.StringIO()
-    figure.savefig(text, format="svg", dpi=150, transparent=True, metadata={"Date": None, "Creator": None})
-    return text.getvalue()

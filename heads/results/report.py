@@ -2,67 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mmmos.heads.ensemble import Ensemble
-from mmmos.heads.results.assessment import ENSEMBLE, compare_ensembles, evaluate_work
+from mmmos.heads.documents import render_html
+from mmmos.heads.plotting import DARK, LIGHT, css_variables
+from mmmos.heads.results.assess import ENSEMBLE, compare_ensembles, evaluate_runs, load_ensemble
 from mmmos.heads.results.evaluation import RESAMPLES
 from mmmos.heads.results.experiment import open_experiment
-from mmmos.heads.results.page import render
-from mmmos.heads.results.pairs import series
 from mmmos.heads.results.scores import score
-from mmmos.heads.results.sections import (
-    all_figures_section,
-    clips_section,
-    data_section,
-    ensemble_section,
-    result_section,
-    runs_section,
-    sweep_section,
-    tiles,
-)
+from mmmos.heads.results.sections import SECTIONS, Findings, Section, Tile, tiles
+from mmmos.heads.results.series import series
 from mmmos.store import files
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 def write_report(work: Path, output: Path | None = None, resamples: int = RESAMPLES) -> Path:
     """Write one self-contained HTML page about the runs, the ensemble and the data of a work folder.
 
-    output: where to, work/report.html by default.  The ensemble is that of work/ensemble.json, chosen by
-    the default rule where there is none.  Needs neither torch nor features nor audio.
+    The ensemble is that of work/ensemble.json, chosen by the default rule where there is none.  Needs neither
+    torch nor features nor audio.
+
+    Parameters
+    ----------
+    work
+        The work folder.
+    output
+        Where to write; work/report.html by default.
+    resamples
+        Of every interval.
+
+    Returns
+    -------
+    The path of the page.
     """
     experiment = open_experiment(work)
-    scored = evaluate_work(work, [ENSEMBLE], resamples=resamples)
-    compared = compare_ensembles(work, resamples=resamples)
-    ensemble = Ensemble.load(experiment.work / "ensemble.json")
+    ensemble = load_ensemble(experiment)
     split = "test" if "test" in experiment.splits else experiment.splits[-1]
-    data = series(ensemble.predict(experiment.runs, split), experiment.table.of(split))
-    sections = (
-        result_section(scored, ensemble, split),
-        clips_section(experiment, data, split),
-        ensemble_section(compared),
-        runs_section(experiment),
-        *sweep_section(experiment.work),
-        data_section(experiment),
-        all_figures_section(experiment, scored, ensemble, split),
+    found = Findings(
+        experiment,
+        ensemble,
+        split,
+        evaluate_runs(experiment, [ENSEMBLE], resamples=resamples),
+        compare_ensembles(experiment, resamples=resamples),
+        tuple(series(ensemble.predict(experiment.runs, split), experiment.table, split)),
     )
     facts = [
-        f"{experiment.table.id}",
+        experiment.table.id,
         f"ensemble {ensemble.rule}, {len(ensemble.members)} of {len(experiment.runs)} runs",
         f"{split} scored {_readable(score(ensemble, experiment, split, resamples).scored_at)}",
-        *compared.notes,
+        *found.compared.notes,
         f"page written {_readable(datetime.now(UTC).isoformat())}",
     ]
+    sections = {name: made for name, make in SECTIONS.items() if (made := make(found)) is not None}
     page = render(
         "How well people's ratings are predicted",
         "; ".join(facts),
         experiment.caveats,
-        tiles(scored.rows, ensemble.id, split),
+        tiles(found.scored.rows, ensemble.id, split),
         sections,
     )
     target = output or experiment.work / "report.html"
     files.write_text(target, page)
     return target
+
+
+def render(
+    title: str,
+    subtitle: str,
+    caveats: Sequence[str],
+    tiles: Sequence[Tile],
+    sections: Mapping[str, Section],
+) -> str:
+    """The page as HTML text; `sections` by the ids that its links lead to."""
+    return render_html(
+        TEMPLATE,
+        title=title,
+        subtitle=subtitle,
+        caveats=caveats,
+        tiles=tiles,
+        sections=sections,
+        light=css_variables(LIGHT),
+        dark=css_variables(DARK),
+    )
 
 
 def _readable(moment: str) -> str:

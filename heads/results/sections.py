@@ -1,4 +1,7 @@
-"""The sections of the report: which tables and plots stand where, and what is said about them."""
+"""The sections of the report: which tables and plots stand where, and what is said about them.
+
+A section is a function of `Findings` and an entry of SECTIONS.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,19 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.metrics import METRICS
+from mmmos.heads.plotting import Figure, inline_svg, shown_width_in
 from mmmos.heads.results import plots, tables
-from mmmos.heads.results.assessment import Assessment
+from mmmos.heads.results.assess import Assessment, figures_by_split
 from mmmos.heads.results.baselines import baseline_of
-from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate
+from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, index_rows, main_axis
 from mmmos.heads.results.experiment import Experiment
-from mmmos.heads.results.page import Plot, Section, Tile
-from mmmos.heads.results.pairs import Series, worst
-from mmmos.heads.results.table import axis_of_record, index_rows
+from mmmos.heads.results.series import Series, worst
 from mmmos.heads.runs import Run
 from mmmos.store import files
 from mmmos.store.schema import SPLITS
@@ -30,16 +32,78 @@ MOST_SWEEPS = 6
 
 MOST_RUNS = 40
 """Of more runs than this (sweeps, many seeds) the best are shown."""
+
 MOST_REJECTS = 50
-CLOSER = (("system", "srcc"), ("utterance", "srcc"), ("utterance", "lcc"), ("utterance", "mse"))
-"""The figures to read first."""
+
+HEADLINES = (("system", "srcc"), ("utterance", "srcc"), ("utterance", "lcc"), ("utterance", "mse"))
+"""(level, metric) of the figures to read first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What the sections tell of.
+
+    Parameters
+    ----------
+    experiment, ensemble
+        The work folder's.
+    split
+        The split that counts: test where it is scored.
+    scored
+        The ensemble on every split.
+    compared
+        The rules side by side.
+    series
+        The ensemble on `split`, clip by clip.
+    """
+
+    experiment: Experiment
+    ensemble: Ensemble
+    split: str
+    scored: Assessment
+    compared: Assessment
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure and what to see in it."""
+
+    figure: Figure
+    caption: str
+
+    def svg(self, prefix: str) -> str:
+        """For an HTML page; `prefix` begins every id in it."""
+        return inline_svg(self.figure, self.caption, prefix)
+
+    @property
+    def width_in(self) -> str:
+        return shown_width_in(self.figure)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number to read first."""
+
+    label: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of the page: an opening sentence, then tables, plots and paragraphs in order."""
+
+    title: str
+    opening: str
+    blocks: tuple[Table | Plot | str, ...]
 
 
 def tiles(rows: Sequence[Row], run: str, split: str) -> list[Tile]:
     """The composite in four numbers, each beside what is possible and what is trivial."""
-    found, axis = index_rows(rows), axis_of_record(rows)
-    tiles = []
-    for level, metric in CLOSER:
+    found, axis = index_rows(rows), main_axis(row.axis for row in rows)
+    result = []
+    for level, metric in HEADLINES:
         row = found[(run, split, level, EVERYWHERE, axis, metric)]
         base = found.get((baseline_of(metric).run, split, level, EVERYWHERE, axis, metric))
         interval = row.reason if row.low is None else f"95 %: {row.low:.2f} to {row.high:.2f}"
@@ -49,12 +113,13 @@ def tiles(rows: Sequence[Row], run: str, split: str) -> list[Tile]:
             beside.append(f"{baseline_of(metric).label} {base.value:.2f}")
         label = f"{metric.upper()} over {row.n} {'systems' if level == 'system' else 'clips'}"
         value = "–" if row.value is None else f"{row.value:.3f}"
-        tiles.append(Tile(label, value, "; ".join(part for part in beside if part)))
-    return tiles
+        result.append(Tile(label, value, "; ".join(part for part in beside if part)))
+    return result
 
 
-def result_section(scored: Assessment, ensemble: Ensemble, split: str) -> Section:
+def result(found: Findings) -> Section:
     """The ensemble on the split that counts: bars, then every figure."""
+    scored, ensemble, split = found.scored, found.ensemble, found.split
     rows = [r for r in scored.rows if r.run == ensemble.id and r.split == split]
     trivial = {
         (r.level, r.axis, r.metric): r.value
@@ -74,26 +139,26 @@ def result_section(scored: Assessment, ensemble: Ensemble, split: str) -> Sectio
     blocks: list[Table | Plot | str] = [*charts, *tables.figures(scored.rows, ensemble.id, split, label)]
     within = tables.domains(scored.rows, ensemble.id, split)
     opening = f"Every figure of the ensemble on {split}, beside the human ceiling and the trivial baseline."
-    return Section("result", "Result", opening, (*blocks, *([within] if within else [])))
+    return Section("Result", opening, (*blocks, *([within] if within else [])))
 
 
-def all_figures_section(
-    experiment: Experiment, scored: Assessment, ensemble: Ensemble, shown: str
-) -> Section:
+def all_figures(found: Findings) -> Section:
     """The splits that chose the ensemble, and the ensemble against the best single run."""
+    scored, ensemble = found.scored, found.ensemble
     blocks: list[Table] = [t for t in scored.tables if " against " in t.title]
-    for split in experiment.splits:
-        if split != shown:
+    for split in found.experiment.splits:
+        if split != found.split:
             blocks += tables.figures(scored.rows, ensemble.id, split, scored.labels[ensemble.id])
             within = tables.domains(scored.rows, ensemble.id, split)
             blocks += [within] if within else []
     opening = "The splits by which the ensemble was chosen flatter it; they are here to be complete."
-    return Section("figures", "All figures", opening, tuple(blocks))
+    return Section("All figures", opening, tuple(blocks))
 
 
-def clips_section(experiment: Experiment, data: Sequence[Series], split: str) -> Section:
+def clips(found: Findings) -> Section:
     """Clip by clip, system by system, and the worst misses."""
-    scale, last = experiment.table.scale, data[-1]
+    data, split, scale = found.series, found.split, found.experiment.table.scale
+    last = data[-1]
     scatter = Plot(
         plots.scatter(data, scale),
         f"Predicted against rated on {split}, clip by clip; dotted: perfect agreement."
@@ -111,28 +176,25 @@ def clips_section(experiment: Experiment, data: Sequence[Series], split: str) ->
     several = len({clip.system for clip in last.clips if clip.system}) > 1
     opening = "Where the ensemble agrees with the raters, and where it fails."
     charts = (scatter, ranking, calibration) if several else (scatter, calibration)
-    return Section("clips", "Clips and systems", opening, (*charts, worst(last)))
+    return Section("Clips and systems", opening, (*charts, worst(last)))
 
 
-def ensemble_section(compared: Assessment) -> Section:
+def ensembles(found: Findings) -> Section:
     """The paper's Table IV for these runs, with our own rules."""
-    axis = axis_of_record(compared.rows)
-    by_run: dict[str, dict[str, Row]] = {}
-    for row in compared.rows:
-        level = tables.TABLE3_LEVELS[row.split]
-        if (row.level, row.domain, row.axis, row.metric) == (level, EVERYWHERE, axis, "srcc"):
-            by_run.setdefault(row.run, {})[row.split] = row
-    entries = [(compared.labels[run], of_run) for run, of_run in by_run.items()]
-    chart = Plot(plots.contenders(entries), "SRCC of each ensemble by split, with 95 % intervals.")
+    chart = Plot(
+        plots.contenders(figures_by_split(found.compared)),
+        "SRCC of each ensemble by split, with 95 % intervals.",
+    )
     opening = (
         "The paper's rules and ours over the same runs (Table IV); no rule looks at the test split. Rules "
         "that choose the same runs stand together."
     )
-    return Section("ensembles", "Ensembles", opening, (chart, *compared.tables))
+    return Section("Ensembles", opening, (chart, *found.compared.tables))
 
 
-def runs_section(experiment: Experiment) -> Section:
+def runs(found: Findings) -> Section:
     """Table III of the best MOST_RUNS runs, and the learning curves of the best of each kind."""
+    experiment = found.experiment
     split = next((s for s in ("pam", "dev") if s in experiment.pool.scores), "")
     ranked = experiment.pool.ranked(split)[:MOST_RUNS] if split else [run.id for run in experiment.runs]
     shown = [run for run in experiment.runs if run.id in set(ranked[:MOST_RUNS])]
@@ -154,7 +216,7 @@ def runs_section(experiment: Experiment) -> Section:
         opening = (
             f"The {len(shown)} best of {len(experiment.runs)} trained configurations by SRCC on {split}."
         )
-    return Section("runs", "Configurations", opening, (tables.configurations(experiment, rows), chart))
+    return Section("Configurations", opening, (tables.configurations(experiment, rows), chart))
 
 
 def first_of_each_kind(runs: Iterable[Run]) -> dict[str, list[tuple[str, dict[str, Any]]]]:
@@ -166,14 +228,14 @@ def first_of_each_kind(runs: Iterable[Run]) -> dict[str, list[tuple[str, dict[st
     return {loss: sorted(found[loss].items()) for loss in sorted(found)}
 
 
-def sweep_section(work: Path) -> list[Section]:
+def sweeps(found: Findings) -> Section | None:
     """Histories of the sweeps whose results are stored; no section where there are none."""
-    found = [json.loads(files.read_bytes(path)) for path in sorted((work / "sweeps").glob("*.json"))]
-    if not found:
-        return []
+    paths = sorted((found.experiment.work / "sweeps").glob("*.json"))
+    if not paths:
+        return None
     body: list[tuple[Cell, ...]] = []
     charts = []
-    for study in found:
+    for study in (json.loads(files.read_bytes(path)) for path in paths):
         first, best = ((study[which] or {}).get("value") for which in ("first", "best"))
         bounds = None if study["low"] is None else f"[{study['low']:.3f}, {study['high']:.3f}]"
         about = (study["study"], study["objective"], len(study["trials"]))
@@ -186,11 +248,12 @@ def sweep_section(work: Path) -> list[Section]:
     columns = ("study", "objective", "trials", "first", "best", "difference", "95 %", "note")
     table = Table("Sweeps: the best trial against the first, the paper's values", columns, tuple(body))
     opening = "What tuning has brought, and whether it is more than chance."
-    return [Section("sweeps", "Sweeps", opening, (table, *charts[:MOST_SWEEPS]))]
+    return Section("Sweeps", opening, (table, *charts[:MOST_SWEEPS]))
 
 
-def data_section(experiment: Experiment) -> Section:
+def data(found: Findings) -> Section:
     """How many clips of what, and the files that were left out."""
+    experiment = found.experiment
     body: list[tuple[Cell, ...]] = []
     for split in SPLITS:
         clips = experiment.table.of(split)
@@ -205,7 +268,7 @@ def data_section(experiment: Experiment) -> Section:
         hours = round(sum(clip.duration_s for clip in clips) / 3600, 3)
         systems = len({clip.system for clip in clips if clip.system})
         body.append((split, len(clips), hours, systems, listed, raters))
-    rated = [tables.raters(experiment.table.of(split), split) for split in experiment.splits]
+    rated = [tables.raters(experiment.table, split) for split in experiment.splits]
     scale = experiment.table.scale
     title = f"Clips of {experiment.table.id}, scores from {scale.low:g} to {scale.high:g}"
     columns = ("split", "clips", "hours", "systems", "domains", "raters a clip")
@@ -217,4 +280,16 @@ def data_section(experiment: Experiment) -> Section:
         title = f"{len(rows)} files could not be used"
         none = "Every file of the table could be read."
         blocks.append(Table(title, ("clip", "path", "reason"), shown) if rows else none)
-    return Section("data", "Data", "What was rated, and what was left out.", tuple(blocks))
+    return Section("Data", "What was rated, and what was left out.", tuple(blocks))
+
+
+SECTIONS: dict[str, Callable[[Findings], Section | None]] = {
+    "result": result,
+    "clips": clips,
+    "ensembles": ensembles,
+    "runs": runs,
+    "sweeps": sweeps,
+    "data": data,
+    "figures": all_figures,
+}
+"""The sections in their order, by the ids that the page's links lead to; one that is None is left out."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble
 from mmmos.heads.metrics import LEVELS, METRICS
 from mmmos.heads.results.baselines import BASELINES, baseline_of
 from mmmos.heads.results.comparison import Comparison
-from mmmos.heads.results.evaluation import EVERYWHERE, Row, parts
+from mmmos.heads.results.evaluation import EVERYWHERE, Row, index_rows, main_axis, parts
 from mmmos.heads.results.experiment import Experiment
-from mmmos.heads.results.table import axis_note, axis_of_record, index_rows, rounded, value_of, with_interval
 from mmmos.heads.selectors import encoder_cost
-from mmmos.store.schema import AXES, COMPOSITE, Clip
+from mmmos.store.clips import ClipTable
+from mmmos.store.schema import COMPOSITE
 from mmmos.store.table import Cell, Table
 
 TABLE3_LEVELS = {"dev": "utterance", "pam": "utterance", "test": "system"}
@@ -24,7 +24,7 @@ NOT_KEPT = "not among the figures that were kept when this split was scored"
 
 def configurations(experiment: Experiment, rows: Sequence[Row], title: str = "Configurations") -> Table:
     """Table III: every run's composite MSE, LCC, SRCC, KTAU on dev and PAM (clips) and test (systems)."""
-    found, axis = index_rows(rows), axis_of_record(rows)
+    found, axis = index_rows(rows), main_axis(row.axis for row in rows)
     splits = experiment.splits
     columns = [
         "encoders",
@@ -55,7 +55,8 @@ def configurations(experiment: Experiment, rows: Sequence[Row], title: str = "Co
 
 def encoders(experiment: Experiment, rows: Sequence[Row], aggregator: str = "mlp", loss: str = "ut") -> Table:
     """Table II: one line for each set of encoders under one aggregator and loss, the cheapest first."""
-    found, axis, splits = index_rows(rows), axis_of_record(rows), experiment.splits
+    found, splits = index_rows(rows), experiment.splits
+    axis = main_axis(row.axis for row in rows)
     body: list[tuple[Cell, ...]] = []
     for run in experiment.runs:
         if (run.config.aggregator, run.config.loss) == (aggregator, loss):
@@ -74,10 +75,22 @@ def encoders(experiment: Experiment, rows: Sequence[Row], aggregator: str = "mlp
     return Table("Sets of encoders", columns, tuple(sorted(body, key=lambda line: (line[1], line[0]))), notes)
 
 
+def members(experiment: Experiment, ensemble: Ensemble) -> Table:
+    """The members of an ensemble with their weights and selection scores."""
+    runs = {run.id: run for run in experiment.runs}
+    scores = experiment.pool.scores
+    body = [
+        (runs[member].title, weight, *(of_split.get(member) for of_split in scores.values()), member)
+        for member, weight in zip(ensemble.members, ensemble.weights, strict=True)
+    ]
+    columns = ("run", "weight", *(f"{split} SRCC" for split in scores), "id")
+    return Table(f"Ensemble {ensemble.rule}: {len(body)} of {len(runs)} runs", columns, tuple(body))
+
+
 def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table]:
     """Every axis of one run on one split, a table a level: the run, the human ceiling, the baseline."""
     found = index_rows(rows)
-    axes = [axis for axis in (*AXES, COMPOSITE) if (run, split, LEVELS[0], EVERYWHERE, axis, "mse") in found]
+    axes = _axes_of(rows, run, split)
     result = []
     for level in LEVELS:
         body: list[tuple[Cell, ...]] = []
@@ -94,7 +107,7 @@ def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table
                 reason = NOT_KEPT if row is None else row.reason
                 if reason:
                     reasons.setdefault(reason, []).append((axis, metric))
-        n = found[(run, split, level, EVERYWHERE, axes[0], "mse")].n if axes else 0
+        n = next((r.n for r in rows if (r.run, r.split, r.level) == (run, split, level)), 0)
         what = f"{n} clips" if level == LEVELS[0] else f"{n} systems"
         columns = ("axis", "", *(f"{metric.upper()} [95 %]" for metric in METRICS))
         why = [f"{reason}: {_where(where, axes)}." for reason, where in reasons.items()]
@@ -103,10 +116,10 @@ def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table
     return result
 
 
-def raters(clips: Sequence[Clip], split: str) -> Table:
+def raters(table: ClipTable, split: str) -> Table:
     """How far the raters agree, axis by axis: the noise of their mean and what it leaves to a predictor."""
     body: list[tuple[Cell, ...]] = []
-    for part in parts(clips):
+    for part in parts(table.of(split), table.axes.names):
         if (part.level, part.domain) == (LEVELS[0], EVERYWHERE) and part.ceiling.n:
             c = part.ceiling
             body.append((part.axis, c.n, c.of("noise"), c.of("lcc"), c.of("srcc"), c.split_half))
@@ -124,11 +137,10 @@ def domains(rows: Sequence[Row], run: str, split: str, metric: str = "srcc") -> 
     """One metric of a run within each domain, utterance level; None where there is one domain only."""
     found = index_rows(rows)
     names = sorted({r.domain for r in rows if (r.run, r.split) == (run, split)} - {EVERYWHERE})
-    axes = [axis for axis in (*AXES, COMPOSITE) if (run, split, LEVELS[0], EVERYWHERE, axis, metric) in found]
     if not names:
         return None
     body: list[tuple[Cell, ...]] = []
-    for axis in axes:
+    for axis in _axes_of(rows, run, split):
         of_axis = [found.get((run, split, LEVELS[0], name, axis, metric)) for name in (EVERYWHERE, *names)]
         body.append((axis, *(with_interval(row, 2) for row in of_axis)))
     notes = ("Within one domain nothing can be won by telling speech, music and sound apart.",)
@@ -144,7 +156,8 @@ def ensembles(
     against: str,
 ) -> Table:
     """Table IV: each rule's ensemble, what it costs, its composite SRCC, and test against one rule's."""
-    index, axis, splits = index_rows(rows), axis_of_record(rows), experiment.splits
+    index, splits = index_rows(rows), experiment.splits
+    axis = main_axis(row.axis for row in rows)
     encoders = {run.id: run.encoders for run in experiment.runs}
     shown = [f"{split} {'SRCC [95 %]' if split == 'test' else 'SRCC'}" for split in splits]
     columns = ("ensemble", "rule", "runs", "GFLOP/crop", *shown, "test MSE", "difference", "p")
@@ -171,7 +184,7 @@ def ensembles(
     if detectable:
         least, most = min(detectable), max(detectable)
         reach = f"{least:.3f}" if least == most else f"{least:.3f} to {most:.3f}, depending on the pair"
-        notes.append(f"The smallest true difference that this test set shows four times in five: {reach}.")
+        notes.append(f"Minimum detectable difference on this test set (80 % power, 5 % two-sided): {reach}.")
     runs = len(experiment.runs)
     few = {split: len(stored) for split, stored in experiment.pool.predictions.items() if len(stored) < runs}
     notes += [
@@ -184,8 +197,7 @@ def ensembles(
 
 def differences(comparisons: Sequence[Comparison], title: str) -> Table:
     """Paired comparison of two runs in the composite, over all domains: difference, interval, p, power."""
-    axes = {c.axis for c in comparisons}
-    axis = COMPOSITE if COMPOSITE in axes else next((a for a in AXES if a in axes), COMPOSITE)
+    axis = main_axis(c.axis for c in comparisons)
     body: list[tuple[Cell, ...]] = []
     silent: dict[str, list[str]] = {}
     for c in comparisons:
@@ -199,10 +211,35 @@ def differences(comparisons: Sequence[Comparison], title: str) -> Table:
     columns = ("split", "level", "metric", "difference", "95 %", "p", "detectable")
     notes = (
         f"{axis_note(axis)}.",
-        "Detectable: the smallest true difference that a set like this shows four times in five.",
+        "Detectable: the minimum detectable difference of a set like this (80 % power, 5 % two-sided).",
         *(f"{reason}: {', '.join(where)}." for reason, where in silent.items()),
     )
     return Table(title, columns, tuple(body), notes)
+
+
+def with_interval(row: Row | None, digits: int = 3) -> str | None:
+    """ "0.873 [0.812, 0.921]", the value alone where there is no interval, None where it is undefined."""
+    if row is None or row.value is None:
+        return None
+    value = f"{row.value:.{digits}f}"
+    return value if row.low is None else f"{value} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
+
+
+def rounded(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"
+
+
+def axis_note(axis: str) -> str:
+    return "Composite of the rated axes" if axis == COMPOSITE else f"{axis}, the only rated axis"
+
+
+def value_of(row: Row | None) -> float | None:
+    return None if row is None else row.value
+
+
+def _axes_of(rows: Iterable[Row], run: str, split: str) -> list[str]:
+    """The axes of a run's figures, in their order."""
+    return list(dict.fromkeys(row.axis for row in rows if (row.run, row.split) == (run, split)))
 
 
 def _where(places: Sequence[tuple[str, str]], axes: Sequence[str]) -> str:

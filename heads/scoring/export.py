@@ -19,7 +19,7 @@ from mmmos import __version__
 from mmmos.extract.front import WeightsMissing
 from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.network.model import Head
-from mmmos.heads.results.assessment import load_ensemble
+from mmmos.heads.results.assess import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
 from mmmos.heads.results.scores import score
 from mmmos.heads.scoring.bundle import ABOUT, CARD, Bundle, BundleError, read_bundle, save_bundle

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from mmmos.extract.front import PERTURBATIONS, open_perturbed
-from mmmos.heads.results.drawing import dot_plot
+from mmmos.heads.plotting import standalone_svg
+from mmmos.heads.scoring.plots import shifts
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.heads.scoring.scorer import Scorer
 from mmmos.store import files
@@ -95,11 +96,8 @@ def plot(card: SensitivityCard) -> str:
     title = f"Mean shift of the score over {card.files} files, in points"
     if card.caveats:
         title += f" ({', '.join(card.caveats)})"
-    return dot_plot(
-        title,
-        [row.change for row in card.rows],
-        {axis: [row.shift[axis] for row in card.rows] for axis in card.axes},
-    )
+    series = {axis: [row.shift[axis] for row in card.rows] for axis in card.axes}
+    return standalone_svg(shifts(title, [row.change for row in card.rows], series), title)
 
 
 def write_card(card: SensitivityCard, folder: Path) -> None:

@@ -18,9 +18,10 @@ import numpy as np
 
 from mmmos.extract.front import Sound, open_file
 from mmmos.heads.documents import render_html
-from mmmos.heads.results.drawing import timeline_plot
+from mmmos.heads.plotting import standalone_svg
 from mmmos.heads.scoring.answers import FLAGS, Answer, interval_columns
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
+from mmmos.heads.scoring.plots import timeline
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.heads.scoring.scorer import Scorer
 
@@ -58,8 +59,8 @@ def score_upload(scorer: Scorer, path: Path) -> tuple[str, str]:
         axis: [((w["start_s"] + w["end_s"]) / 2, w[axis]) for w in answer["windows"]] for axis in scorer.axes
     }
     scale = scorer.bundle.scale
-    drawing = timeline_plot(envelope, sound.claimed_s, series, scale.low, scale.high)
-    return table_of(answer, scorer), drawing
+    drawing = timeline(envelope, sound.claimed_s, series, scale.low, scale.high)
+    return table_of(answer, scorer), standalone_svg(drawing, f"Scores of {path.name} over time")
 
 
 def envelope_of(sound: Sound) -> list[tuple[float, float]]:

@@ -12,7 +12,7 @@ from mmmos.heads.metrics import METRICS, Array, composite
 from mmmos.store.clips import score_array
 from mmmos.store.names import choose
 from mmmos.store.predictions import Predictions
-from mmmos.store.schema import AXES, COMPOSITE, Clip
+from mmmos.store.schema import COMPOSITE, Clip
 
 OBJECTIVE_SPLITS = {"pam": "pam", "dev": "dev", "oof": "train"}
 """Where predictions may be judged, and the split of the table that they are about."""
@@ -31,15 +31,18 @@ class Objective:
 
     @staticmethod
     def parse(text: str) -> Objective:
-        """ValueError for anything but SPLIT:METRIC or SPLIT:METRIC:AXIS, with what is known."""
-        parts = text.split(":")
-        if len(parts) not in (2, 3):
+        """ValueError for anything but SPLIT:METRIC or SPLIT:METRIC:AXIS, with what is known.
+
+        Which axes there are depends on the clip table: `require` looks.
+        """
+        parts = text.split(":", 2)
+        if len(parts) < 2:
             raise ValueError(f"an objective is SPLIT:METRIC, for example pam:srcc, not {text!r}")
         if parts[0] == "test":
             raise ValueError("the test split never chooses: use pam, dev or oof")
         choose("split", parts[0], OBJECTIVE_SPLITS)
         choose("metric", parts[1], METRICS)
-        return Objective(parts[0], parts[1], choose("axis", [*parts, COMPOSITE][2], (*AXES, COMPOSITE)))
+        return Objective(*parts)
 
     def __str__(self) -> str:
         return ":".join((self.split, self.metric, *([self.axis] if self.axis != COMPOSITE else [])))
@@ -54,15 +57,15 @@ class Objective:
         return "minimize" if METRICS[self.metric].better == "low" else "maximize"
 
     def require(self, clips: Sequence[Clip]) -> None:
-        """ValueError unless enough clips are rated where this objective looks."""
+        """ValueError unless enough clips are rated where this objective looks, on an axis that they have."""
         there = [clip for clip in clips if clip.split == self.clip_split]
-        column = None if self.axis == COMPOSITE else AXES.index(self.axis)
-        rated = [
-            any(s is not None for s in (c.scores if column is None else [c.scores[column]])) for c in there
-        ]
-        if sum(rated) < MIN_CLIPS:
+        axes = clips[0].axes if clips else ()
+        if self.axis != COMPOSITE:
+            axes = (choose("axis", self.axis, (*axes, COMPOSITE)),)
+        rated = int(np.isfinite(score_array(there, axes)).any(axis=1).sum()) if there else 0
+        if rated < MIN_CLIPS:
             raise ValueError(
-                f"objective {self}: only {sum(rated)} clips of split {self.clip_split!r} are rated; "
+                f"objective {self}: only {rated} clips of split {self.clip_split!r} are rated; "
                 f"choose another of {', '.join(OBJECTIVE_SPLITS)}"
             )
 

@@ -9,10 +9,9 @@ import pytest
 
 from mmmos.heads.bootstrap import p_value
 from mmmos.heads.results.comparison import compare
-from mmmos.heads.results.evaluation import find
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip
-from tests.heads.made_up import made_up_run, made_up_table
+from tests.heads.made_up import find, made_up_run, made_up_table
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,14 @@ import pytest
 
 from mmmos.heads.metrics import METRICS, Metric, validated
 from mmmos.heads.results import plots, tables
-from mmmos.heads.results.assessment import compare_ensembles, evaluate_work
+from mmmos.heads.results.assess import compare_ensembles, evaluate_runs
 from mmmos.heads.results.baselines import TRAIN_MEAN, baselines
 from mmmos.heads.results.comparison import compare
-from mmmos.heads.results.evaluation import evaluate, find
+from mmmos.heads.results.evaluation import evaluate
+from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.results.report import write_report
 from mmmos.heads.tuning.objective import Objective
-from tests.heads.made_up import made_up_run, made_up_table, made_up_work
+from tests.heads.made_up import find, made_up_run, made_up_table, made_up_work
 
 HERE = {"split": "test", "level": "utterance", "domain": "all", "axis": "CE", "metric": "mae"}
 
@@ -66,10 +67,10 @@ def test_tables_and_plots_name_its_unit_and_its_baseline(table):
 
 
 def test_it_is_in_the_report_and_a_test_split_scored_before_says_that_it_lacks_it(tmp_path, monkeypatch):
-    work = made_up_work(tmp_path)
-    evaluate_work(work, resamples=5)
+    experiment = open_experiment(made_up_work(tmp_path))
+    evaluate_runs(experiment, resamples=5)
     monkeypatch.setitem(METRICS, "mae", Metric(mae, "low"))
-    text = write_report(work, resamples=5).read_text()
+    text = write_report(experiment.work, resamples=5).read_text()
     assert "MAE [95 %]" in text
     assert f"{tables.NOT_KEPT}: MAE of every axis." in text
-    assert compare_ensembles(work, resamples=5).tables
+    assert compare_ensembles(experiment, resamples=5).tables

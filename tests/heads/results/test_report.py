@@ -11,10 +11,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mmmos.heads.results.experiment import open_experiment
-from mmmos.heads.results.page import Section, render
-from mmmos.heads.results.report import write_report
-from mmmos.heads.results.sections import first_of_each_kind
+from mmmos.heads.results.report import render, write_report
+from mmmos.heads.results.sections import SECTIONS, Section, Tile
 from mmmos.store.clips import ClipTable
 from mmmos.store.table import Table
 from tests.heads.made_up import CAVEAT, made_up_table, made_up_work
@@ -51,18 +49,6 @@ class Strict(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_of_many_runs_of_one_kind_the_first_ones_curve_is_shown(tmp_path):
-    runs = open_experiment(made_up_work(tmp_path)).runs
-    (tmp_path / "better").mkdir()
-    (tmp_path / "better" / "record.json").write_text('{"better": true}')
-    better = replace(runs[0], folder=tmp_path / "better")
-    found = first_of_each_kind([better, *reversed(runs)])
-    assert list(found) == ["ccc", "con", "dcq", "ut"]
-    assert [len(kinds) for kinds in found.values()] == [4, 4, 4, 4]
-    kind = f"{'+'.join(better.encoders)} {better.config.aggregator}"
-    assert dict(found[better.config.loss])[kind] == {"better": True}
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     work = tmp_path_factory.mktemp("work")
@@ -83,10 +69,10 @@ def test_the_page_is_whole_and_says_its_caveats(page):
     parser = Strict()
     parser.feed(text)
     assert parser.open == []
-    for section in ("result", "clips", "ensembles", "runs", "sweeps", "data", "figures"):
-        assert section in parser.ids
+    assert [link[1:] for link in parser.links[: len(SECTIONS)]] == list(SECTIONS)
+    assert SECTIONS.keys() <= set(parser.ids)
     assert CAVEAT in text
-    assert text.count("<svg") == 8
+    assert text.count("<svg") == text.count("<figure") > len(SECTIONS)
     assert "1 files could not be used" in text
 
 
@@ -109,20 +95,23 @@ def test_ids_are_single_and_references_lead_somewhere(page):
     assert used <= set(parser.ids)
 
 
-def test_colours_follow_the_page_and_undefined_is_a_dash(page):
+def test_the_figures_take_the_colours_of_the_page(page):
     text = page.read_text()
     figures = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
     assert "#1b1f24" not in figures
-    assert "var(--ink)" in figures
-    html = Table("t", ("a", "b"), ((None, 0.5),)).html()
-    assert "not defined" in html
-    assert "0.500" in html
+    used = set(re.findall(r"var\((--\w+)\)", figures))
+    assert "--ink" in used
+    for where in (":root{", "(prefers-color-scheme:dark){:root{", "@media print{:root{"):
+        defined = text.split(where, 1)[1].split("}", 1)[0]
+        assert used <= set(re.findall(r"--\w+", defined))
 
 
 def test_text_of_data_is_escaped_everywhere():
     table = Table(HOSTILE, (HOSTILE,), ((HOSTILE,),), (HOSTILE,))
-    text = render(HOSTILE, HOSTILE, [HOSTILE], [], [Section("s", HOSTILE, HOSTILE, (table, HOSTILE))])
+    tile = Tile(HOSTILE, HOSTILE, HOSTILE)
+    text = render(HOSTILE, HOSTILE, [HOSTILE], [tile], {"s": Section(HOSTILE, HOSTILE, (table, HOSTILE))})
     assert "<script" not in text
+    assert text.count("&lt;script&gt;") == 15
 
 
 def test_a_table_with_one_axis_and_no_test_split_still_has_a_report(tmp_path):

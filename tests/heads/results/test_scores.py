@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble
-from mmmos.heads.results.evaluation import find
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.results.scores import contenders, score, times_test_was_scored
 from mmmos.heads.selectors import SELECTORS
-from tests.heads.made_up import made_up_work
+from tests.heads.made_up import find, made_up_work
 
 
 def choose(experiment, rule):

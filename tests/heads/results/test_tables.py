@@ -8,9 +8,8 @@ from mmmos.heads.metrics import METRICS
 from mmmos.heads.results.baselines import baselines
 from mmmos.heads.results.ceiling import ceiling
 from mmmos.heads.results.comparison import compare
-from mmmos.heads.results.evaluation import evaluate, find, rows
+from mmmos.heads.results.evaluation import evaluate, main_axis, rows
 from mmmos.heads.results.experiment import open_experiment
-from mmmos.heads.results.table import axis_of_record, with_interval
 from mmmos.heads.results.tables import (
     configurations,
     differences,
@@ -18,9 +17,11 @@ from mmmos.heads.results.tables import (
     encoders,
     figures,
     raters,
+    with_interval,
 )
+from mmmos.store.clips import ClipTable
 from mmmos.store.schema import Clip
-from tests.heads.made_up import made_up_run, made_up_table, made_up_work
+from tests.heads.made_up import find, made_up_run, made_up_table, made_up_work
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_undefined_is_a_blank_with_its_reason_below(table):
     flat = made_up_run(table, "test", 0.5)
     flat.values[:] = 5.0
     clips, _ = figures(rows(flat, table.of("test"), 0), "run", "test", "flat")
-    assert clips.rows[0][3:] == (None, None, None)
+    assert clips.rows[0][3:] == (None,) * (len(METRICS) - 1)
     assert clips.notes == ("all predictions are equal: LCC, SRCC, KTAU of every axis.",)
     flat.values[:, 0] = table.scores(table.of("test"))[:, 0]
     clips, _ = figures(rows(flat, table.of("test"), 0), "run", "test", "flat")
@@ -96,7 +97,7 @@ def test_domains_need_more_than_one(table, scored):
 
 def test_one_rated_axis_stands_for_the_composite(table):
     run = made_up_run(table, "test", 0.5, axes=("PQ",))
-    assert axis_of_record(rows(run, table.of("test"), 0)) == "PQ"
+    assert main_axis(row.axis for row in rows(run, table.of("test"), 0)) == "PQ"
 
 
 def test_differences_show_the_composite_and_say_what_has_no_interval(table):
@@ -111,7 +112,7 @@ def test_differences_show_the_composite_and_say_what_has_no_interval(table):
 
 def test_raters_show_their_noise_and_their_agreement(table):
     clips = table.of("test")
-    got = raters(clips, "test")
+    got = raters(table, "test")
     expected = ceiling([clip.ratings[0] for clip in clips])
     assert got.rows[0] == (
         "CE",
@@ -120,4 +121,6 @@ def test_raters_show_their_noise_and_their_agreement(table):
         expected.split_half,
     )
     assert [row[0] for row in got.rows] == ["CE", "CU", "PC", "PQ", "composite"]
-    assert raters([Clip("a", "a", scores=(1.0,) * 4)], "test").notes == ("No single ratings.",)
+    assert raters(ClipTable((Clip("a", "a", split="test", scores=(1.0,) * 4),)), "test").notes == (
+        "No single ratings.",
+    )

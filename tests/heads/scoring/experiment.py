@@ -15,7 +15,8 @@ from mmmos.extract.encoders import load_encoder
 from mmmos.extract.extraction import extract
 from mmmos.extract.survey import survey
 from mmmos.heads.grids import grid
-from mmmos.heads.results.assessment import select_ensemble
+from mmmos.heads.results.assess import select_ensemble
+from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.scoring.export import export_bundle
 from mmmos.heads.tuning.sweep import train_grid
 from mmmos.store.clips import ClipTable, read_clips, save_table
@@ -58,6 +59,6 @@ def scoring_experiment() -> Experiment:
     ]
     outcome = train_grid(configs, work, jobs=1)
     assert not outcome.failed, outcome.failed
-    select_ensemble(work, "all")
+    select_ensemble(open_experiment(work), "all")
     export_bundle(work, root / "bundle", resamples=100)
     return Experiment(work, corpus, root / "bundle", table)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmmos.heads.ensemble import Ensemble, from_weights
-from mmmos.heads.results.assessment import load_ensemble
+from mmmos.heads.results.assess import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
 from mmmos.heads.scoring.held_out import errors_of, intervals_of, panel_noise
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, cross_check

@@ -9,27 +9,29 @@ import pytest
 
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble
 from mmmos.heads.metrics import METRICS
-from mmmos.heads.results.assessment import compare_ensembles, evaluate_work, members_table, select_ensemble
-from mmmos.heads.results.evaluation import find
-from tests.heads.made_up import CAVEAT, made_up_run, made_up_table, made_up_work
+from mmmos.heads.results.assess import compare_ensembles, evaluate_runs, select_ensemble
+from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.results.tables import members
+from tests.heads.made_up import CAVEAT, find, made_up_run, made_up_table, made_up_work
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
-    return made_up_work(tmp_path_factory.mktemp("work"))
+def experiment(tmp_path_factory):
+    return open_experiment(made_up_work(tmp_path_factory.mktemp("work")))
 
 
-def test_an_ensemble_is_chosen_and_kept(work):
-    chosen = select_ensemble(work, "top:pam:4")
-    assert Ensemble.load(work / "ensemble.json") == chosen
-    table = members_table(work, chosen)
+def test_an_ensemble_is_chosen_and_kept(experiment):
+    chosen = select_ensemble(experiment, "top:pam:4")
+    assert Ensemble.load(experiment.work / "ensemble.json") == chosen
+    table = members(experiment, chosen)
     assert len(table.rows) == 4
     assert table.rows[0][1] == 0.25
 
 
-def test_evaluate_scores_the_ensemble_beside_baselines_and_the_best_single(work):
-    got = evaluate_work(work, resamples=20)
-    written = pd.read_csv(work / "evaluation.csv")
+def test_evaluate_scores_the_ensemble_beside_baselines_and_the_best_single(experiment):
+    got = evaluate_runs(experiment, resamples=20)
+    written = pd.read_csv(experiment.work / "evaluation.csv")
+    # Four runs and baselines, three splits, two levels, three domains and all together, four axes and all.
     assert len(written) == len(got.rows) == 4 * 3 * 2 * 4 * 5 * len(METRICS)
     assert set(written.run) == {row.run for row in got.rows}
     assert {row.run for row in got.rows if row.run.startswith("baseline")} == {
@@ -39,7 +41,7 @@ def test_evaluate_scores_the_ensemble_beside_baselines_and_the_best_single(work)
     assert len({row.run for row in got.rows}) == 4
     assert got.caveats == (CAVEAT,)
     assert got.comparisons
-    assert len(pd.read_csv(work / "comparison.csv")) == len(got.comparisons)
+    assert len(pd.read_csv(experiment.work / "comparison.csv")) == len(got.comparisons)
     # An undefined figure is an empty cell, and the reason stands beside it.
     undefined = written[written.value.isna()]
     assert len(undefined) == sum(row.value is None for row in got.rows) > 0
@@ -47,24 +49,24 @@ def test_evaluate_scores_the_ensemble_beside_baselines_and_the_best_single(work)
     assert "1 different ensembles have been scored on this test split so far" in got.notes
 
 
-def test_named_runs_are_compared_with_a_named_run(work):
-    got = evaluate_work(work, ["wavlm+m2d mlp ut"], against="wavlm+m2d mlp con", resamples=10)
+def test_named_runs_are_compared_with_a_named_run(experiment):
+    got = evaluate_runs(experiment, ["wavlm+m2d mlp ut"], against="wavlm+m2d mlp con", resamples=10)
     assert {(c.run.rsplit("-", 1)[0], c.other.rsplit("-", 1)[0]) for c in got.comparisons} == {
         ("mlp-ut", "mlp-con")
     }
     with pytest.raises(ValueError, match="0 runs are called 'nonsense'"):
-        evaluate_work(work, ["nonsense"])
+        evaluate_runs(experiment, ["nonsense"])
 
 
-def test_compare_prints_table4_with_every_rule(work):
-    got = compare_ensembles(work, resamples=20)
+def test_compare_prints_table4_with_every_rule(experiment):
+    got = compare_ensembles(experiment, resamples=20)
     (table,) = got.tables
     assert [row[1] for row in table.rows] == [*TABLE4, *FURTHER]
     assert {row[2] for row in table.rows if row[1] == "all"} == {16}
     assert any(note.startswith("greedy:oof: there are no stored predictions") for note in table.notes)
     assert all(c.metric == "srcc" and c.level == "system" for c in got.comparisons)
     # A second look reads the test figures back; they cannot move.
-    again = compare_ensembles(work, resamples=300)
+    again = compare_ensembles(experiment, resamples=300)
     test = [row for row in got.rows if row.split == "test"]
     assert [row for row in again.rows if row.split == "test"] == test
 
@@ -74,14 +76,14 @@ def test_compare_says_where_only_some_runs_could_be_chosen(tmp_path):
     for folder in sorted(work.glob("runs/*"))[:3]:
         trained = made_up_run(table, "train", 0.5, folder.name)
         replace(trained, split="oof").save(folder / "predictions-oof.parquet")
-    (ensembles,) = compare_ensembles(work, resamples=10).tables
+    (ensembles,) = compare_ensembles(open_experiment(work), resamples=10).tables
     assert "On oof 3 of 16 runs have predictions; rules choose among them." in ensembles.notes
     assert not any(note.startswith("On dev") for note in ensembles.notes)
 
 
 def test_one_axis_only_and_an_ensemble_of_other_data(tmp_path):
-    work = made_up_work(tmp_path, made_up_table(axes=("PQ",)))
-    got = evaluate_work(work, resamples=10)
+    experiment = open_experiment(made_up_work(tmp_path, made_up_table(axes=("PQ",))))
+    got = evaluate_runs(experiment, resamples=10)
     assert {row.axis for row in got.rows} == {"PQ"}
     row = find(
         got.rows,
@@ -97,5 +99,5 @@ def test_one_axis_only_and_an_ensemble_of_other_data(tmp_path):
     kept = Ensemble.load(path)
     Ensemble(kept.rule, kept.members, kept.weights, "data-other").save(path)
     with pytest.raises(ValueError, match="was chosen on data-other"):
-        evaluate_work(work)
-    assert len(compare_ensembles(work, resamples=10).tables[0].rows) == 11
+        evaluate_runs(experiment)
+    assert len(compare_ensembles(experiment, resamples=10).tables[0].rows) == len({**TABLE4, **FURTHER})

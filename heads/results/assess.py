@@ -1,0 +1,244 @@
+"""Score the runs and ensembles of a work folder, write the rows down, and put them into tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+
+from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble, default_rule
+from mmmos.heads.results import tables
+from mmmos.heads.results.baselines import baselines
+from mmmos.heads.results.comparison import Comparison, compare
+from mmmos.heads.results.evaluation import EVERYWHERE, RESAMPLES, Row, evaluate, main_axis
+from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.results.scores import contenders, score, times_test_was_scored
+from mmmos.store import files
+from mmmos.store.predictions import Predictions
+from mmmos.store.table import Table
+
+ENSEMBLE = "ensemble"
+"""How the ensemble of work/ensemble.json is called on the command line."""
+
+ENSEMBLE_FILE = "ensemble.json"
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What was scored.
+
+    Parameters
+    ----------
+    rows
+        Of every run, ensemble and baseline.
+    comparisons
+        Paired comparisons between them.
+    tables
+        Of both.
+    labels
+        Run or ensemble id -> what a reader calls it.
+    caveats
+        To be said wherever a figure appears.
+    notes
+        Further sentences for the reader.
+    """
+
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+    tables: tuple[Table, ...]
+    labels: dict[str, str]
+    caveats: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def select_ensemble(experiment: Experiment, rule: str = "") -> Ensemble:
+    """Choose the ensemble by `rule` (left out: the default one) and keep it as work/ensemble.json."""
+    chosen = choose_ensemble(experiment.pool, experiment.table.id, rule)
+    chosen.save(experiment.work / ENSEMBLE_FILE)
+    return chosen
+
+
+def load_ensemble(experiment: Experiment) -> Ensemble:
+    """The ensemble of a work folder, chosen by the default rule where there is none yet."""
+    path = experiment.work / ENSEMBLE_FILE
+    ensemble = Ensemble.load(path) if path.is_file() else select_ensemble(experiment)
+    if ensemble.data != experiment.table.id:
+        raise ValueError(
+            f"{path} was chosen on {ensemble.data}, the clip table is {experiment.table.id}: "
+            f"run `python pipeline.py ensemble --work {experiment.work}` again"
+        )
+    return ensemble
+
+
+def evaluate_runs(
+    experiment: Experiment, runs: Sequence[str] = (), against: str = "", resamples: int = RESAMPLES
+) -> Assessment:
+    """Score runs on dev, PAM and test beside the baselines, and write work/evaluation.csv, comparison.csv.
+
+    Parameters
+    ----------
+    experiment
+        The work folder's.
+    runs
+        Run ids, beginnings of them or titles, or "ensemble"; by default the ensemble of work/ensemble.json
+        (chosen by the default rule where there is none yet).
+    against
+        Another such name; every one of `runs` is compared with it, paired by clip.  By default the single
+        run that is best on PAM (or else dev).
+    resamples
+        Of every interval.
+    """
+    names = list(dict.fromkeys(runs)) or [ENSEMBLE]
+    subjects = [_subject(experiment, name) for name in names]
+    other = _subject(experiment, against) if against else _best_single(experiment)
+    rows: list[Row] = []
+    comparisons: list[Comparison] = []
+    for split in experiment.splits:
+        clips = experiment.table.of(split)
+        for subject in {s.id: s for s in [*subjects, other]}.values():
+            rows += subject.rows(split, resamples)
+        rows += evaluate(baselines(experiment.table, split), clips, resamples=0)
+        for subject in subjects:
+            if subject.id != other.id:
+                pair = subject.predictions(split), other.predictions(split)
+                comparisons += compare(*pair, clips, resamples)
+    _write(experiment.work / "evaluation.csv", Row, rows)
+    _write(experiment.work / "comparison.csv", Comparison, comparisons)
+    shown = [table for s in subjects for table in _tables_of(s, rows, experiment.splits)]
+    for subject in subjects:
+        of_subject = [c for c in comparisons if c.run == subject.id]
+        if of_subject:
+            shown.append(tables.differences(of_subject, f"{subject.label} against {other.label}"))
+    labels = {subject.id: subject.label for subject in [*subjects, other]}
+    return _assessment(experiment, rows, comparisons, shown, labels)
+
+
+def compare_ensembles(
+    experiment: Experiment,
+    rules: Sequence[str] = (*TABLE4, *FURTHER),
+    against: str = "",
+    resamples: int = RESAMPLES,
+) -> Assessment:
+    """Table IV for the runs of a work folder: each rule's ensemble scored, compared with that of `against`.
+
+    Writes work/ensembles.csv, the rows of all of them.
+
+    Raises
+    ------
+    ValueError
+        Where the rule `against` (left out: the default one) cannot be followed.
+    """
+    against = against or default_rule(experiment.pool)
+    found = contenders(experiment, tuple(dict.fromkeys([*rules, against])))
+    chosen = {rule: ensemble for rule, ensemble in found.items() if isinstance(ensemble, Ensemble)}
+    if against not in chosen:
+        raise ValueError(f"nothing to compare with: {against}: {found[against]}")
+    rows = [
+        row
+        for ensemble in {ensemble.id: ensemble for ensemble in chosen.values()}.values()
+        for split in experiment.splits
+        for row in score(ensemble, experiment, split, resamples).rows
+    ]
+    comparisons = _against(experiment, chosen, against, main_axis(row.axis for row in rows), resamples)
+    _write(experiment.work / "ensembles.csv", Row, rows)
+    table = tables.ensembles(experiment, found, rows, comparisons, against)
+    # Rules that choose the same runs share an entry.
+    labels: dict[str, str] = {}
+    for rule, ensemble in chosen.items():
+        name = {**TABLE4, **FURTHER}.get(rule, rule)
+        labels[ensemble.id] = f"{labels[ensemble.id]} = {name}" if ensemble.id in labels else name
+    return _assessment(experiment, rows, list(comparisons.values()), [table], labels)
+
+
+def figures_by_split(compared: Assessment) -> list[tuple[str, dict[str, Row]]]:
+    """Each ensemble's label and its SRCC rows by split, at the levels at which the paper prints them."""
+    axis = main_axis(row.axis for row in compared.rows)
+    found: dict[str, dict[str, Row]] = {}
+    for row in compared.rows:
+        level = tables.TABLE3_LEVELS[row.split]
+        if (row.level, row.domain, row.axis, row.metric) == (level, EVERYWHERE, axis, "srcc"):
+            found.setdefault(row.run, {})[row.split] = row
+    return [(compared.labels[run], by_split) for run, by_split in found.items()]
+
+
+def _against(
+    experiment: Experiment, chosen: dict[str, Ensemble], against: str, axis: str, resamples: int
+) -> dict[str, Comparison]:
+    """Rule -> its ensemble's system-level test SRCC compared with that of `against`."""
+    if "test" not in experiment.splits:
+        return {}
+    clips, other = experiment.table.of("test"), chosen[against]
+    theirs = other.predict(experiment.runs, "test")
+    where = ("system", EVERYWHERE, "srcc")
+    result = {}
+    for rule, ensemble in chosen.items():
+        if ensemble.id != other.id:
+            pairs = compare(ensemble.predict(experiment.runs, "test"), theirs, clips, resamples, only=axis)
+            result[rule] = next(c for c in pairs if (c.level, c.domain, c.metric) == where)
+    return result
+
+
+def _assessment(
+    experiment: Experiment,
+    rows: Sequence[Row],
+    comparisons: Sequence[Comparison],
+    shown: Sequence[Table],
+    labels: dict[str, str],
+) -> Assessment:
+    notes = []
+    if experiment.other_data:
+        notes.append(f"{len(experiment.other_data)} runs of other clip tables were left out")
+    if times := times_test_was_scored(experiment):
+        notes.append(f"{times} different ensembles have been scored on this test split so far")
+    return Assessment(tuple(rows), tuple(comparisons), tuple(shown), labels, experiment.caveats, tuple(notes))
+
+
+def _write(path: Path, kind: type[Row | Comparison], records: Sequence[Row | Comparison]) -> None:
+    """Rows or comparisons in long form; an undefined figure is an empty cell."""
+    columns = [field.name for field in fields(kind)]
+    files.write_csv(path, columns, ([*asdict(record).values()] for record in records))
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A run or the ensemble: its id, its label, its predictions by split, its rows by split and resamples."""
+
+    id: str
+    label: str
+    predictions: Callable[[str], Predictions]
+    rows: Callable[[str, int], Sequence[Row]]
+
+
+def _subject(experiment: Experiment, name: str) -> _Subject:
+    if name != ENSEMBLE:
+        run = experiment.run(name)
+
+        def rows_of(split: str, resamples: int) -> Sequence[Row]:
+            return evaluate([run.predictions(split)], experiment.table.of(split), resamples)
+
+        return _Subject(run.id, run.title, run.predictions, rows_of)
+    ensemble = load_ensemble(experiment)
+
+    def scored(split: str, resamples: int) -> Sequence[Row]:
+        return score(ensemble, experiment, split, resamples).rows
+
+    return _Subject(
+        ensemble.id, f"ensemble {ensemble.rule}", partial(ensemble.predict, experiment.runs), scored
+    )
+
+
+def _best_single(experiment: Experiment) -> _Subject:
+    split = next((s for s in ("pam", "dev") if s in experiment.pool.scores), "")
+    if not split:
+        return _subject(experiment, experiment.runs[0].id)
+    return _subject(experiment, experiment.pool.ranked(split)[0])
+
+
+def _tables_of(subject: _Subject, rows: Sequence[Row], splits: Sequence[str]) -> list[Table]:
+    shown: list[Table] = []
+    for split in splits:
+        shown += tables.figures(rows, subject.id, split, subject.label)
+        within = tables.domains(rows, subject.id, split)
+        shown += [within] if within else []
+    return shown
