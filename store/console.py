@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from mmmos.store.table import Cell, Table
@@ -25,6 +28,18 @@ MISSING = 6
 
 WORSE = 7
 """`compare`: B is worse than A beyond chance and margin."""
+
+Work = Annotated[Path, typer.Option(help="Folder of this experiment: table, features, runs, ensemble.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:K.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the encoders' pretrained weights. Left out: the hub and its cache."),
+]
+Batch = Annotated[
+    int | None, typer.Option(min=1, help="10 s crops per forward pass. Left out: found by itself.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads. Left out: found by itself.")]
+"""Options that several commands share."""
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
