@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmmos.store.console import DAMAGED, OK, REJECTS, WORSE, say, table
+from mmmos.store.console import DAMAGED, OK, REJECTS, WORSE, Batch, Device, Weights, Work, Workers, say, table
 
 if TYPE_CHECKING:
-    from mmmos.heads.scoring.answers import Answer
+    from mmmos.heads.scoring.answers import Answer, Writer
+    from mmmos.heads.scoring.requests import AudioRequest
     from mmmos.heads.scoring.scorer import Scorer
 
 REPORT_EVERY_S = 10.0
 
-Work = Annotated[Path, typer.Option(help="Folder of an experiment, whose ensemble is used without --bundle.")]
 BundleOption = Annotated[
-    str, typer.Option("--bundle", help="A bundle's folder, or owner/name of one on the Hugging Face hub.")
-]
-Weights = Annotated[
-    Path | None, typer.Option(help="Folder with the encoders' pretrained weights; left out: the hub.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:K.")]
-Batch = Annotated[int | None, typer.Option(min=1, help="Windows per forward pass; left out: by device.")]
-Workers = Annotated[int, typer.Option(min=1, help="Files decoded ahead.")]
-AudioRoot = Annotated[
-    Path | None, typer.Option(help="Where the relative paths of a list begin; left out: beside it.")
+    str,
+    typer.Option(
+        "--bundle",
+        help="A bundle's folder, or owner/name on the Hugging Face hub. Left out: the ensemble of --work.",
+    ),
 ]
 
 
@@ -42,32 +38,32 @@ def predict(
     ] = None,
     bundle: BundleOption = "",
     work: Work = Path("work"),
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; left out: stdout.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file. Left out: stdout.")] = None,
     form: Annotated[
-        str, typer.Option("--format", help="jsonl or csv; left out: by the output's suffix, else jsonl.")
+        str, typer.Option("--format", help="jsonl or csv. Left out: by the output's suffix, else jsonl.")
     ] = "",
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Scores of overlapping 10 s windows too.")
     ] = False,
     hop: Annotated[float, typer.Option(min=1, max=10, help="Seconds from one window to the next.")] = 5.0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an output file that was broken off.")
+        bool, typer.Option("--resume", help="Go on with an output file that was interrupted.")
     ] = False,
-    audio_root: AudioRoot = None,
+    audio_root: Annotated[
+        Path | None, typer.Option(help="Where the relative paths of a list begin. Left out: beside it.")
+    ] = None,
     domain: Annotated[
         str, typer.Option(help="Kind of all the audio, where known: narrows the intervals.")
     ] = "",
     weights: Weights = None,
     device: Device = "auto",
     batch: Batch = None,
-    workers: Workers = 2,
+    workers: Workers = None,
     check: Annotated[
         bool, typer.Option("--check", help="First compare this installation with the bundle's golden scores.")
     ] = False,
 ) -> None:
-    """Score audio: four scores with intervals, flags and, if wanted, a timeline; one row a file, in order."""
-    from dataclasses import replace
-
+    """Score audio: a score with intervals per axis, flags, a timeline if wanted; one row per file."""
     from mmmos.heads.scoring.answers import OutputFile, Writer
     from mmmos.heads.scoring.requests import list_requests
 
@@ -81,7 +77,7 @@ def predict(
     chosen = form or ("csv" if output is not None and output.suffix.lower() == ".csv" else "jsonl")
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
     if check and (lines := scorer.check()):
-        say("the golden scores do not come out here:\n  " + "\n  ".join(lines))
+        say("the golden scores differ here:\n  " + "\n  ".join(lines))
         raise typer.Exit(DAMAGED)
     hop_s = hop if timeline else None
     if output is None:
@@ -96,7 +92,10 @@ def predict(
     raise typer.Exit(code)
 
 
-def _write(scorer: Scorer, requests: list[Any], writer: Any, hop_s: float | None, errors: int = 0) -> int:
+def _write(
+    scorer: Scorer, requests: Sequence[AudioRequest], writer: Writer, hop_s: float | None, errors: int = 0
+) -> int:
+    """Score and write; `errors` are those that a resumed file holds already.  Returns the exit code."""
     audio_s = 0.0
     for answer in _reporting(scorer.stream(requests, hop_s=hop_s), len(requests)):
         writer.write(answer)
@@ -121,7 +120,7 @@ def compare(
     weights: Weights = None,
     device: Device = "auto",
     batch: Batch = None,
-    workers: Workers = 2,
+    workers: Workers = None,
 ) -> None:
     """Is B better or worse than A?  Exit code 7 where it is worse on some axis, for use in checks."""
     from mmmos.heads.scoring.ab import compare_scores
@@ -165,12 +164,12 @@ def sensitivity(
     bundle: BundleOption = "",
     work: Work = Path("work"),
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for table and plot; left out: the bundle's.")
+        Path | None, typer.Option("--output", "-o", help="Folder for table and plot. Left out: the bundle's.")
     ] = None,
     weights: Weights = None,
     device: Device = "auto",
     batch: Batch = None,
-    workers: Workers = 2,
+    workers: Workers = None,
 ) -> None:
     """What level, rate, channels, coding, silence and start do to the scores; kept in the model card."""
     from mmmos.heads.scoring.requests import list_requests
@@ -213,7 +212,7 @@ def serve(
     device: Device = "auto",
     batch: Batch = None,
 ) -> None:
-    """A page on this machine: drop a file, see four scores with intervals and a timeline (needs gradio)."""
+    """A page on this machine: drop a file, see its scores with intervals and a timeline (needs gradio)."""
     from mmmos.heads.scoring.serve import serving
 
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch)
@@ -227,7 +226,7 @@ def push(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
     repository: Annotated[str, typer.Argument(help="owner/name on the Hugging Face hub.")],
     public: Annotated[
-        bool, typer.Option("--public", help="Visible to everybody; left out: private.")
+        bool, typer.Option("--public", help="Visible to everybody. Left out: private.")
     ] = False,
 ) -> None:
     """Upload a bundle to the Hugging Face hub, with the account that `hf auth login` knows."""

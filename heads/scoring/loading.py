@@ -15,7 +15,7 @@ def load_bundle(
     device: str = "auto",
     weights: str | Path | None = None,
     batch: int | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     stock: bool = False,
 ) -> Scorer:
     """A bundle with its encoders, ready to score; only the encoders that its members need are loaded.
@@ -31,7 +31,7 @@ def load_bundle(
     batch
         Windows through the encoders at a time; left out, it depends on the device.
     workers
-        Files that are decoded ahead.
+        Files that are decoded ahead; left out, two.
     stock
         Use the encoders' published implementations.
 

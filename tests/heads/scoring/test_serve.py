@@ -77,6 +77,24 @@ def test_what_is_too_large_or_not_audio_is_refused(
         score_upload(scorer, audio)
 
 
+def test_a_page_leaves_the_environment_as_it_was(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Page:
+        def launch(self, **options: object) -> tuple[None, str, None]:
+            return None, os.environ["GRADIO_TEMP_DIR"], None
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(serve, "build_page", lambda scorer: Page())
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "before")
+    monkeypatch.delenv("GRADIO_ANALYTICS_ENABLED", raising=False)
+    with serve.serving(scorer) as folder:
+        assert Path(folder).is_dir()
+    assert os.environ["GRADIO_TEMP_DIR"] == "before"
+    assert "GRADIO_ANALYTICS_ENABLED" not in os.environ
+    assert not Path(folder).exists()
+
+
 @pytest.mark.browser
 def test_a_person_drops_a_file_and_sees_its_scores(scorer: Scorer, audio: Path, tmp_path: Path) -> None:
     pytest.importorskip("gradio", reason="needs gradio, the extra `serve`")
