@@ -18,6 +18,7 @@ COPIED = ("mmmos", "store", "extract", "heads", "tests", "pipeline.py", "pyproje
 
 STEP = re.compile(
     r"^(?:In `(?P<file>[^`]+)`, (?P<place>above|in|beside) (?:the other imports|`(?P<name>\w+)`)"
+    r"(?:, with[^:]*)?"
     r"|A new file, `(?P<new>[^`]+)`):\n\n```\w+\n(?P<code>.*?)^```",
     flags=re.M | re.S,
 )

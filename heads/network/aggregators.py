@@ -10,7 +10,7 @@ Conventions
     valid_s  [B] seconds of audio in each crop; frames beyond are padding and never count.
     returns  [B, dim] for all axes alike, or [B, A, dim] with a vector for each axis.
 
-`uses` names the config's fields beside encoders that an aggregator depends on.
+The fields of the config that an aggregator depends on are named in `config.AGGREGATOR_FIELDS`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ class Aggregator(nn.Module):
     """What every entry of AGGREGATORS is; its __init__ sets `dim`, the width of what it returns."""
 
     reads: ClassVar[str] = "means"
-    uses: ClassVar[frozenset[str]] = frozenset()
     dim: int
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
@@ -96,8 +95,6 @@ class LayerMix(Aggregator):
 class BlstmHidden(Aggregator):
     """`blstm_h`: the final hidden states [B, 2 width] of a BLSTM over the time mean, a sequence of one."""
 
-    uses = frozenset({"width"})
-
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__(specs, config, axes)
         width, bound = config.width, 1 / math.sqrt(config.width)
@@ -118,7 +115,6 @@ class BlstmTime(Aggregator):
     """
 
     reads = "frames"
-    uses = frozenset({"width", "frame_rate_hz", "precision"})
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__(specs, config, axes)
@@ -153,7 +149,6 @@ class Attention(Aggregator):
     """
 
     reads = "frames"
-    uses = frozenset({"frame_rate_hz"})
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__(specs, config, axes)
