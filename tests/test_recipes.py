@@ -58,7 +58,7 @@ def test_a_recipe_carried_out_passes_its_contract(title: str, tmp_path: Path) ->
             shutil.copy(ROOT / name, tmp_path)
     text = recipes()[title]
     steps, contract = list(STEP.finditer(text)), CONTRACT.search(text)
-    blocks = len(re.findall(r"^```(?:python|json|csv)\n", text, flags=re.M))
+    blocks = len(re.findall(r"^```(?:python|json|text)\n", text, flags=re.M))
     assert len(steps) == blocks > 0, f"{title}: no sentence above a block of code says where it goes"
     assert contract, f"{title} names no contract tests"
     for step in steps:
