@@ -12,8 +12,36 @@ from tests.conftest import ROOT
 ROOMS = ("store", "extract", "heads", "mmmos")
 
 ELSEWHERE: dict[str, str] = {
+    "extract/blocks.py": "tests/extract/test_extraction.py",
+    "extract/cluster.py": "tests/test_cluster.py",
+    "extract/commands.py": "tests/test_pipeline.py",
     "extract/encoders/__init__.py": "tests/extract/encoders/test_contract.py",
+    "extract/encoders/encoder.py": "tests/extract/encoders/test_contract.py",
+    "extract/encoders/m2d_fast.py": "tests/extract/encoders/test_contract.py",
+    "extract/encoders/m2d_image.py": "tests/extract/encoders/test_m2d.py",
+    "extract/encoders/muq16k.py": "tests/extract/encoders/test_contract.py",
+    "extract/encoders/muq_fast.py": "tests/extract/encoders/test_contract.py",
+    "extract/encoders/muq_mel.py": "tests/extract/encoders/test_mel.py",
+    "extract/encoders/wavlm_fast.py": "tests/extract/encoders/test_contract.py",
+    "extract/front.py": "tests/test_predict.py",
+    "extract/lanes.py": "tests/extract/test_extraction.py",
+    "extract/measure.py": "tests/extract/test_audio.py",
+    "extract/perturb.py": "tests/heads/scoring/test_sensitivity.py",
+    "extract/pieces.py": "tests/extract/test_audio.py",
+    "extract/synthesis.py": "tests/extract/test_synthetic.py",
+    "heads/commands.py": "tests/test_pipeline.py",
+    "heads/results/baselines.py": "tests/heads/results/test_evaluation.py",
+    "heads/results/commands.py": "tests/test_pipeline.py",
+    "heads/results/drawing.py": "tests/heads/results/test_report.py",
+    "heads/results/page.py": "tests/heads/results/test_report.py",
+    "heads/results/pairs.py": "tests/heads/results/test_plots.py",
+    "heads/results/palette.py": "tests/heads/results/test_report.py",
+    "heads/results/sections.py": "tests/heads/results/test_report.py",
+    "heads/results/table.py": "tests/heads/results/test_tables.py",
+    "heads/scoring/loading.py": "tests/heads/scoring/test_scorer.py",
     "mmmos/__init__.py": "tests/test_mmmos.py",
+    "store/clip_rows.py": "tests/store/test_clips.py",
+    "store/cluster.py": "tests/test_cluster.py",
 }
 """Product file -> the test file that specifies it, where that is not its mirror."""
 
@@ -21,6 +49,9 @@ ACROSS = {
     "tests/extract/encoders/test_contract.py": "what every encoder promises",
     "tests/extract/encoders/test_golden.py": "every encoder against reference outputs",
     "tests/extract/test_memory.py": "what an extraction may hold in memory",
+    "tests/heads/results/test_new_metric.py": "what one entry of METRICS brings about",
+    "tests/heads/tuning/test_sweep_postgres.py": "a sweep whose study lies in PostgreSQL",
+    "tests/store/test_axes.py": "axes as data of a clip table, from the table to the store",
     "tests/store/test_store_machine.py": "a store under random sequences of calls",
 }
 """Test files that specify something that no single product file does."""
