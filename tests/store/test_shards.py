@@ -11,18 +11,18 @@ import pytest
 import xxhash
 
 from mmmos.store.names import canonical_json
-from mmmos.store.shards import MAX_CROPS, NAME_PATTERN, Rows, build, storable
+from mmmos.store.shards import MAX_CROPS, NAME_PATTERN, CropFeatures, build, storable
 from tests.store.made import SPEC, crop, features
 
 
-def rows(count: int = 3, **changes: object) -> Rows:
+def rows(count: int = 3, **changes: object) -> CropFeatures:
     crops = [crop(number) for number in range(count)]
     frames, means = features(crops)
-    made = Rows([one.id for one in crops], np.arange(1, count + 1), frames, means)
+    made = CropFeatures([one.id for one in crops], np.arange(1, count + 1), frames, means)
     return replace(made, **changes)
 
 
-def written(folder: Path, content: Rows) -> Path:
+def written(folder: Path, content: CropFeatures) -> Path:
     name, parts = build(SPEC, storable(SPEC, content))
     (folder / name).write_bytes(b"".join(parts))
     return folder / name
@@ -85,7 +85,9 @@ def test_rows_that_are_not_of_this_encoder_are_refused(changes: dict[str, object
 
 @pytest.mark.parametrize("count", [0, MAX_CROPS + 1])
 def test_a_shard_has_a_first_crop_and_not_too_many(count: int) -> None:
-    content = Rows([f"c{n}" for n in range(count)], np.ones(count), np.zeros((count, 10, 4), np.float32), ())
+    content = CropFeatures(
+        [f"c{n}" for n in range(count)], np.ones(count), np.zeros((count, 10, 4), np.float32), ()
+    )
     with pytest.raises(ValueError, match=f"1 to {MAX_CROPS} crops, not {count}"):
         storable(SPEC, content)
 
