@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mmmos import __version__
 from mmmos.extract import commands as extract_commands
 from mmmos.extract.compute import Compute
 from mmmos.extract.corpora import commands as corpora_commands
@@ -34,6 +35,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mmmos {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """What can be said before any verb."""
+
+
 app.add_typer(corpora_commands.app, name="prepare")
 app.command()(extract_commands.extract)
 app.command()(heads_commands.heads)

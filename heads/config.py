@@ -19,7 +19,15 @@ AGGREGATOR_FIELDS: dict[str, frozenset[str]] = {
 }
 """Each aggregator of `network.aggregators`, with those fields that only some aggregators depend on."""
 
-LOSS_NAMES = ("con", "ut", "dcq", "ccc", "mse", "huber", "listeners")
+LOSS_NAMES = (
+    "con",
+    "ut",
+    "dcq",
+    "ccc",
+    "mse",
+    "huber",
+    "listeners",
+)
 """The losses of `network.losses`.  Names stand here because configs are made and read without torch."""
 
 

@@ -25,6 +25,11 @@ def crop_grid(audio: str, duration_s: float) -> tuple[Crop, ...]:
     """The crops of an audio file: every 10 s from the start, the last one as long as the audio lasts.
 
     ValueError for a duration that is not positive: such a file is to be rejected when it is surveyed.
+
+    >>> [(crop.start_s, crop.valid_s) for crop in crop_grid("0a1b", 23.5)]
+    [(0.0, 10.0), (10.0, 10.0), (20.0, 3.5)]
+    >>> len(crop_grid("0a1b", 20.9))  # 0.9 s are too little for a crop of their own
+    2
     """
     if not 0.0 < duration_s < float("inf"):
         raise ValueError(f"audio {audio}: a duration of {duration_s} s has no crops")

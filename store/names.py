@@ -12,7 +12,11 @@ SIGNATURE_DIGITS = 12
 
 
 def canonical_json(value: Any) -> str:
-    """One text per value: sorted keys, no spaces, no NaN; equal values give equal texts."""
+    """One text per value: sorted keys, no spaces, no NaN; equal values give equal texts.
+
+    >>> canonical_json({"layers": 13, "dim": 768})
+    '{"dim":768,"layers":13}'
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -27,7 +31,11 @@ def signature(name: str, settings: Mapping[str, Any]) -> str:
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """One line per field that differs: "weights: 'random:0' here, 'random:1' there"."""
+    """One line per field that differs.
+
+    >>> differences({"layer": "mean", "weights": "random:0"}, {"layer": "mean", "weights": "random:1"})
+    ["weights: 'random:0' here, 'random:1' there"]
+    """
     fields = sorted(set(ours) | set(theirs))
     return [
         f"{field}: {ours.get(field)!r} here, {theirs.get(field)!r} there"
@@ -37,7 +45,12 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
 
 
 def choose(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return `name` if it is known; otherwise a ValueError that lists the known and the nearest."""
+    """Return `name` if it is known; otherwise a ValueError that lists the known and the nearest.
+
+    >>> choose("loss", "utt", ["con", "ut"])
+    Traceback (most recent call last):
+    ValueError: unknown loss 'utt'; known: con, ut. Did you mean 'ut'?
+    """
     names = sorted(known)
     if name in names:
         return name

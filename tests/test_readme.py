@@ -1,4 +1,4 @@
-"""Every command and every piece of Python in the README runs, in its order, in a folder like a new user's."""
+"""Every command and every piece of Python in the README and in docs/ runs, in a folder like a new user's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from mmmos.store.console import OK, REFUSED
 from tests.conftest import ROOT
 from tests.corpus import small_corpus
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))
+}
+"""The README comes first: the pages of docs/ go on with the work folder that its commands leave."""
 
 # What a machine without the network or the corpora is told, in place of the outcome.
 ELSEWHERE = {
@@ -25,21 +29,37 @@ ELSEWHERE = {
 }
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
+def blocks(language: str, page: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], flags=re.M | re.S)
 
 
-def commands() -> list[str]:
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
-    return [
-        line.removeprefix("python pipeline.py ") for line in lines if line.startswith("python pipeline.py")
-    ]
+def lines_of_shell(page: str) -> list[str]:
+    """Lines of the blocks marked as bash; those marked as sh are for several machines and are only shown."""
+    return [line for block in blocks("bash", page) for line in block.splitlines() if line.strip()]
 
 
-def test_every_line_of_shell_is_one_that_is_run_here() -> None:
-    lines = [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
-    assert [line for line in lines if not line.startswith("python pipeline.py")] == ["make demo"]
-    assert len(commands()) > 10
+def commands(page: str) -> list[str]:
+    start = "python pipeline.py "
+    return [line.removeprefix(start) for line in lines_of_shell(page) if line.startswith(start)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_line_of_shell_is_one_that_is_run_here(page: str) -> None:
+    others = [line for line in lines_of_shell(page) if not line.startswith("python pipeline.py")]
+    assert others == (["make demo", "source .venv/bin/activate"] if page == "README.md" else [])
+
+
+def test_the_readme_is_short_and_shows_the_whole_way() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= 170
+    verbs = {command.split()[0] for command in commands("README.md")}
+    assert verbs >= {"extract", "heads", "ensemble", "evaluate", "report", "predict", "compare", "prepare"}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_every_link_leads_to_a_file_that_is_there(page: str) -> None:
+    folder = ROOT if (ROOT / page).is_file() else ROOT / "docs"
+    links = re.findall(r"\]\((?!https?:)([^)#]*)", (folder / page).read_text(encoding="utf-8"))
+    assert [link for link in links if not (folder / link).exists()] == []
 
 
 def test_commands_and_python_run_as_written(
@@ -50,20 +70,21 @@ def test_commands_and_python_run_as_written(
     # Pretrained weights cannot be had everywhere; the log-mel encoder needs none.
     monkeypatch.setenv("MMMOS_ENCODERS", "logmel")
     monkeypatch.setattr("mmmos.extract.corpora.downloads.BASES", ())
-    for command in commands():
-        monkeypatch.setattr(sys, "argv", ["pipeline.py", *shlex.split(command)])
-        with pytest.raises(SystemExit) as stop:
-            pipeline.main()
-        err = capsys.readouterr().err
-        told = next((text for start, text in ELSEWHERE.items() if command.startswith(start)), None)
-        if told is None:
-            assert (stop.value.code or OK) == OK, f"{command}\n{err}"
-        else:
-            assert stop.value.code == REFUSED
-            assert told in err, f"{command}\n{err}"
     waveform = np.random.default_rng(0).standard_normal(3 * 16000).astype(np.float32) * 0.1
-    for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), {"waveform": waveform, "sample_rate": 16000})
+    for page in PAGES:
+        for command in commands(page):
+            monkeypatch.setattr(sys, "argv", ["pipeline.py", *shlex.split(command)])
+            with pytest.raises(SystemExit) as stop:
+                pipeline.main()
+            err = capsys.readouterr().err
+            told = next((text for start, text in ELSEWHERE.items() if command.startswith(start)), None)
+            if told is None:
+                assert (stop.value.code or OK) == OK, f"{page}: {command}\n{err}"
+            else:
+                assert stop.value.code == REFUSED
+                assert told in err, f"{page}: {command}\n{err}"
+        for block in blocks("python", page):
+            exec(compile(block, page, "exec"), {"waveform": waveform, "sample_rate": 16000})
 
 
 def lay_out(folder: Path) -> None:

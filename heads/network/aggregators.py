@@ -39,13 +39,21 @@ def _uniform(bound: float, *shape: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
 
 
-class SideBySide(nn.Module):
-    """`mlp`: the encoders' time means, concatenated; without parameters of its own."""
+class Aggregator(nn.Module):
+    """What every entry of AGGREGATORS is; its __init__ sets `dim`, the width of what it returns."""
 
     reads: ClassVar[str] = "means"
+    dim: int
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__()
+
+
+class SideBySide(Aggregator):
+    """`mlp`: the encoders' time means, concatenated; without parameters of its own."""
+
+    def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
+        super().__init__(specs, config, axes)
         self.dim = sum(spec.frame_dim for spec in specs)
 
     def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
@@ -62,17 +70,17 @@ class MeanAndDeviation(SideBySide):
         self.dim *= 2
 
 
-class LayerMix(nn.Module):
+class LayerMix(Aggregator):
     """`layermix`: for each axis and encoder a softmax over the stored layers, uniform at the start.
 
     The released code's idea with its two faults mended: every axis mixes with its own weights, and
     padding is not pooled.  Mix and time mean commute, so the stored layer means are exact.
     """
 
-    reads: ClassVar[str] = "layers"
+    reads = "layers"
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
-        super().__init__()
+        super().__init__(specs, config, axes)
         self.logits = nn.ParameterList([nn.Parameter(torch.zeros(axes, spec.layers)) for spec in specs])
         self.dim = sum(spec.dim for spec in specs)
 
@@ -84,13 +92,11 @@ class LayerMix(nn.Module):
         return torch.cat(mixed, dim=-1)
 
 
-class BlstmHidden(nn.Module):
+class BlstmHidden(Aggregator):
     """`blstm_h`: the final hidden states [B, 2 width] of a BLSTM over the time mean, a sequence of one."""
 
-    reads: ClassVar[str] = "means"
-
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
-        super().__init__()
+        super().__init__(specs, config, axes)
         width, bound = config.width, 1 / math.sqrt(config.width)
         self.weight = _uniform(bound, 2 * 3 * width, sum(spec.frame_dim for spec in specs))
         self.bias = _uniform(bound, 2 * 3 * width)
@@ -101,17 +107,17 @@ class BlstmHidden(nn.Module):
         return single_step(projected.unflatten(-1, (2, -1)))
 
 
-class BlstmTime(nn.Module):
+class BlstmTime(Aggregator):
     """`blstm_t`: BLSTM over the concatenated frames at a common rate, mean of its states over time.
 
     W [a; b; c] = Wa a + Wb b + Wc c, so each encoder is projected at its own (lower) rate and the
     sum is taken at the common one: bringing frames to a rate is linear in time and commutes.
     """
 
-    reads: ClassVar[str] = "frames"
+    reads = "frames"
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
-        super().__init__()
+        super().__init__(specs, config, axes)
         width, bound = config.width, 1 / math.sqrt(config.width)
         self.precision, self.rate_hz = config.precision, config.frame_rate_hz
         self.specs = tuple(specs)
@@ -135,17 +141,17 @@ class BlstmTime(nn.Module):
         return (hidden.sum(0) / valid[:, None]).transpose(0, 1).flatten(1)
 
 
-class Attention(nn.Module):
+class Attention(Aggregator):
     """`attention`: for each axis a softmax over the valid frames, from one learned query.
 
     It starts uniform, as mean pooling; what training adds is the weighting of moments
     (self-attentive pooling with one head an axis, Safari et al. 2020).
     """
 
-    reads: ClassVar[str] = "frames"
+    reads = "frames"
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
-        super().__init__()
+        super().__init__(specs, config, axes)
         self.rate_hz, self.specs = config.frame_rate_hz, tuple(specs)
         self.queries = nn.ParameterList([nn.Parameter(torch.zeros(axes, spec.frame_dim)) for spec in specs])
         self.dim = sum(spec.frame_dim for spec in specs)
@@ -163,7 +169,7 @@ class Attention(nn.Module):
         return weights.transpose(1, 2) @ frames
 
 
-AGGREGATORS: dict[str, type[SideBySide | LayerMix | BlstmHidden | BlstmTime | Attention]] = {
+AGGREGATORS: dict[str, type[Aggregator]] = {
     "mlp": SideBySide,
     "blstm_h": BlstmHidden,
     "blstm_t": BlstmTime,

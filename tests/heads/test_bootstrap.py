@@ -29,7 +29,7 @@ def test_equals_the_metric_on_repeated_arrays(name, clips, clusters, ties, rng):
 def test_a_metric_without_a_formula_is_computed_on_the_repeated_arrays(monkeypatch, rng):
     pred, truth, index = rng.normal(5, 1, 30), rng.normal(5, 1, 30), np.arange(30) % 6
     counts = draw(6, 20, seed=1)
-    for name in METRICS:
+    for name in tuple(RESAMPLED):
         fast = resample(name, pred, truth, index, counts)
         monkeypatch.delitem(RESAMPLED, name)
         np.testing.assert_allclose(resample(name, pred, truth, index, counts), fast, atol=1e-10)

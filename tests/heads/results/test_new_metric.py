@@ -60,7 +60,7 @@ def test_tables_and_plots_name_its_unit_and_its_baseline(table):
     assert clips.columns[-1] == "MAE [95 %]"
     base = find(rows, run=TRAIN_MEAN, **HERE).value
     assert [line[-1] for line in clips.rows[1:3]] == [None, f"{base:.3f}"]
-    assert "for MSE, MAE always answering the train mean" in systems.notes[-1]
+    assert "MAE always answering the train mean" in systems.notes[-1]
     panel = plots.bars([r for r in rows if r.run == "run"], {("utterance", "CE", "mae"): base}, "mae").axes[0]
     assert panel.get_ylabel() == "MAE (units of the scale)"
     assert "train mean" in panel.get_legend_handles_labels()[1]

@@ -1,0 +1,97 @@
+"""Who reads a product file finds its tests at the same place below tests/, or is told here where they are."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+ROOMS = ("store", "extract", "heads", "mmmos")
+
+ELSEWHERE: dict[str, str] = {
+    "extract/blocks.py": "tests/extract/test_extraction.py",
+    "extract/cluster.py": "tests/test_cluster.py",
+    "extract/commands.py": "tests/test_pipeline.py",
+    "extract/encoders/__init__.py": "tests/extract/encoders/test_contract.py",
+    "extract/encoders/encoder.py": "tests/extract/encoders/test_contract.py",
+    "extract/encoders/m2d_fast.py": "tests/extract/encoders/test_contract.py",
+    "extract/encoders/m2d_image.py": "tests/extract/encoders/test_m2d.py",
+    "extract/encoders/muq16k.py": "tests/extract/encoders/test_contract.py",
+    "extract/encoders/muq_fast.py": "tests/extract/encoders/test_contract.py",
+    "extract/encoders/muq_mel.py": "tests/extract/encoders/test_mel.py",
+    "extract/encoders/wavlm_fast.py": "tests/extract/encoders/test_contract.py",
+    "extract/front.py": "tests/test_predict.py",
+    "extract/lanes.py": "tests/extract/test_extraction.py",
+    "extract/measure.py": "tests/extract/test_audio.py",
+    "extract/perturb.py": "tests/heads/scoring/test_sensitivity.py",
+    "extract/pieces.py": "tests/extract/test_audio.py",
+    "extract/synthesis.py": "tests/extract/test_synthetic.py",
+    "heads/commands.py": "tests/test_pipeline.py",
+    "heads/results/baselines.py": "tests/heads/results/test_evaluation.py",
+    "heads/results/commands.py": "tests/test_pipeline.py",
+    "heads/results/drawing.py": "tests/heads/results/test_report.py",
+    "heads/results/page.py": "tests/heads/results/test_report.py",
+    "heads/results/pairs.py": "tests/heads/results/test_plots.py",
+    "heads/results/palette.py": "tests/heads/results/test_report.py",
+    "heads/results/sections.py": "tests/heads/results/test_report.py",
+    "heads/results/table.py": "tests/heads/results/test_tables.py",
+    "heads/scoring/loading.py": "tests/heads/scoring/test_scorer.py",
+    "mmmos/__init__.py": "tests/test_mmmos.py",
+    "store/clip_rows.py": "tests/store/test_clips.py",
+    "store/cluster.py": "tests/test_cluster.py",
+}
+"""Product file -> the test file that specifies it, where that is not its mirror."""
+
+ACROSS = {
+    "tests/extract/encoders/test_contract.py": "what every encoder promises",
+    "tests/extract/encoders/test_golden.py": "every encoder against reference outputs",
+    "tests/extract/test_memory.py": "what an extraction may hold in memory",
+    "tests/heads/results/test_new_metric.py": "what one entry of METRICS brings about",
+    "tests/heads/tuning/test_sweep_postgres.py": "a sweep whose study lies in PostgreSQL",
+    "tests/store/test_axes.py": "axes as data of a clip table, from the table to the store",
+    "tests/store/test_store_machine.py": "a store under random sequences of calls",
+}
+"""Test files that specify something that no single product file does."""
+
+
+def product_files() -> list[str]:
+    """Every product file with code of its own, relative to the root."""
+    found = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    return [path.relative_to(ROOT).as_posix() for path in (*found, ROOT / "pipeline.py") if has_code(path)]
+
+
+def has_code(path: Path) -> bool:
+    """False for a file that is empty or holds a docstring only."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+
+
+def mirror_of(name: str) -> str:
+    """ "store/files.py" -> "tests/store/test_files.py"."""
+    path = Path("tests") / name
+    return path.with_name(f"test_{path.name}").as_posix()
+
+
+@pytest.mark.parametrize("name", product_files())
+def test_a_product_file_has_its_test_file_or_a_line_that_says_where_it_is_tested(name: str) -> None:
+    mirror, elsewhere = mirror_of(name), ELSEWHERE.get(name)
+    if (ROOT / mirror).is_file():
+        assert elsewhere is None, f"{name} has {mirror}: take its line out of ELSEWHERE"
+    else:
+        assert elsewhere is not None, f"write {mirror}, or say in ELSEWHERE where {name} is tested"
+        assert (ROOT / elsewhere).is_file(), f"{name} is said to be tested in {elsewhere}, which is not there"
+
+
+def test_every_line_is_about_a_file_that_is_there() -> None:
+    assert [name for name in ELSEWHERE if name not in product_files()] == []
+    assert [name for name in ACROSS if not (ROOT / name).is_file()] == []
+
+
+def test_a_test_file_of_a_room_is_the_mirror_of_a_product_file() -> None:
+    """A product file that moves takes its test file along."""
+    expected = {mirror_of(name) for name in product_files()} | {*ELSEWHERE.values(), *ACROSS}
+    found = [path for room in ROOMS for path in sorted((ROOT / "tests" / room).rglob("test_*.py"))]
+    assert [name for path in found if (name := path.relative_to(ROOT).as_posix()) not in expected] == []
