@@ -6,7 +6,8 @@ Everything here is a frozen value without behaviour beyond naming itself.  No to
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from mmmos.store.names import signature
 
@@ -141,9 +142,28 @@ class Crop:
         return f"{self.audio}-{self.index:05d}"
 
 
+FACTS_BEFORE: dict[str, tuple[float, str]] = {
+    "wavlm": (148.0, "as its model card says (https://huggingface.co/microsoft/wavlm-base-plus)"),
+    "muq": (
+        426.0,
+        "CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use",
+    ),
+    "muq16k": (
+        284.0,
+        "CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use",
+    ),
+    "m2d": (57.0, "NTT's own licence, in https://github.com/nttcslab/m2d"),
+    "logmel": (0.1, "no weights"),
+}
+"""GFLOP a crop and licence of the encoders whose specs were stored before specs said so themselves.
+
+Never to be extended: a new encoder says both in its own file.
+"""
+
+
 @dataclass(frozen=True)
 class EncoderSpec:
-    """All that stored features depend on, and nothing else; `id` names their folder.
+    """All that stored features depend on (`id` names their folder), and two facts about the encoder.
 
     checkpoint:     hub id, file name or "random"; "none" for an encoder without weights.
     weights:        sha256 of the weight file, "random:SEED" or "none".
@@ -155,6 +175,10 @@ class EncoderSpec:
     precision:      arithmetic of the forward pass, "fp32" or "bf16".
     recipe:         number raised whenever the encoder's own code changes its output.
     audio:          the decoding, resampling and crop rule, spelled out.
+
+    The facts are neither part of the id nor compared:
+    gflop:          arithmetic of the full-size encoder on one crop; None where unknown.
+    licence:        terms of the published weights in words; "" where unknown.
     """
 
     name: str
@@ -170,11 +194,24 @@ class EncoderSpec:
     precision: str
     recipe: int
     audio: str
+    gflop: float | None = field(default=None, compare=False)
+    licence: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if self.gflop is None and not self.licence and self.name in FACTS_BEFORE:
+            gflop, licence = FACTS_BEFORE[self.name]
+            object.__setattr__(self, "gflop", gflop)
+            object.__setattr__(self, "licence", licence)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the features depend on: all fields but the facts."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
 
     @property
     def id(self) -> str:
         """Name and 12 hex digits of the signature, e.g. "wavlm-0a1b2c3d4e5f"."""
-        return signature(self.name, asdict(self))
+        return signature(self.name, self.settings)
 
     @property
     def is_random(self) -> bool:

@@ -1,7 +1,8 @@
-"""The encoders, one file each, behind one contract (paper III-A).
+"""The encoders, one file each, with the same constants and the same `load` (paper III-A).
 
-To add one: a file with SAMPLE_RATE_HZ, FRAME_RATE_HZ, FRAMES, RECIPE and load(), and one line in
-ENCODERS; the contract tests and the command line take it from there.
+To add one: write a file that defines what encoder.EncoderModule lists, and add a line to ENCODERS.
+The command line, the tests of the contract, the tables' GFLOP and the model card then know it,
+because its cost and its licence travel in the spec that is stored with its features.
 """
 
 from __future__ import annotations
@@ -45,11 +46,33 @@ def load_encoder(
 ) -> Encoder:
     """One encoder, ready to run on `device`, with the spec that names its features.
 
-    weights:     folder or file with pretrained weights; None: the hub, its cache when offline.
-    random_seed: the same architecture untrained, `size` "full" or "tiny"; said in the spec.
-    layer:       rule for the stored frames, "mean", "last", "all" or a layer's number.
-    stock:       the published implementation throughout; the same numbers to 1e-4, slower on CPU.
-    Raises ValueError for unknown choices, WeightsMissing where pretrained weights are not found.
+    Parameters
+    ----------
+    name : str
+        A name in ENCODERS.
+    audio_recipe : str
+        The decoding, resampling and crop rule, recorded in the spec.
+    weights : Path, optional
+        Folder or file with pretrained weights.  None: the hub, or its local cache when offline.
+    random_seed : int, optional
+        Build the architecture untrained from this seed; the spec says so.
+    size : {"full", "tiny"}
+        "tiny" is for untrained encoders only.
+    layer : str
+        Rule for the stored frames: "mean", "last", "all" or a layer's number.
+    precision : {"fp32", "bf16"}
+        Arithmetic of the forward pass.
+    stock : bool
+        Use the published implementation throughout: equal to 1e-4, slower on a CPU.
+
+    Raises
+    ------
+    ValueError
+        For unknown choices.
+    WeightsMissing
+        Where pretrained weights are not found; the message says which file to put where.
+    WeightsMismatch
+        Where a weight file does not belong to this encoder.
     """
     module = ENCODERS[choose("encoder", name, ENCODERS)]
     choose("size", size, SIZES)
@@ -75,5 +98,7 @@ def load_encoder(
         precision="fp32" if weightless else precision,
         recipe=module.RECIPE,
         audio=audio_recipe,
+        gflop=module.GFLOP_A_CROP,
+        licence=module.PUBLISHED.licence if module.PUBLISHED else "no weights",
     )
     return Encoder(spec, loaded, device)

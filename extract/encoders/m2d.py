@@ -16,7 +16,16 @@ from transformers import ViTConfig, ViTModel
 
 from mmmos.extract.encoders.encoder import Loaded, LoadOptions
 from mmmos.extract.encoders.m2d_fast import FastM2D
-from mmmos.extract.encoders.m2d_image import BANDS, FRAMES, PATCH, LogMelImage, patches_to_frames
+from mmmos.extract.encoders.m2d_patches import (
+    BANDS,
+    FRAME_RATE_HZ,
+    FRAMES,
+    PATCH,
+    SAMPLE_RATE_HZ,
+    SPECTRA,
+    LogMelImage,
+    patches_to_frames,
+)
 from mmmos.extract.encoders.weights import (
     Published,
     WeightsMismatch,
@@ -28,9 +37,10 @@ from mmmos.extract.encoders.weights import (
     seeded,
 )
 
-SAMPLE_RATE_HZ = 16000
-FRAME_RATE_HZ = 6.25
+__all__ = ["FRAMES", "FRAME_RATE_HZ", "GFLOP_A_CROP", "PUBLISHED", "RECIPE", "SAMPLE_RATE_HZ", "load"]
+
 RECIPE = 1
+GFLOP_A_CROP = 57.0
 
 PUBLISHED = Published(
     name="m2d_clap_vit_base-80x1001p16x16-240128_AS-FT_enconly",
@@ -39,6 +49,7 @@ PUBLISHED = Published(
     hub=False,
     wanted="the unpacked folder m2d_clap_vit_base-80x1001p16x16-240128_AS-FT_enconly with its .pth file",
     source="https://github.com/nttcslab/m2d/releases",
+    licence="NTT's own licence, in https://github.com/nttcslab/m2d",
     # Heads of fine-tuning, of CLAP and of pre-training: none of them is part of the encoder.
     unused=("head", "module.head", "audio_proj.", "text_proj.", "logit_scale", "mask_token", "decoder_"),
 )
@@ -112,7 +123,7 @@ def check_folder_name(path: Path) -> None:
     if sizes is None:
         return
     bands, spectra, patch_bands, patch_spectra, khz = (int(size or 16) for size in sizes.groups())
-    if (bands, spectra, patch_bands, patch_spectra, khz) != (BANDS, 1001, PATCH, PATCH, 16):
+    if (bands, spectra, patch_bands, patch_spectra, khz) != (BANDS, SPECTRA, PATCH, PATCH, 16):
         raise WeightsMismatch(
             f"{path.parent.name} takes {bands} bands x {spectra} spectra in patches of "
             f"{patch_bands} x {patch_spectra} at {khz} kHz; this encoder is {PUBLISHED.name}"

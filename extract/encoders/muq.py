@@ -27,16 +27,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmmos.extract.encoders.encoder import Loaded, LoadOptions
+from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples, exact_div
+from mmmos.extract.encoders.mel import MUQ_HOP_SAMPLES as HOP_SAMPLES
+from mmmos.extract.encoders.mel import MUQ_SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
+from mmmos.extract.encoders.mel import MuqLogMel
 from mmmos.extract.encoders.muq_fast import FastMuQ
-from mmmos.extract.encoders.muq_mel import LogMel
 from mmmos.extract.encoders.weights import Published, file_sha256, fill, find, read_state, seeded
-from mmmos.store.schema import CROP_SECONDS
 
-SAMPLE_RATE_HZ = 24000
-FRAME_RATE_HZ = 25.0
-FRAMES = 250
+FRAME_SAMPLES = 4 * HOP_SAMPLES
+"""One frame is four log-mel spectra."""
+FRAME_RATE_HZ = SAMPLE_RATE_HZ / FRAME_SAMPLES
+FRAMES = exact_div(crop_samples(SAMPLE_RATE_HZ), FRAME_SAMPLES)  # 250
 RECIPE = 1
+GFLOP_A_CROP = 426.0
 
 PUBLISHED = Published(
     name="OpenMuQ/MuQ-large-msd-iter",
@@ -45,7 +48,8 @@ PUBLISHED = Published(
     hub=True,
     wanted="model.safetensors and config.json",
     source="https://huggingface.co/OpenMuQ/MuQ-large-msd-iter",
-    # Targets and head of pre-training, and parts the rotary conformer carries but never calls.
+    licence="CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use",
+    # Targets and head of pre-training, and parts of the conformer that rotary positions leave unused.
     unused=(
         "model.rvq.",
         "model.quantizer_",
@@ -86,7 +90,7 @@ FULL: dict[str, Any] = {
     "stat": {"melspec_2048_mean": 6.768444971712967, "melspec_2048_std": 18.417922652295623},
     "w2v2_config": CONFORMER,
 }
-"""The published config.json; one that lies beside a weight file takes its place."""
+"""The published config.json; one beside the weight file replaces it."""
 TINY: dict[str, Any] = FULL | {
     "codebook_size": 8,
     "rvq_n_codebooks": 1,
@@ -112,9 +116,8 @@ def load(options: LoadOptions, sample_rate_hz: int = SAMPLE_RATE_HZ) -> Loaded:
         fill(model, read_state(path), PUBLISHED, path)
         checkpoint, weights = PUBLISHED.name, file_sha256(path)
     dim, layers = config["encoder_dim"], config["encoder_depth"] + 1
-    samples = int(CROP_SECONDS * sample_rate_hz)
     fast = options.on_cpu and not options.stock
-    network = FastMuQ(model, samples, options.arithmetic) if fast else StockMuQ(model)
+    network = FastMuQ(model, crop_samples(sample_rate_hz), options.arithmetic) if fast else StockMuQ(model)
     return Loaded(network, checkpoint, weights, dim, layers, fast)
 
 
@@ -130,7 +133,7 @@ def build(config: dict[str, Any], seed: int) -> nn.Module:
     config["w2v2_config"]["_attn_implementation"] = "sdpa"
     published_code = import_muq()
     with seeded(seed), warnings.catch_warnings():
-        # The package uses a weight norm that torch deprecates, in a part that is never called.
+        # The package uses a weight norm that torch deprecates, in a part that is never used.
         warnings.simplefilter("ignore", FutureWarning)
         model = published_code.MuQ(published_code.MuQConfig(**config))
     collect_hidden_states(model.model.conformer)
@@ -147,7 +150,7 @@ def import_muq() -> ModuleType:
     package = ModuleType("muq")
     package.__path__ = list(found.submodule_search_locations)
     features = ModuleType("muq.muq.modules.features")
-    features.MelSTFT = LogMel  # type: ignore[attr-defined]
+    features.MelSTFT = MuqLogMel  # type: ignore[attr-defined]
     stand_ins = {"muq": package, features.__name__: features}
     sys.modules.update(stand_ins)
     try:

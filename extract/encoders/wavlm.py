@@ -12,14 +12,19 @@ import torch
 from torch import Tensor, nn
 from transformers import WavLMConfig, WavLMModel
 
-from mmmos.extract.encoders.encoder import Loaded, LoadOptions
+from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples
 from mmmos.extract.encoders.wavlm_fast import FastWavLM
 from mmmos.extract.encoders.weights import Published, file_sha256, fill, find, read_state, rename, seeded
 
 SAMPLE_RATE_HZ = 16000
-FRAME_RATE_HZ = 50.0
-FRAMES = 499
+HOP_SAMPLES = 320
+"""Product of the strides of the seven convolutions."""
+FIELD_SAMPLES = 400
+"""What one frame of their output sees of the waveform."""
+FRAME_RATE_HZ = SAMPLE_RATE_HZ / HOP_SAMPLES
+FRAMES = 1 + (crop_samples(SAMPLE_RATE_HZ) - FIELD_SAMPLES) // HOP_SAMPLES  # 499
 RECIPE = 1
+GFLOP_A_CROP = 148.0
 
 PUBLISHED = Published(
     name="microsoft/wavlm-base-plus",
@@ -28,12 +33,13 @@ PUBLISHED = Published(
     hub=True,
     wanted="pytorch_model.bin, or WavLM-Base+.pt of the original release",
     source="https://huggingface.co/microsoft/wavlm-base-plus",
-    # The mask of pre-training, and what only its loss used.
+    licence="as its model card says (https://huggingface.co/microsoft/wavlm-base-plus)",
+    # The mask embedding of pre-training, and what only its loss used.
     unused=("masked_spec_embed", "label_embs_concat", "final_proj."),
 )
 
 SIZES: dict[str, dict[str, Any]] = {
-    "full": {},  # WavLMConfig's defaults are the base model's, but for the next line's
+    "full": {},  # the defaults of WavLMConfig are the base model
     "tiny": {
         "hidden_size": 48,
         "num_hidden_layers": 2,
@@ -65,7 +71,7 @@ BOTH_RELEASES = (
     ("conv.weight_g", "conv.parametrizations.weight.original0"),
     ("conv.weight_v", "conv.parametrizations.weight.original1"),
 )
-"""Weight norm as torch named it before 2.0; the published files still do."""
+"""Weight norm, by its old names in torch (used in the published files), and by those of today."""
 
 
 def load(options: LoadOptions) -> Loaded:
@@ -86,9 +92,9 @@ def load(options: LoadOptions) -> Loaded:
 
 
 def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Any of the published key names to those of WavLMModel."""
+    """A state with the keys of WavLMModel, from one with the keys of either publication."""
     if "post_extract_proj.weight" in state:
-        # The one name that means something else in `transformers`, where blocks have a layer_norm too.
+        # In the original release only this one is called layer_norm; in `transformers` every block has one.
         state = {
             f"feature_projection.{key}" if key.startswith("layer_norm.") else key: tensor
             for key, tensor in state.items()
@@ -99,10 +105,10 @@ def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class Float32(nn.Module):
-    """A part that stays in float32 under autocast.
+    """A part of a network that is computed in float32 also under autocast.
 
-    torch 2.13's grouped bfloat16 convolution errs by as much as the values themselves on CPUs with
-    12 channels a group; the positional one is a few hundredths of the work, so it never uses it.
+    torch 2.13's grouped bfloat16 convolution on a CPU is wrong by as much as the values themselves
+    with 12 channels a group.  The positional convolution is 3 % of the work, so float32 costs little.
     """
 
     def __init__(self, part: nn.Module) -> None:

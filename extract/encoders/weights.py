@@ -45,6 +45,7 @@ class Published:
     hub:     whether `name` is a hub id that can be downloaded.
     wanted:  the same in words, for a person who has to put them there.
     source:  where that person finds them.
+    licence: terms of the weights as their publisher states them, in words for a model card.
     unused:  prefixes of keys that the features do not depend on: may be absent, may be surplus.
     """
 
@@ -54,6 +55,7 @@ class Published:
     hub: bool
     wanted: str
     source: str
+    licence: str
     unused: tuple[str, ...] = ()
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmmos.extract.encoders import WeightsMismatch, load_encoder, m2d
-from mmmos.extract.encoders.m2d_image import patches_to_frames
+from mmmos.extract.encoders.m2d_patches import patches_to_frames
 from tests.conftest import shared
 
 

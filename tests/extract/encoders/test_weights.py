@@ -18,6 +18,7 @@ TOY = Published(
     hub=True,
     wanted="model.safetensors",
     source="https://example.org/toy",
+    licence="MIT",
     unused=("head.",),
 )
 
