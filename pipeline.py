@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from mmmos.extract import commands as extract_commands
+from mmmos.extract import weights_commands
 from mmmos.extract.compute import Compute
 from mmmos.extract.corpora import commands as corpora_commands
 from mmmos.extract.request import ExtractRequest
@@ -35,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(corpora_commands.app, name="prepare")
+app.command()(weights_commands.weights)
 app.command()(extract_commands.extract)
 app.command()(heads_commands.heads)
 app.command()(results_commands.ensemble)

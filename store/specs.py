@@ -28,14 +28,20 @@ def read_spec(folder: Path) -> EncoderSpec:
         values: Any = json.loads(files.read_bytes(path, 1 << 16))
     except ValueError as reason:
         raise ValueError(f"{path}: {reason}") from None
-    kinds: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "float | None": (int, float)}
+    kinds: dict[str, Any] = {
+        "str": str,
+        "int": int,
+        "float": (int, float),
+        "float | None": (int, float),
+        "bool": bool,
+    }
     known = {field.name: kinds[str(field.type)] for field in fields(EncoderSpec)}
     needed = {field.name for field in fields(EncoderSpec) if field.default is MISSING}
     if not isinstance(values, dict) or not needed <= set(values) <= set(known):
         raise ValueError(f"{path}: not an encoder spec: its fields are not {', '.join(known)}")
-    values = {name: value for name, value in values.items() if value is not None}
+    values = {name: value for name, value in values.items() if value is not None or name in needed}
     for name, kind in ((name, known[name]) for name in values):
-        if not isinstance(values[name], kind) or isinstance(values[name], bool):
+        if not isinstance(values[name], kind) or isinstance(values[name], bool) != (kind is bool):
             raise ValueError(f"{path}: {name} is {values[name]!r}")
         if kind is not str and not 0 <= values[name] <= 1e9:
             raise ValueError(f"{path}: {name} is {values[name]!r}")

@@ -7,29 +7,51 @@ because its cost and its licence travel in the spec that is stored with its feat
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
-from mmmos.extract.encoders import logmel, m2d, muq, muq16k, wavlm
+from mmmos.extract.encoders import aes, logmel, m2d, muq, muq16k, wavlm
 from mmmos.extract.encoders.encoder import Encoder, EncoderModule, LoadOptions
 from mmmos.extract.encoders.layers import check_rule, summarise
+from mmmos.extract.encoders.published import assign, earlier_spec
 from mmmos.extract.encoders.weights import WeightsMismatch, WeightsMissing
+from mmmos.store.console import say
 from mmmos.store.names import choose
 from mmmos.store.schema import EncoderSpec
 
-__all__ = ["ENCODERS", "Encoder", "WeightsMismatch", "WeightsMissing", "load_encoder", "summarise"]
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "WeightsMismatch",
+    "WeightsMissing",
+    "find_weights",
+    "load_encoder",
+    "summarise",
+]
 
 ENCODERS: dict[str, EncoderModule] = {
     "wavlm": wavlm,
     "muq": muq,
     "muq16k": muq16k,
     "m2d": m2d,
+    "aes": aes,
     "logmel": logmel,
 }
 
 SIZES = ("full", "tiny")
 PRECISIONS = ("fp32", "bf16")
+
+
+def find_weights(names: Iterable[str], weights: Path | None) -> dict[str, Path | None]:
+    """The `weights` to give to `load_encoder` for each name, after all their files were looked for.
+
+    Raises as `published.assign`, before anything is fetched.
+    """
+    modules = {name: ENCODERS[choose("encoder", name, ENCODERS)] for name in names}
+    wanted = {name: module.PUBLISHED for name, module in modules.items() if module.PUBLISHED is not None}
+    return dict.fromkeys(modules) | assign(wanted, weights)
 
 
 def load_encoder(
@@ -43,6 +65,7 @@ def load_encoder(
     precision: str = "fp32",
     device: str | torch.device = "cpu",
     stock: bool = False,
+    stored: Iterable[EncoderSpec] = (),
 ) -> Encoder:
     """One encoder, ready to run on `device`, with the spec that names its features.
 
@@ -64,6 +87,9 @@ def load_encoder(
         Arithmetic of the forward pass.
     stock : bool
         Use the published implementation throughout: equal to 1e-4, slower on a CPU.
+    stored : iterable of EncoderSpec
+        Specs of features that are there already.  Where an earlier version made one of them from this
+        very weight file, the encoder takes that spec, see `published`.
 
     Raises
     ------
@@ -82,11 +108,11 @@ def load_encoder(
     if size == "tiny" and random_seed is None and module.PUBLISHED is not None:
         raise ValueError(f"{name}: no pretrained weights exist in size tiny; give a seed for random ones")
     loaded = module.load(options)
-    weightless = loaded.weights == "none"
+    weightless = loaded.origin.weights == "none"
     spec = EncoderSpec(
         name=name,
-        checkpoint=loaded.checkpoint,
-        weights=loaded.weights,
+        checkpoint=loaded.origin.checkpoint,
+        weights=loaded.origin.weights,
         # Without weights there is one size and one precision, whatever was asked for the others.
         size="full" if weightless else size,
         layer=check_rule(layer, loaded.layers),
@@ -98,7 +124,12 @@ def load_encoder(
         precision="fp32" if weightless else precision,
         recipe=module.RECIPE,
         audio=audio_recipe,
+        partial_frames=getattr(module, "PARTIAL_FRAMES", False),
         gflop=module.GFLOP_A_CROP,
-        licence=module.PUBLISHED.licence if module.PUBLISHED else "no weights",
+        licence=loaded.origin.licence,
     )
+    if module.PUBLISHED is not None:
+        spec = earlier_spec(spec, module.PUBLISHED, loaded.origin, stored)
+    if loaded.origin.note and spec.weights == loaded.origin.weights:
+        say(loaded.origin.note)
     return Encoder(spec, loaded, device)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples, exact_div
 from mmmos.extract.encoders.mel import MelPower, filterbank
+from mmmos.extract.encoders.published import Origin
 
 SAMPLE_RATE_HZ = 24000
 BANDS = 80
@@ -29,7 +30,7 @@ FLOOR = 1e-12
 
 def load(options: LoadOptions) -> Loaded:
     """The encoder; it has no weights, so seed, size and weight folder make no difference."""
-    return Loaded(LogMel(), checkpoint="none", weights="none", dim=2 * BANDS, layers=1)
+    return Loaded(LogMel(), Origin("none", "none", "no weights"), dim=2 * BANDS, layers=1)
 
 
 class LogMel(nn.Module):

@@ -26,12 +26,11 @@ from mmmos.extract.encoders.m2d_patches import (
     LogMelImage,
     patches_to_frames,
 )
+from mmmos.extract.encoders.published import Origin, Published, find, identify, untrained
 from mmmos.extract.encoders.weights import (
-    Published,
     WeightsMismatch,
-    file_sha256,
     fill,
-    find,
+    network_sha256,
     read_state,
     rename,
     seeded,
@@ -46,7 +45,13 @@ PUBLISHED = Published(
     name="m2d_clap_vit_base-80x1001p16x16-240128_AS-FT_enconly",
     folder="m2d",
     files=("*.pth", "m2d_*/*.pth"),
-    hub=False,
+    release=(
+        "https://github.com/nttcslab/m2d/releases/download/v0.3.0/"
+        "m2d_clap_vit_base-80x1001p16x16-240128_AS-FT_enconly.zip"
+    ),
+    size="about 0.35 GB",
+    agree=True,
+    names=r"(^|\.)patch_embed\.proj\.",
     wanted="the unpacked folder m2d_clap_vit_base-80x1001p16x16-240128_AS-FT_enconly with its .pth file",
     source="https://github.com/nttcslab/m2d/releases",
     licence="NTT's own licence, in https://github.com/nttcslab/m2d",
@@ -60,9 +65,10 @@ NORM_STATS = (-7.1, 4.2)
 FULL_WIDTH, FULL_DEPTH = 768, 12
 TINY_WIDTH, TINY_DEPTH = 48, 2
 
+BACKBONES = ("module.ar.runtime.backbone.", "backbone.")
+"""Prefixes of the encoder in a fine-tuned checkpoint, which holds the front end's constants and heads too."""
+
 TO_VIT = (
-    ("module.ar.runtime.backbone.", ""),  # prefix of fine-tuned checkpoints
-    ("backbone.", ""),
     ("cls_token", "embeddings.cls_token"),
     ("pos_embed", "embeddings.position_embeddings"),
     ("patch_embed.proj.", "embeddings.patch_embeddings.projection."),
@@ -81,22 +87,29 @@ def load(options: LoadOptions) -> Loaded:
         width, depth = (FULL_WIDTH, FULL_DEPTH) if options.size == "full" else (TINY_WIDTH, TINY_DEPTH)
         with seeded(seed):
             model = build(width, depth)
-        mean, std = NORM_STATS
-        checkpoint, weights = "random", f"random:{seed}"
+        (mean, std), origin = NORM_STATS, untrained(PUBLISHED, seed)
     else:
-        path = find(PUBLISHED, options.weights)
-        check_folder_name(path)
-        state = translate(read_state(path))
-        mean, std = map(float, state.pop("norm_stats", torch.tensor(NORM_STATS)))
-        width = state["embeddings.cls_token"].shape[-1] if "embeddings.cls_token" in state else FULL_WIDTH
-        depth = 1 + max((int(key.split(".")[1]) for key in state if key.startswith("layers.")), default=-1)
-        model = build(width, depth or FULL_DEPTH)
-        fill(model, state, PUBLISHED, path)
-        checkpoint, weights = PUBLISHED.name, file_sha256(path)
+        model, (mean, std), origin = read(find(PUBLISHED, options.weights))
+        width, depth = model.config.hidden_size, model.config.num_hidden_layers
     image = LogMelImage(mean, std)
     fast = options.on_cpu and not options.stock
     network = FastM2D(image, model, options.arithmetic) if fast else StockM2D(image, model)
-    return Loaded(network, checkpoint, weights, BANDS // PATCH * width, depth, fast)
+    return Loaded(network, origin, BANDS // PATCH * width, depth, fast)
+
+
+def read(path: Path) -> tuple[ViTModel, tuple[float, float], Origin]:
+    """The network of a weight file, mean and deviation of its log-mel values, and its origin."""
+    check_folder_name(path)
+    state = canonical(read_state(path))
+    mean, std = map(float, state.pop("norm_stats", torch.tensor(NORM_STATS)))
+    width = state["cls_token"].shape[-1] if "cls_token" in state else FULL_WIDTH
+    blocks = [int(name.split(".")[1]) for name in state if re.match(r"blocks\.\d+\.", name)]
+    depth = 1 + max(blocks, default=FULL_DEPTH - 1)
+    model = build(width, depth)
+    fill(model, to_library(state), PUBLISHED.unused, PUBLISHED.name, path)
+    sha256 = network_sha256(state, PUBLISHED.unused, {"norm_stats": [mean, std]})
+    full = (width, depth) == (FULL_WIDTH, FULL_DEPTH)
+    return model, (mean, std), identify(PUBLISHED, path, sha256, full=full)
 
 
 def build(width: int, depth: int) -> ViTModel:
@@ -130,17 +143,26 @@ def check_folder_name(path: Path) -> None:
         )
 
 
-def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Published keys to those of ViTModel; a fused qkv becomes q, k and v."""
+def canonical(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's tensors by the names of an encoder-only checkpoint."""
+    for prefix in BACKBONES:
+        inside = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+        if inside:
+            return inside
+    return state
+
+
+def to_library(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A canonical state by the names of ViTModel; a fused qkv becomes q, k and v."""
     translated: dict[str, Tensor] = {}
-    for key, tensor in rename(state, TO_VIT).items():
-        if key.startswith("norm."):  # the final norm; the blocks' own are layernorm_before and _after
-            key = f"layer{key}"
-        if ".qkv." not in key:
-            translated[key] = tensor
+    for name, tensor in rename(state, TO_VIT).items():
+        if name.startswith("norm."):  # the final norm; the blocks' own are layernorm_before and _after
+            name = f"layer{name}"
+        if ".qkv." not in name:
+            translated[name] = tensor
             continue
-        for name, part in zip("qkv", tensor.chunk(3), strict=True):
-            translated[key.replace(".qkv.", f".{name}_proj.")] = part
+        for part_name, part in zip("qkv", tensor.chunk(3), strict=True):
+            translated[name.replace(".qkv.", f".{part_name}_proj.")] = part
     return translated
 
 

@@ -37,12 +37,18 @@ class FastWavLM(nn.Module):
         bias = encoder.layers[0].attention.compute_bias(frames, frames).detach()
         self.register_buffer("bias", bias.to(arithmetic.dtype).contiguous(), persistent=False)
 
-    def forward(self, waves: Tensor) -> list[Tensor]:
+    def forward(self, waves: Tensor, valid_frames: Tensor | None = None) -> list[Tensor]:
+        """`valid_frames` [B]: later frames are hidden from the positional convolution and the attention."""
         x = self.projection(self.projection_norm(self.waveform(waves).float())).float()
+        padding = None
+        if valid_frames is not None:
+            padding = torch.arange(x.shape[1], device=x.device) >= valid_frames[:, None]
+            x = x.masked_fill(padding[:, :, None], 0.0)
+            padding = padding[:, None, None]  # as a mask of keys: [B, heads, queries, keys]
         x = self.norm(x + self.position(x))
         states = [x]
         for block in self.blocks:
-            x = block(x, self.bias)
+            x = block(x, self.bias, padding)
             states.append(x)
         return states
 
@@ -177,12 +183,14 @@ class Block(nn.Module):
         self.up = PackedLinear.of(feed_forward.intermediate_dense, activation="gelu", arithmetic=arithmetic)
         self.down = PackedLinear.of(feed_forward.output_dense, arithmetic=arithmetic)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor, padding: Tensor | None = None) -> Tensor:
         qkv, gates = self.qkv_gates(x).split((3 * self.width, 2 * self.heads), dim=2)
         q, k, v = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         gate_a, gate_b = torch.sigmoid(gates.float()).chunk(2, dim=2)
         gate = gate_a * (gate_b * self.constant - 1.0) + 2.0
         mask = gate.to(bias.dtype).transpose(1, 2).unsqueeze(3) * bias
+        if padding is not None:
+            mask = mask.masked_fill(padding, -torch.inf)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
         x = self.norm(self.out(mixed, residual=x))
         return self.final_norm(self.down(self.up(x), residual=x))
