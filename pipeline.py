@@ -19,6 +19,7 @@ import typer
 
 from mmmos import __version__
 from mmmos.extract import commands as extract_commands
+from mmmos.extract import weights_commands
 from mmmos.extract.compute import Compute
 from mmmos.extract.corpora import commands as corpora_commands
 from mmmos.extract.request import ExtractRequest
@@ -54,6 +55,7 @@ def options(
 
 
 app.add_typer(corpora_commands.app, name="prepare")
+app.command()(weights_commands.weights)
 app.command()(extract_commands.extract)
 app.command()(heads_commands.heads)
 app.command()(results_commands.ensemble_command(scoring_commands.export))

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -141,11 +141,11 @@ def _states(job: Job) -> list[EncoderState]:
 @lru_cache(maxsize=1)
 def _load(job: Job) -> list[EncoderState]:
     """The encoders of a job on this worker's device; ClusterError where they are not what it asks for."""
-    encoders = load_encoders(job.request, job.compute)
+    encoders = load_encoders(job.request, job.compute, stored=job.specs)
     lines = [
         f"{wanted.name}: {line}"
         for wanted, encoder in zip(job.specs, encoders, strict=True)
-        for line in differences(asdict(wanted), asdict(encoder.spec))
+        for line in differences(wanted.settings, encoder.spec.settings)
     ]
     if lines:
         raise ClusterError(

@@ -23,7 +23,7 @@ def extract(
     ] = None,
     work: Work = Path("work"),
     encoders: Annotated[
-        str, typer.Option(envvar="MMMOS_ENCODERS", help="Comma-separated: wavlm, muq, muq16k, m2d, logmel.")
+        str, typer.Option(envvar="MMMOS_ENCODERS", help="Comma-separated names; a wrong one lists the known.")
     ] = ExtractRequest.encoders,
     weights: Weights = None,
     random_weights: Annotated[

@@ -41,7 +41,7 @@ def encode(encoder: Encoder, waves: Tensor, valid_s: Sequence[float]) -> tuple[T
     if encoder.device.type == "cuda":
         valid = valid.pin_memory()
     with torch.inference_mode():
-        hidden = encoder.hidden_states(waves)
+        hidden = encoder.hidden_states(waves, valid)
         return summarise(hidden, encoder.spec.layer, valid.to(encoder.device, non_blocking=True))
 
 

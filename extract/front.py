@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from mmmos.extract.audio import AUDIO_RECIPE
 from mmmos.extract.audio_info import AudioError, AudioInfo
 from mmmos.extract.compute import AUTO, Compute, choose_device
 from mmmos.extract.decoding import Listening, Sound, open_file, open_wave
-from mmmos.extract.encoders import Encoder, WeightsMissing, load_encoder
+from mmmos.extract.encoders import Encoder, WeightsMissing, find_weights, load_encoder
 from mmmos.extract.encoding import BatchSize, encode_batches
 from mmmos.extract.perturb import PERTURBATIONS, open_perturbed
 from mmmos.extract.stream import Event, Window, listen
@@ -84,32 +83,37 @@ class Front:
         return torch.cat([frames for frames, _ in batches]), torch.cat([means for _, means in batches])
 
 
-def rebuild(spec: EncoderSpec, weights: Path | None = None, compute: Compute = AUTO) -> Encoder:
-    """An encoder built as a spec says, on the device of `compute`.
+def rebuild(
+    specs: Sequence[EncoderSpec], weights: Path | None = None, compute: Compute = AUTO
+) -> list[Encoder]:
+    """Encoders built as specs say, on the device of `compute`.
 
-    Its own spec may still differ (another weight file, newer code): the caller has to compare.
+    Their own specs may still differ (another weight file, newer code): the caller has to compare.
 
     Parameters
     ----------
     weights : Path, optional
-        Folder with pretrained weights; None takes them from the hub or its cache.  Not used for random
-        weights, which come from the spec's seed.
+        Folder or file with pretrained weights; None takes them from the hub or its cache.  Not used for
+        random weights, which come from the spec's seed.
 
     Raises
     ------
     WeightsMissing
-        The message says which file to put where.
+        Before anything is fetched; the message says which files to put where.
     """
-    options: dict[str, Any] = {"weights": weights}
-    if spec.is_random:
-        options = {"random_seed": int(spec.weights.partition(":")[2])}
-    return load_encoder(
-        spec.name,
-        audio_recipe=AUDIO_RECIPE,
-        size=spec.size,
-        layer=spec.layer,
-        precision=spec.precision,
-        device=choose_device(compute.device),
-        stock=compute.stock,
-        **options,
-    )
+    given = find_weights([spec.name for spec in specs if not spec.is_random], weights)
+    return [
+        load_encoder(
+            spec.name,
+            audio_recipe=AUDIO_RECIPE,
+            weights=given.get(spec.name),
+            random_seed=int(spec.weights.partition(":")[2]) if spec.is_random else None,
+            size=spec.size,
+            layer=spec.layer,
+            precision=spec.precision,
+            device=choose_device(compute.device),
+            stock=compute.stock,
+            stored=[spec],
+        )
+        for spec in specs
+    ]

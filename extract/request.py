@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmmos.extract.compute import Compute, choose_device
 from mmmos.store.console import say
 from mmmos.store.files import write_text
-from mmmos.store.names import choose
-from mmmos.store.schema import Scale
+from mmmos.store.schema import EncoderSpec, Scale
 
 if TYPE_CHECKING:
     from mmmos.extract.encoders import Encoder
@@ -84,33 +84,43 @@ class ExtractRequest:
         return replace(self, **paths)  # type: ignore[arg-type]
 
 
-def load_encoders(request: ExtractRequest, compute: Compute) -> list[Encoder]:
+def load_encoders(
+    request: ExtractRequest, compute: Compute, *, stored: Iterable[EncoderSpec] = ()
+) -> list[Encoder]:
     """The encoders of a request, in its order, on the device of `compute`.
+
+    Parameters
+    ----------
+    stored : iterable of EncoderSpec
+        Specs of the features that are there, see `encoders.load_encoder`.
 
     Raises
     ------
     ValueError
-        For unknown or repeated names, before any weights are fetched; and see `encoders.load_encoder`.
+        For unknown or repeated names; and see `encoders.load_encoder`.
+    WeightsMissing
+        For weights that are not on this machine and cannot be fetched, before any are fetched.
     """
     from mmmos.extract.audio import AUDIO_RECIPE
-    from mmmos.extract.encoders import ENCODERS, load_encoder
+    from mmmos.extract.encoders import find_weights, load_encoder
 
     names = [name.strip() for name in request.encoders.split(",") if name.strip()]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"--encoders takes different names separated by commas, not {request.encoders!r}")
-    for name in names:
-        choose("encoder", name, ENCODERS)
+    pretrained = request.random_weights is None
+    weights = find_weights(names, request.weights) if pretrained else dict.fromkeys(names)
     return [
         load_encoder(
             name,
             audio_recipe=AUDIO_RECIPE,
-            weights=request.weights,
+            weights=weights[name],
             random_seed=request.random_weights,
             size=request.size,
             layer=request.layers,
             precision=request.precision,
             device=choose_device(compute.device),
             stock=compute.stock,
+            stored=stored,
         )
         for name in names
     ]

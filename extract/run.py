@@ -14,7 +14,7 @@ from mmmos.extract.survey import CoverageError, check_coverage, shared_audio, su
 from mmmos.store.clips import ClipTable, read_clips, save_table
 from mmmos.store.console import COVERAGE, OK, REJECTS, say, table
 from mmmos.store.schema import EncoderSpec
-from mmmos.store.specs import near_misses
+from mmmos.store.specs import near_misses, stored_specs
 
 
 def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: str = "") -> int:
@@ -41,7 +41,8 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
         seed=request.seed,
     )
     # The workers of a cluster build their own encoders; here they are then built for their specs alone.
-    encoders = load_encoders(request, replace(compute, device="cpu") if cluster else compute)
+    built_on = replace(compute, device="cpu") if cluster else compute
+    encoders = load_encoders(request, built_on, stored=stored_specs(features))
     specs = tuple(encoder.spec for encoder in encoders)
     for line in (line for spec in specs for line in near_misses(features, spec)):
         say(f"features stored before do not fit, so these are made anew: {line}")

@@ -14,11 +14,9 @@ from mmmos.heads.config import AGGREGATOR_FIELDS, LOSS_NAMES, HeadConfig
 from mmmos.store.names import choose
 from mmmos.store.schema import EncoderSpec
 
-ENCODER_ORDER = ("wavlm", "muq", "m2d")
-"""The paper's encoders in the order in which their features are laid side by side."""
-
 BI_ENC = ("wavlm", "m2d")
 TRI_ENC = ("wavlm", "muq", "m2d")
+"""The paper's encoders, in the order in which their features are laid side by side."""
 PAPER_AGGREGATORS = ("mlp", "blstm_h", "blstm_t")
 PAPER_LOSSES = ("ccc", "con", "dcq", "ut")
 
@@ -65,7 +63,7 @@ Cell = tuple[tuple[str, ...], str, str]
 
 def _with_further(names: Sequence[str], present: Sequence[str]) -> tuple[str, ...]:
     """Those of `names` that are present, and every present encoder that the paper does not know."""
-    return tuple(name for name in present if name in names or name not in ENCODER_ORDER)
+    return tuple(name for name in present if name in names or name not in TRI_ENC)
 
 
 def _paper_cells(present: Sequence[str]) -> list[Cell]:
@@ -80,10 +78,10 @@ def _paper_cells(present: Sequence[str]) -> list[Cell]:
 
 def _subsets(present: Sequence[str]) -> list[tuple[str, ...]]:
     """Every subset of the paper's encoders, and each further encoder alone."""
-    paper = [name for name in present if name in ENCODER_ORDER]
+    paper = [name for name in present if name in TRI_ENC]
     sizes = range(1, len(paper) + 1)
     subsets = [subset for size in sizes for subset in itertools.combinations(paper, size)]
-    return subsets + [(name,) for name in present if name not in ENCODER_ORDER]
+    return subsets + [(name,) for name in present if name not in TRI_ENC]
 
 
 def _encoder_cells(present: Sequence[str]) -> list[Cell]:
@@ -138,7 +136,7 @@ def grid(
     """
     asked = [item.split("+") for item in encoders]
     by_name = named_specs(specs, [one for joined in asked for one in joined])
-    present = sorted(by_name, key=lambda n: (ENCODER_ORDER.index(n) if n in ENCODER_ORDER else 99, n))
+    present = sorted(by_name, key=lambda n: (TRI_ENC.index(n) if n in TRI_ENC else 99, n))
     cells = [cell for cell in GRIDS[choose("grid", name, GRIDS)](present) if cell[0]]
     if not cells:
         raise ValueError(f"no encoder's features are stored for grid {name!r}")

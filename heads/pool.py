@@ -30,12 +30,14 @@ class Pool:
     predictions: split -> run -> [N, A] on the scale of the ratings; needed by greedy, stack and cost.
     truth:       split -> [N, A] in the same order, NaN where not rated.
     encoders:    run -> names of the encoders that it needs; needed by cost.
+    gflop:       encoder name -> arithmetic of the full-size encoder on one crop; needed by cost.
     """
 
     scores: Mapping[str, Mapping[str, float | None]]
     predictions: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     truth: Mapping[str, Array] = field(default_factory=dict)
     encoders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    gflop: Mapping[str, float] = field(default_factory=dict)
 
     def ranked(self, split: str) -> list[str]:
         """Runs with a defined score on `split`, the best first."""

@@ -8,7 +8,7 @@ How runs are ranked, and what happens to ties and undefined scores, is said in `
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -16,10 +16,6 @@ from scipy.optimize import nnls
 
 from mmmos.heads.pool import Pool, checked_split, of_split
 from mmmos.store.names import choose
-
-GFLOP_A_CROP = {"wavlm": 148.0, "muq": 426.0, "muq16k": 284.0, "m2d": 57.0, "logmel": 0.1}
-"""Arithmetic of the full-size encoders on one 10 s crop: what a user pays to score new audio."""
-
 
 Weights = dict[str, float]
 Selector = Callable[..., Weights]
@@ -120,7 +116,7 @@ def cost(pool: Pool, splits: str = "pam", tolerance: str = "0.005", count: str =
     """`cost:SPLITS:TOLERANCE:K`: the cheapest encoders within TOLERANCE of the best, e.g. cost:pam:0.005:8.
 
     For every set of encoders the average of the K best runs that need no other encoder is scored; of those
-    within TOLERANCE of the best set, the one whose encoders cost least (GFLOP_A_CROP) is taken.
+    within TOLERANCE of the best set, the one whose encoders cost least (`encoder_cost`) is taken.
     """
     names, slack, most = split_names(splits), number(tolerance), whole(count)
     runs = usable_runs(pool, names)
@@ -135,15 +131,16 @@ def cost(pool: Pool, splits: str = "pam", tolerance: str = "0.005", count: str =
             members = [run for run in order if set(pool.encoders[run]) <= set(allowed)][:most]
             # A set of which no member uses some encoder is one of the smaller sets over again.
             if members and set().union(*(pool.encoders[run] for run in members)) == set(allowed):
-                options.append((pool.score(members, names), encoder_cost(allowed), members))
+                options.append((pool.score(members, names), encoder_cost(allowed, pool.gflop), members))
     limit = max(score for score, _, _ in options) - slack
     _, _, members = min((o for o in options if o[0] >= limit), key=lambda o: (o[1], -o[0], o[2]))
     return dict.fromkeys(members, 1.0)
 
 
-def encoder_cost(names: Sequence[str]) -> float:
-    """GFLOP a crop of running each named encoder once; an unlisted one counts as the dearest known."""
-    return sum(GFLOP_A_CROP.get(name, max(GFLOP_A_CROP.values())) for name in set(names))
+def encoder_cost(names: Sequence[str], gflop: Mapping[str, float]) -> float:
+    """GFLOP a crop of running each named encoder once; one that `gflop` lacks counts as the dearest known."""
+    dearest = max(gflop.values(), default=0.0)
+    return sum(gflop.get(name, dearest) for name in set(names))
 
 
 def split_names(text: str) -> list[str]:

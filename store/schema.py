@@ -5,8 +5,10 @@ Everything here is a frozen value without behaviour beyond naming itself.  No to
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from mmmos.store.names import signature
 
@@ -141,12 +143,37 @@ class Crop:
         return f"{self.audio}-{self.index:05d}"
 
 
+FACTS_BEFORE: dict[str, tuple[float, str]] = {
+    "wavlm": (148.0, "as its model card says (https://huggingface.co/microsoft/wavlm-base-plus)"),
+    "muq": (
+        426.0,
+        "CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use",
+    ),
+    "muq16k": (
+        284.0,
+        "CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use",
+    ),
+    "m2d": (57.0, "NTT's own licence, in https://github.com/nttcslab/m2d"),
+    "logmel": (0.1, "no weights"),
+}
+"""GFLOP a crop and licence of the encoders whose specs were stored before specs said so themselves.
+
+Never to be extended: a new encoder says both in its own file.
+"""
+
+
+TENSORS = "tensors:"
+"""Begins `EncoderSpec.weights` where it is a hash of tensors; a hash of a file stands there alone."""
+
+
 @dataclass(frozen=True)
 class EncoderSpec:
-    """All that stored features depend on, and nothing else; `id` names their folder.
+    """All that stored features depend on (`id` names their folder), and two facts about the encoder.
 
-    checkpoint:     hub id, file name or "random"; "none" for an encoder without weights.
-    weights:        sha256 of the weight file, "random:SEED" or "none".
+    checkpoint:     published name, "custom:<sha12>" or "random"; "none" for an encoder without weights.
+                    Beside a hash of tensors it is a fact: neither compared nor part of the id.
+    weights:        "tensors:" and a sha256 of all tensors, "random:SEED" or "none"; the sha256 of the weight
+                    file in specs of earlier versions.
     size:           "full" or "tiny" (the same architecture in small, never pretrained).
     layer:          the rule for the stored frames: "mean", "last", "all" or a layer's number.
     sample_rate_hz: rate of the waveform that the encoder is given.
@@ -155,10 +182,16 @@ class EncoderSpec:
     precision:      arithmetic of the forward pass, "fp32" or "bf16".
     recipe:         number raised whenever the encoder's own code changes its output.
     audio:          the decoding, resampling and crop rule, spelled out.
+    partial_frames: whether a frame that is only partly audio counts as valid.  False is not written into
+                    the id, because specs of earlier versions lack the field.
+
+    The facts are neither part of the id nor compared:
+    gflop:          arithmetic of the full-size encoder on one crop; None where unknown.
+    licence:        terms of the published weights in words; "" where unknown.
     """
 
     name: str
-    checkpoint: str
+    checkpoint: str = field(compare=False)
     weights: str
     size: str
     layer: str
@@ -170,11 +203,30 @@ class EncoderSpec:
     precision: str
     recipe: int
     audio: str
+    partial_frames: bool = False
+    gflop: float | None = field(default=None, compare=False)
+    licence: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if self.gflop is None and not self.licence and self.name in FACTS_BEFORE:
+            gflop, licence = FACTS_BEFORE[self.name]
+            object.__setattr__(self, "gflop", gflop)
+            object.__setattr__(self, "licence", licence)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the features depend on: all fields but the facts, in the form that the id is made of."""
+        settings = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
+        if not self.partial_frames:
+            del settings["partial_frames"]
+        if not self.weights.startswith(TENSORS):
+            settings["checkpoint"] = self.checkpoint
+        return settings
 
     @property
     def id(self) -> str:
         """Name and 12 hex digits of the signature, e.g. "wavlm-0a1b2c3d4e5f"."""
-        return signature(self.name, asdict(self))
+        return signature(self.name, self.settings)
 
     @property
     def is_random(self) -> bool:
@@ -187,5 +239,8 @@ class EncoderSpec:
         return self.dim * self.layers if self.layer == "all" else self.dim
 
     def valid_frames(self, valid_s: float) -> int:
-        """How many leading frames lie wholly inside `valid_s` seconds of audio; at least one."""
-        return min(self.frames, max(1, int(valid_s * self.frame_rate_hz + 1e-6)))
+        """How many leading frames lie inside `valid_s` seconds of audio, wholly or (`partial_frames`) in
+        part; at least one."""
+        frames = valid_s * self.frame_rate_hz
+        count = math.ceil(frames - 1e-6) if self.partial_frames else int(frames + 1e-6)
+        return min(self.frames, max(1, count))

@@ -9,7 +9,6 @@ fields, contiguous, unfiltered, of the expected type and shape, in their place. 
 from __future__ import annotations
 
 import io
-from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -136,7 +135,7 @@ def _check_links(file: h5py.File, expected: set[str]) -> None:
 
 
 def _check_attributes(file: h5py.File, spec: EncoderSpec) -> None:
-    expected = {"format": FORMAT.encode(), "spec": canonical_json(asdict(spec)).encode()}
+    expected = {"format": FORMAT.encode(), "spec": canonical_json(spec.settings).encode()}
     if h5py.h5a.get_num_attrs(file.id) != len(expected):
         raise _Refused(f"attributes other than {sorted(expected)}")
     for name, value in expected.items():

@@ -19,7 +19,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import h5py
 import numpy as np
@@ -153,7 +153,7 @@ def _build_head(
     image = _HeadRecorder()
     with h5py.File(image, "w") as file:
         file.attrs["format"] = np.bytes_(FORMAT.encode())
-        file.attrs["spec"] = np.bytes_(canonical_json(asdict(spec)).encode())
+        file.attrs["spec"] = np.bytes_(canonical_json(spec.settings).encode())
         file.create_dataset("crop_ids", data=np.array([i.encode() for i in crop_ids], dtype="S64"))
         file.create_dataset("valid_frames", data=valid_frames.astype("<i4"))
         file.create_dataset("checksums", data=checksums)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,20 @@ def read_spec(folder: Path) -> EncoderSpec:
         values: Any = json.loads(files.read_bytes(path, 1 << 16))
     except ValueError as reason:
         raise ValueError(f"{path}: {reason}") from None
-    kinds: dict[str, Any] = {"str": str, "int": int, "float": (int, float)}
-    expected = {field.name: kinds[str(field.type)] for field in fields(EncoderSpec)}
-    if not isinstance(values, dict) or set(values) != set(expected):
-        raise ValueError(f"{path}: not an encoder spec: its fields are not {', '.join(expected)}")
-    for name, kind in expected.items():
-        if not isinstance(values[name], kind) or isinstance(values[name], bool):
+    kinds: dict[str, Any] = {
+        "str": str,
+        "int": int,
+        "float": (int, float),
+        "float | None": (int, float),
+        "bool": bool,
+    }
+    known = {field.name: kinds[str(field.type)] for field in fields(EncoderSpec)}
+    needed = {field.name for field in fields(EncoderSpec) if field.default is MISSING}
+    if not isinstance(values, dict) or not needed <= set(values) <= set(known):
+        raise ValueError(f"{path}: not an encoder spec: its fields are not {', '.join(known)}")
+    values = {name: value for name, value in values.items() if value is not None or name in needed}
+    for name, kind in ((name, known[name]) for name in values):
+        if not isinstance(values[name], kind) or isinstance(values[name], bool) != (kind is bool):
             raise ValueError(f"{path}: {name} is {values[name]!r}")
         if kind is not str and not 0 <= values[name] <= 1e9:
             raise ValueError(f"{path}: {name} is {values[name]!r}")
@@ -71,5 +79,5 @@ def near_misses(root: Path, spec: EncoderSpec) -> list[str]:
     if spec in others:
         return []
     return [
-        f"not {other.id}: {line}" for other in others for line in differences(asdict(spec), asdict(other))
+        f"not {other.id}: {line}" for other in others for line in differences(spec.settings, other.settings)
     ]

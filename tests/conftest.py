@@ -14,6 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("MMMOS_SHARED", ROOT.parent / "shared"))
 """A folder of real labels, real rated audio and reference outputs; never part of the repository."""
 
+os.environ["MMMOS_WEIGHTS"] = str(ROOT / "tests" / "no-weights")
+"""Whatever weights the user of this machine has must not change what tests see."""
+
 
 def shared(path: str) -> Path:
     """A path below SHARED; skips the calling test, with the reason, where it is absent."""

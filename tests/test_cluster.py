@@ -43,8 +43,8 @@ from mmmos.extract import request
 from mmmos.extract.encoders import logmel
 from mmmos.heads.config import HeadConfig
 logmel.RECIPE = HeadConfig.recipe = 2
-def load(request, compute, load=request.load_encoders):
-    return load(replace(request, random_weights=1), compute)
+def load(request, compute, load=request.load_encoders, **options):
+    return load(replace(request, random_weights=1), compute, **options)
 request.load_encoders = load
 """
 

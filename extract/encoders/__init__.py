@@ -1,34 +1,57 @@
-"""The encoders, one file each, behind one contract (paper III-A).
+"""The encoders, one file each, with the same constants and the same `load` (paper III-A).
 
-To add one: a file with SAMPLE_RATE_HZ, FRAME_RATE_HZ, FRAMES, RECIPE and load(), and one line in
-ENCODERS; the contract tests and the command line take it from there.
+To add one: write a file that defines what encoder.EncoderModule lists, and add a line to ENCODERS.
+The command line, the tests of the contract, the tables' GFLOP and the model card then know it,
+because its cost and its licence travel in the spec that is stored with its features.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
-from mmmos.extract.encoders import logmel, m2d, muq, muq16k, wavlm
+from mmmos.extract.encoders import aes, logmel, m2d, muq, muq16k, wavlm
 from mmmos.extract.encoders.encoder import Encoder, EncoderModule, LoadOptions
 from mmmos.extract.encoders.layers import check_rule, summarise
+from mmmos.extract.encoders.published import assign, earlier_spec
 from mmmos.extract.encoders.weights import WeightsMismatch, WeightsMissing
+from mmmos.store.console import say
 from mmmos.store.names import choose
 from mmmos.store.schema import EncoderSpec
 
-__all__ = ["ENCODERS", "Encoder", "WeightsMismatch", "WeightsMissing", "load_encoder", "summarise"]
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "WeightsMismatch",
+    "WeightsMissing",
+    "find_weights",
+    "load_encoder",
+    "summarise",
+]
 
 ENCODERS: dict[str, EncoderModule] = {
     "wavlm": wavlm,
     "muq": muq,
     "muq16k": muq16k,
     "m2d": m2d,
+    "aes": aes,
     "logmel": logmel,
 }
 
 SIZES = ("full", "tiny")
 PRECISIONS = ("fp32", "bf16")
+
+
+def find_weights(names: Iterable[str], weights: Path | None) -> dict[str, Path | None]:
+    """The `weights` to give to `load_encoder` for each name, after all their files were looked for.
+
+    Raises as `published.assign`, before anything is fetched.
+    """
+    modules = {name: ENCODERS[choose("encoder", name, ENCODERS)] for name in names}
+    wanted = {name: module.PUBLISHED for name, module in modules.items() if module.PUBLISHED is not None}
+    return dict.fromkeys(modules) | assign(wanted, weights)
 
 
 def load_encoder(
@@ -42,14 +65,40 @@ def load_encoder(
     precision: str = "fp32",
     device: str | torch.device = "cpu",
     stock: bool = False,
+    stored: Iterable[EncoderSpec] = (),
 ) -> Encoder:
     """One encoder, ready to run on `device`, with the spec that names its features.
 
-    weights:     folder or file with pretrained weights; None: the hub, its cache when offline.
-    random_seed: the same architecture untrained, `size` "full" or "tiny"; said in the spec.
-    layer:       rule for the stored frames, "mean", "last", "all" or a layer's number.
-    stock:       the published implementation throughout; the same numbers to 1e-4, slower on CPU.
-    Raises ValueError for unknown choices, WeightsMissing where pretrained weights are not found.
+    Parameters
+    ----------
+    name : str
+        A name in ENCODERS.
+    audio_recipe : str
+        The decoding, resampling and crop rule, recorded in the spec.
+    weights : Path, optional
+        Folder or file with pretrained weights.  None: the hub, or its local cache when offline.
+    random_seed : int, optional
+        Build the architecture untrained from this seed; the spec says so.
+    size : {"full", "tiny"}
+        "tiny" is for untrained encoders only.
+    layer : str
+        Rule for the stored frames: "mean", "last", "all" or a layer's number.
+    precision : {"fp32", "bf16"}
+        Arithmetic of the forward pass.
+    stock : bool
+        Use the published implementation throughout: equal to 1e-4, slower on a CPU.
+    stored : iterable of EncoderSpec
+        Specs of features that are there already.  Where an earlier version made one of them from this
+        very weight file, the encoder takes that spec, see `published`.
+
+    Raises
+    ------
+    ValueError
+        For unknown choices.
+    WeightsMissing
+        Where pretrained weights are not found; the message says which file to put where.
+    WeightsMismatch
+        Where a weight file does not belong to this encoder.
     """
     module = ENCODERS[choose("encoder", name, ENCODERS)]
     choose("size", size, SIZES)
@@ -59,11 +108,11 @@ def load_encoder(
     if size == "tiny" and random_seed is None and module.PUBLISHED is not None:
         raise ValueError(f"{name}: no pretrained weights exist in size tiny; give a seed for random ones")
     loaded = module.load(options)
-    weightless = loaded.weights == "none"
+    weightless = loaded.origin.weights == "none"
     spec = EncoderSpec(
         name=name,
-        checkpoint=loaded.checkpoint,
-        weights=loaded.weights,
+        checkpoint=loaded.origin.checkpoint,
+        weights=loaded.origin.weights,
         # Without weights there is one size and one precision, whatever was asked for the others.
         size="full" if weightless else size,
         layer=check_rule(layer, loaded.layers),
@@ -75,5 +124,12 @@ def load_encoder(
         precision="fp32" if weightless else precision,
         recipe=module.RECIPE,
         audio=audio_recipe,
+        partial_frames=getattr(module, "PARTIAL_FRAMES", False),
+        gflop=module.GFLOP_A_CROP,
+        licence=loaded.origin.licence,
     )
+    if module.PUBLISHED is not None:
+        spec = earlier_spec(spec, module.PUBLISHED, loaded.origin, stored)
+    if loaded.origin.note and spec.weights == loaded.origin.weights:
+        say(loaded.origin.note)
     return Encoder(spec, loaded, device)

@@ -1,4 +1,4 @@
-"""The one contract behind which all encoders stand."""
+"""What every encoder offers: the constants and `load` of its file, and the Encoder made of them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,41 @@ import torch
 from torch import Tensor, nn
 
 from mmmos.extract.encoders.packed import Arithmetic
-from mmmos.extract.encoders.weights import Published
+from mmmos.extract.encoders.published import Origin, Published
 from mmmos.store.schema import CROP_SECONDS, EncoderSpec
+
+
+def exact_div(x: float, y: float) -> int:
+    """x / y for a y that divides x; ValueError where a rest is left."""
+    if x % y:
+        raise ValueError(f"{x:g} is not a whole multiple of {y:g}")
+    return int(x // y)
+
+
+def crop_samples(sample_rate_hz: int) -> int:
+    """Length of one crop in samples."""
+    return exact_div(CROP_SECONDS * sample_rate_hz, 1)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What an encoder's `load` hands back.
+    """What an encoder's `load` returns.
 
-    network:    waves [B, samples] float32 -> list of L hidden states [B, T, D].
-    checkpoint: hub id or file name, "random", or "none" for an encoder without weights.
-    weights:    sha256 of the weight file, "random:SEED" or "none".
-    fast:       a forward pass of ours, which rounds to bfloat16 where it can afford to by itself; the
-                stock ones leave that to torch's autocast.
+    network: maps waves [B, samples] float32 to a list of L hidden states [B, T, D].
+    origin:  where its weights come from.
+    dim:     D; layers: L.
+    fast:    whether it is a forward pass of ours, which decides itself where to round to bfloat16; for
+             the stock ones torch's autocast decides.
+    masked:  whether the network takes the number of valid frames [B] (int64) as second argument, and
+             hides the padding behind them from its attention.
     """
 
     network: nn.Module
-    checkpoint: str
-    weights: str
+    origin: Origin
     dim: int
     layers: int
     fast: bool = False
+    masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,16 +73,29 @@ class LoadOptions:
 
 
 class EncoderModule(Protocol):
-    """What a file of this folder offers to be named in ENCODERS.
+    """What a file of this folder has to define to be named in ENCODERS.
 
-    RECIPE is raised whenever the file's own code changes its output; PUBLISHED says where the
-    pretrained weights lie, None for an encoder without any.
+    Attributes
+    ----------
+    SAMPLE_RATE_HZ : int
+        Rate of the waveforms that the encoder takes.
+    FRAME_RATE_HZ, FRAMES : float, int
+        Frames per second, and frames of one crop of CROP_SECONDS.
+    RECIPE : int
+        Raised whenever the file's own code changes its output.
+    PARTIAL_FRAMES : bool
+        Optional, default False: whether a frame that is only partly audio counts as valid.
+    GFLOP_A_CROP : float
+        Arithmetic of the full-size network on one crop: what scoring new audio costs.
+    PUBLISHED : Published or None
+        Name, licence and place of the pretrained weights; None for an encoder without weights.
     """
 
     SAMPLE_RATE_HZ: int
     FRAME_RATE_HZ: float
     FRAMES: int
     RECIPE: int
+    GFLOP_A_CROP: float
 
     @property
     def PUBLISHED(self) -> Published | None: ...  # noqa: N802
@@ -81,18 +108,37 @@ class Encoder:
 
     def __init__(self, spec: EncoderSpec, loaded: Loaded, device: torch.device) -> None:
         self.spec = spec
+        self.masked = loaded.masked
         self.autocast = spec.precision == "bf16" and not loaded.fast
         self.device = device
         self.network = loaded.network.eval().requires_grad_(False).to(device)
-        self.samples = int(CROP_SECONDS * spec.sample_rate_hz)
+        self.samples = crop_samples(spec.sample_rate_hz)
         self.lock = threading.Lock()  # our forward passes keep their large buffers between calls
 
     @torch.inference_mode()
-    def hidden_states(self, waves: Tensor) -> list[Tensor]:
-        """Waveforms [B, 10 s of samples] float32 to L hidden states [B, T, D] float32 on this device.
+    def hidden_states(self, waves: Tensor, valid_frames: Tensor | None = None) -> list[Tensor]:
+        """Waveforms to hidden states, float32 on this encoder's device.
 
-        The same crop gives the same states alone, in any batch and in any order (to 1e-5 of the
-        largest value); callers on several threads take turns.  Raises ValueError on another shape.
+        A crop gives the same states alone, in any batch and in any order (to 1e-5 of the largest
+        value).  Calls from several threads are run one after the other.
+
+        Parameters
+        ----------
+        waves : Tensor
+            [B, one crop of samples] at the encoder's sample rate.
+        valid_frames : Tensor, optional
+            [B], how many leading frames are audio and not padding, see `EncoderSpec.valid_frames`.  None:
+            all.  It changes the states only of encoders that were trained with a mask for padding.
+
+        Returns
+        -------
+        list of Tensor
+            L hidden states [B, T, D].
+
+        Raises
+        ------
+        ValueError
+            For waveforms of another length.
         """
         if waves.ndim != 2 or waves.shape[1] != self.samples:
             raise ValueError(
@@ -100,5 +146,8 @@ class Encoder:
                 f"({CROP_SECONDS:g} s at {self.spec.sample_rate_hz} Hz), not {list(waves.shape)}"
             )
         waves = waves.to(self.device, torch.float32, non_blocking=True)
+        inputs: tuple[Tensor, ...] = (waves,)
+        if self.masked and valid_frames is not None and bool((valid_frames < self.spec.frames).any()):
+            inputs = (waves, valid_frames.to(self.device))
         with self.lock, torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            return [state.float() for state in self.network(waves)]
+            return [state.float() for state in self.network(*inputs)]

@@ -1,4 +1,4 @@
-"""From an encoder's hidden states to what is stored: frames by one rule, time means of every layer."""
+"""What is stored of an encoder's hidden states: frames by one rule, and the time mean of every layer."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ where the encoder has such a state)."""
 
 
 def check_rule(rule: str, layers: int) -> str:
-    """The rule itself if it fits an encoder of `layers` hidden states, else a ValueError that says which do.
+    """The rule, checked for an encoder with `layers` hidden states; ValueError lists those that fit.
 
-    An encoder with a single state has only one answer to every rule; it is named "mean".
+    With a single state all rules mean the same, so it is always called "mean".
     """
     if layers == 1:
         return "mean"
@@ -25,23 +25,35 @@ def check_rule(rule: str, layers: int) -> str:
 
 
 def summarise(hidden: Sequence[Tensor], layer_rule: str, valid_frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Frames by `layer_rule` and the time mean of every layer.
+    """Frames by `layer_rule`, and the time mean of every layer.
 
-    hidden: L tensors [B, T, D]; valid_frames: [B], 1 to T.
-    Returns frames [B, T, D] ([B, T, L * D] for "all") and means [B, L, D] over the valid frames
-    only, both float32 on the hidden states' device.
+    Parameters
+    ----------
+    hidden : sequence of Tensor
+        L hidden states [B, T, D].
+    layer_rule : str
+        "mean", "last", "all" or a layer's number.
+    valid_frames : Tensor
+        [B], from 1 to T: how many leading frames are audio; the others are padding.
+
+    Returns
+    -------
+    frames : Tensor
+        [B, T, D], for "all" [B, T, L * D]; float32 on the device of the hidden states.
+    means : Tensor
+        [B, L, D], over the valid frames only; likewise float32.
     """
     first = hidden[0]
     counts = valid_frames.to(first.device)
     inside = torch.arange(first.shape[1], device=first.device) < counts[:, None]
-    # One small product per layer: a mask over [B, T, D] would copy every layer once more.
+    # One small product per layer: applying a mask [B, T, D] would copy every layer once more.
     weights = (inside / counts[:, None].to(torch.float32)).unsqueeze(1)
     means = torch.cat([torch.bmm(weights, state.float()) for state in hidden], dim=1)
     return pick_frames(hidden, layer_rule), means
 
 
 def pick_frames(hidden: Sequence[Tensor], layer_rule: str) -> Tensor:
-    """Frames [B, T, D] of one layer, of the mean over layers, or [B, T, L * D] of all side by side."""
+    """Frames [B, T, D] of one layer or of the mean of all, or [B, T, L * D] of all side by side."""
     if layer_rule == "mean":
         total = hidden[0].float().clone()
         for state in hidden[1:]:

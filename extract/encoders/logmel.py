@@ -1,8 +1,7 @@
-"""Log-mel statistics: an encoder without weights, deterministic and always at hand.
+"""Log-mel statistics: a deterministic encoder without weights.
 
-Per 40 ms frame the mean of four log-mel spectra and their mean absolute change, so that level,
-band limits, noise floors and drop-outs are in plain view.  A baseline that every learned encoder
-has to beat.
+Each 40 ms frame holds the mean of four log-mel spectra and their mean absolute change.  They show
+level, band limits, noise floors and drop-outs.  A baseline for the learned encoders.
 """
 
 from __future__ import annotations
@@ -10,26 +9,28 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mmmos.extract.encoders.encoder import Loaded, LoadOptions
+from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples, exact_div
 from mmmos.extract.encoders.mel import MelPower, filterbank
+from mmmos.extract.encoders.published import Origin
 
 SAMPLE_RATE_HZ = 24000
-FRAME_RATE_HZ = 25.0
-FRAMES = 250
-RECIPE = 1
-PUBLISHED = None
-
 BANDS = 80
 N_FFT = 1024
 HOP_SAMPLES = 240
 SPECTRA_PER_FRAME = 4
+FRAME_RATE_HZ = SAMPLE_RATE_HZ / (HOP_SAMPLES * SPECTRA_PER_FRAME)
+FRAMES = exact_div(crop_samples(SAMPLE_RATE_HZ), HOP_SAMPLES * SPECTRA_PER_FRAME)  # 250
+RECIPE = 1
+GFLOP_A_CROP = 0.1
+PUBLISHED = None
+
 FLOOR = 1e-12
 """-120 dB below a full-scale sine: under the noise of 16-bit audio in any one band."""
 
 
 def load(options: LoadOptions) -> Loaded:
-    """Nothing is read: seeds, sizes and weight folders make no difference here."""
-    return Loaded(LogMel(), checkpoint="none", weights="none", dim=2 * BANDS, layers=1)
+    """The encoder; it has no weights, so seed, size and weight folder make no difference."""
+    return Loaded(LogMel(), Origin("none", "none", "no weights"), dim=2 * BANDS, layers=1)
 
 
 class LogMel(nn.Module):
@@ -48,7 +49,7 @@ class LogMel(nn.Module):
     def forward(self, waves: Tensor) -> list[Tensor]:
         power = self.mel(waves)[..., :-1] / self.full_scale
         level = (torch.log10(power.clamp(min=FLOOR)) + 6.0) / 2.0
-        # Backwards, so that no frame looks beyond itself; the first has nothing to differ from.
+        # From the spectrum before, so that no frame depends on a later one; the first one changes by 0.
         change = torch.diff(level, dim=2, prepend=level[..., :1]).abs()
         both = torch.cat([level, change], dim=1)
         frames = both.unflatten(2, (-1, SPECTRA_PER_FRAME)).mean(dim=3)

@@ -16,29 +16,45 @@ from transformers import ViTConfig, ViTModel
 
 from mmmos.extract.encoders.encoder import Loaded, LoadOptions
 from mmmos.extract.encoders.m2d_fast import FastM2D
-from mmmos.extract.encoders.m2d_image import BANDS, FRAMES, PATCH, LogMelImage, patches_to_frames
+from mmmos.extract.encoders.m2d_patches import (
+    BANDS,
+    FRAME_RATE_HZ,
+    FRAMES,
+    PATCH,
+    SAMPLE_RATE_HZ,
+    SPECTRA,
+    LogMelImage,
+    patches_to_frames,
+)
+from mmmos.extract.encoders.published import Origin, Published, find, identify, untrained
 from mmmos.extract.encoders.weights import (
-    Published,
     WeightsMismatch,
-    file_sha256,
     fill,
-    find,
+    network_sha256,
     read_state,
     rename,
     seeded,
 )
 
-SAMPLE_RATE_HZ = 16000
-FRAME_RATE_HZ = 6.25
+__all__ = ["FRAMES", "FRAME_RATE_HZ", "GFLOP_A_CROP", "PUBLISHED", "RECIPE", "SAMPLE_RATE_HZ", "load"]
+
 RECIPE = 1
+GFLOP_A_CROP = 57.0
 
 PUBLISHED = Published(
     name="m2d_clap_vit_base-80x1001p16x16-240128_AS-FT_enconly",
     folder="m2d",
     files=("*.pth", "m2d_*/*.pth"),
-    hub=False,
+    release=(
+        "https://github.com/nttcslab/m2d/releases/download/v0.3.0/"
+        "m2d_clap_vit_base-80x1001p16x16-240128_AS-FT_enconly.zip"
+    ),
+    size="about 0.35 GB",
+    agree=True,
+    names=r"(^|\.)patch_embed\.proj\.",
     wanted="the unpacked folder m2d_clap_vit_base-80x1001p16x16-240128_AS-FT_enconly with its .pth file",
     source="https://github.com/nttcslab/m2d/releases",
+    licence="NTT's own licence, in https://github.com/nttcslab/m2d",
     # Heads of fine-tuning, of CLAP and of pre-training: none of them is part of the encoder.
     unused=("head", "module.head", "audio_proj.", "text_proj.", "logit_scale", "mask_token", "decoder_"),
 )
@@ -49,9 +65,10 @@ NORM_STATS = (-7.1, 4.2)
 FULL_WIDTH, FULL_DEPTH = 768, 12
 TINY_WIDTH, TINY_DEPTH = 48, 2
 
+BACKBONES = ("module.ar.runtime.backbone.", "backbone.")
+"""Prefixes of the encoder in a fine-tuned checkpoint, which holds the front end's constants and heads too."""
+
 TO_VIT = (
-    ("module.ar.runtime.backbone.", ""),  # prefix of fine-tuned checkpoints
-    ("backbone.", ""),
     ("cls_token", "embeddings.cls_token"),
     ("pos_embed", "embeddings.position_embeddings"),
     ("patch_embed.proj.", "embeddings.patch_embeddings.projection."),
@@ -70,22 +87,29 @@ def load(options: LoadOptions) -> Loaded:
         width, depth = (FULL_WIDTH, FULL_DEPTH) if options.size == "full" else (TINY_WIDTH, TINY_DEPTH)
         with seeded(seed):
             model = build(width, depth)
-        mean, std = NORM_STATS
-        checkpoint, weights = "random", f"random:{seed}"
+        (mean, std), origin = NORM_STATS, untrained(PUBLISHED, seed)
     else:
-        path = find(PUBLISHED, options.weights)
-        check_folder_name(path)
-        state = translate(read_state(path))
-        mean, std = map(float, state.pop("norm_stats", torch.tensor(NORM_STATS)))
-        width = state["embeddings.cls_token"].shape[-1] if "embeddings.cls_token" in state else FULL_WIDTH
-        depth = 1 + max((int(key.split(".")[1]) for key in state if key.startswith("layers.")), default=-1)
-        model = build(width, depth or FULL_DEPTH)
-        fill(model, state, PUBLISHED, path)
-        checkpoint, weights = PUBLISHED.name, file_sha256(path)
+        model, (mean, std), origin = read(find(PUBLISHED, options.weights))
+        width, depth = model.config.hidden_size, model.config.num_hidden_layers
     image = LogMelImage(mean, std)
     fast = options.on_cpu and not options.stock
     network = FastM2D(image, model, options.arithmetic) if fast else StockM2D(image, model)
-    return Loaded(network, checkpoint, weights, BANDS // PATCH * width, depth, fast)
+    return Loaded(network, origin, BANDS // PATCH * width, depth, fast)
+
+
+def read(path: Path) -> tuple[ViTModel, tuple[float, float], Origin]:
+    """The network of a weight file, mean and deviation of its log-mel values, and its origin."""
+    check_folder_name(path)
+    state = canonical(read_state(path))
+    mean, std = map(float, state.pop("norm_stats", torch.tensor(NORM_STATS)))
+    width = state["cls_token"].shape[-1] if "cls_token" in state else FULL_WIDTH
+    blocks = [int(name.split(".")[1]) for name in state if re.match(r"blocks\.\d+\.", name)]
+    depth = 1 + max(blocks, default=FULL_DEPTH - 1)
+    model = build(width, depth)
+    fill(model, to_library(state), PUBLISHED.unused, PUBLISHED.name, path)
+    sha256 = network_sha256(state, PUBLISHED.unused, {"norm_stats": [mean, std]})
+    full = (width, depth) == (FULL_WIDTH, FULL_DEPTH)
+    return model, (mean, std), identify(PUBLISHED, path, sha256, full=full)
 
 
 def build(width: int, depth: int) -> ViTModel:
@@ -112,24 +136,33 @@ def check_folder_name(path: Path) -> None:
     if sizes is None:
         return
     bands, spectra, patch_bands, patch_spectra, khz = (int(size or 16) for size in sizes.groups())
-    if (bands, spectra, patch_bands, patch_spectra, khz) != (BANDS, 1001, PATCH, PATCH, 16):
+    if (bands, spectra, patch_bands, patch_spectra, khz) != (BANDS, SPECTRA, PATCH, PATCH, 16):
         raise WeightsMismatch(
             f"{path.parent.name} takes {bands} bands x {spectra} spectra in patches of "
             f"{patch_bands} x {patch_spectra} at {khz} kHz; this encoder is {PUBLISHED.name}"
         )
 
 
-def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Published keys to those of ViTModel; a fused qkv becomes q, k and v."""
+def canonical(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's tensors by the names of an encoder-only checkpoint."""
+    for prefix in BACKBONES:
+        inside = {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+        if inside:
+            return inside
+    return state
+
+
+def to_library(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A canonical state by the names of ViTModel; a fused qkv becomes q, k and v."""
     translated: dict[str, Tensor] = {}
-    for key, tensor in rename(state, TO_VIT).items():
-        if key.startswith("norm."):  # the final norm; the blocks' own are layernorm_before and _after
-            key = f"layer{key}"
-        if ".qkv." not in key:
-            translated[key] = tensor
+    for name, tensor in rename(state, TO_VIT).items():
+        if name.startswith("norm."):  # the final norm; the blocks' own are layernorm_before and _after
+            name = f"layer{name}"
+        if ".qkv." not in name:
+            translated[name] = tensor
             continue
-        for name, part in zip("qkv", tensor.chunk(3), strict=True):
-            translated[key.replace(".qkv.", f".{name}_proj.")] = part
+        for part_name, part in zip("qkv", tensor.chunk(3), strict=True):
+            translated[name.replace(".qkv.", f".{part_name}_proj.")] = part
     return translated
 
 

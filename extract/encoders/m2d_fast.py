@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmos.extract.encoders.m2d_image import PATCH, LogMelImage, patches_to_frames
+from mmmos.extract.encoders.m2d_patches import PATCH, LogMelImage, patches_to_frames
 from mmmos.extract.encoders.packed import Arithmetic, PackedLinear
 
 
 class FastM2D(nn.Module):
-    """Takes the weights of a stock model; waves [B, 160000] to 12 states [B, 62, 3840]."""
+    """Made from the weights of a stock model; waves [B, 160000] to 12 states [B, 62, 3840]."""
 
     def __init__(self, image: LogMelImage, model: Any, arithmetic: Arithmetic) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class FastM2D(nn.Module):
 
     def forward(self, waves: Tensor) -> list[Tensor]:
         image = self.image(waves)
-        # The convolution's stride is its width, so it is a linear layer over cut-out patches.
+        # The stride equals the kernel size, so the convolution is a linear layer over separate patches.
         patches = image.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH).flatten(4).flatten(1, 3)
         tokens = self.patch(patches, residual=self.positions.expand(len(waves), -1, -1))
         x = torch.cat([self.first.expand(len(waves), -1, -1), tokens], dim=1)

@@ -1,7 +1,7 @@
 """Mel spectrograms by the conventions of the encoders' own front ends.
 
-Two scales are in use: HTK (torchaudio's default, MuQ) and Slaney's Auditory Toolbox (librosa's
-default, M2D).  Banks are computed in float64 and rounded once.
+Two mel scales are in use: HTK (torchaudio's default, MuQ) and the one of Slaney's Auditory Toolbox
+(librosa's default, M2D).  Filter banks are computed in float64 and rounded to float32 once.
 """
 
 from __future__ import annotations
@@ -48,10 +48,23 @@ def filterbank(
     scale: str,
     unit_area: bool = False,
 ) -> Tensor:
-    """Triangular filters over the FFT's bins, [bands, n_fft // 2 + 1] float32.
+    """Triangular mel filters over the bins of an FFT.
 
-    Corners lie at equal distances on the mel scale, `low_hz` and `high_hz` included; each triangle
-    is linear in Hz.  unit_area: divide each by half its width in Hz (librosa's norm="slaney").
+    The corners of the triangles lie at equal distances on the mel scale; each triangle is linear in Hz.
+
+    Parameters
+    ----------
+    low_hz, high_hz : float
+        First and last corner.
+    scale : {"htk", "slaney"}
+        Which mel scale.
+    unit_area : bool
+        Divide each filter by half its width in Hz (librosa's norm="slaney").
+
+    Returns
+    -------
+    Tensor
+        [bands, n_fft // 2 + 1], float32.
     """
     bins_hz = np.linspace(0.0, sample_rate_hz / 2, n_fft // 2 + 1)
     ends = hz_to_mel(np.array([low_hz, high_hz], dtype=np.float64), scale)
@@ -97,3 +110,26 @@ class MelPower(nn.Module):
         )
         power = spectrum.real.square() + spectrum.imag.square()
         return torch.matmul(self.bank, power)
+
+
+MUQ_SAMPLE_RATE_HZ = 24000
+MUQ_BANDS = 128
+MUQ_N_FFT = 2048
+MUQ_HOP_SAMPLES = 240
+MUQ_POWER_FLOOR = 1e-10
+
+
+class MuqLogMel(nn.Module):
+    """MuQ's front end: waves [B, samples] to log-mel power in dB [B, 128, 1 + samples // 240], at least -100.
+
+    It takes the arguments of the package's MelSTFT, which it replaces.
+    """
+
+    def __init__(self, n_fft: int = MUQ_N_FFT, hop_length: int = MUQ_HOP_SAMPLES, is_db: bool = True) -> None:
+        super().__init__()
+        # The bank always spans 0 to 12 kHz of 24 kHz audio, also where muq16k feeds it another rate.
+        bank = filterbank(MUQ_SAMPLE_RATE_HZ, n_fft, MUQ_BANDS, 0.0, MUQ_SAMPLE_RATE_HZ / 2, scale="htk")
+        self.mel = MelPower(bank, n_fft, hop_length)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        return 10.0 * torch.log10(self.mel(waves).clamp(min=MUQ_POWER_FLOOR))

@@ -21,31 +21,48 @@ import json
 import sys
 import warnings
 from copy import deepcopy
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
-from mmmos.extract.encoders.encoder import Loaded, LoadOptions
+from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples, exact_div
+from mmmos.extract.encoders.mel import MUQ_HOP_SAMPLES as HOP_SAMPLES
+from mmmos.extract.encoders.mel import MUQ_SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
+from mmmos.extract.encoders.mel import MuqLogMel
 from mmmos.extract.encoders.muq_fast import FastMuQ
-from mmmos.extract.encoders.muq_mel import LogMel
-from mmmos.extract.encoders.weights import Published, file_sha256, fill, find, read_state, seeded
-from mmmos.store.schema import CROP_SECONDS
+from mmmos.extract.encoders.published import Pinned, Published, find, identify, untrained
+from mmmos.extract.encoders.weights import WeightsMismatch, fill, network_sha256, read_state, seeded
+from mmmos.store import files
 
-SAMPLE_RATE_HZ = 24000
-FRAME_RATE_HZ = 25.0
-FRAMES = 250
+FRAME_SAMPLES = 4 * HOP_SAMPLES
+"""One frame is four log-mel spectra."""
+FRAME_RATE_HZ = SAMPLE_RATE_HZ / FRAME_SAMPLES
+FRAMES = exact_div(crop_samples(SAMPLE_RATE_HZ), FRAME_SAMPLES)  # 250
 RECIPE = 1
+GFLOP_A_CROP = 426.0
 
 PUBLISHED = Published(
     name="OpenMuQ/MuQ-large-msd-iter",
     folder="muq",
     files=("model.safetensors", "pytorch_model.bin"),
-    hub=True,
+    revision="0562a57814f6f8bbd9fdea0a25921a2fce1a841a",
+    pinned=(
+        Pinned(
+            "model.safetensors",
+            1_333_825_096,
+            "273febab2be02872c37d2c37e48a9d6c52c1c9392f3eeeabd498efa281ccb7a6",
+        ),
+        Pinned("config.json", 3_133, "237335ee27d8fb951ce778701a12a79e06c51ae636dd786f97e45f51ce532543"),
+    ),
+    size="1.33 GB",
+    names=r"^model\.conformer\.",
     wanted="model.safetensors and config.json",
     source="https://huggingface.co/OpenMuQ/MuQ-large-msd-iter",
-    # Targets and head of pre-training, and parts the rotary conformer carries but never calls.
+    licence="CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use",
+    # Targets and head of pre-training, and parts of the conformer that rotary positions leave unused.
     unused=(
         "model.rvq.",
         "model.quantizer_",
@@ -86,7 +103,25 @@ FULL: dict[str, Any] = {
     "stat": {"melspec_2048_mean": 6.768444971712967, "melspec_2048_std": 18.417922652295623},
     "w2v2_config": CONFORMER,
 }
-"""The published config.json; one that lies beside a weight file takes its place."""
+"""The published config.json; one beside the weight file replaces it."""
+CALCULATED_WITH = (
+    "conv_depthwise_kernel_size",
+    "hidden_act",
+    "layer_norm_eps",
+    "num_attention_heads",
+    "position_embeddings_type",
+    "rotary_embedding_base",
+)
+DESCRIPTIONS = {
+    "architectures",
+    "dtype",
+    "model_type",
+    "torch_dtype",
+    "transformers_version",
+    "_name_or_path",
+}
+"""Entries of a config.json that libraries add, and that say nothing about the arithmetic."""
+MAX_CONFIG_BYTES = 1 << 20
 TINY: dict[str, Any] = FULL | {
     "codebook_size": 8,
     "rvq_n_codebooks": 1,
@@ -101,27 +136,66 @@ TINY: dict[str, Any] = FULL | {
 def load(options: LoadOptions, sample_rate_hz: int = SAMPLE_RATE_HZ) -> Loaded:
     """MuQ with published or random weights: 13 hidden states [B, 250, 1024] at the rate it is meant for."""
     seed = options.random_seed
-    config = FULL if options.size == "full" else TINY
     if seed is not None:
-        model = build(config, seed)
-        checkpoint, weights = "random", f"random:{seed}"
+        config = FULL if options.size == "full" else TINY
+        model, origin = build(config, seed), untrained(PUBLISHED, seed)
     else:
         path = find(PUBLISHED, options.weights)
         config = read_config(path)
-        model = build(config, seed=0)
-        fill(model, read_state(path), PUBLISHED, path)
-        checkpoint, weights = PUBLISHED.name, file_sha256(path)
+        state = read_state(path)
+        model = build_from(config, path.with_name("config.json"))
+        fill(model, state, PUBLISHED.unused, PUBLISHED.name, path)
+        sha256 = network_sha256(state, PUBLISHED.unused, constants(config))
+        origin = identify(PUBLISHED, path, sha256, full=constants(config) == constants(FULL))
     dim, layers = config["encoder_dim"], config["encoder_depth"] + 1
-    samples = int(CROP_SECONDS * sample_rate_hz)
     fast = options.on_cpu and not options.stock
+    samples = crop_samples(sample_rate_hz)
     network = FastMuQ(model, samples, options.arithmetic) if fast else StockMuQ(model)
-    return Loaded(network, checkpoint, weights, dim, layers, fast)
+    return Loaded(network, origin, dim, layers, fast)
 
 
 def read_config(weight_file: Path) -> dict[str, Any]:
-    """The config.json beside a weight file, else the published one's values."""
-    beside = weight_file.with_name("config.json")
-    return FULL | json.loads(beside.read_text()) if beside.is_file() else FULL
+    """The published config.json with the values of the one beside a weight file, where there is one.
+
+    Entries that are null count as absent.  WeightsMismatch for unknown entries and for what is not JSON.
+    """
+    path = weight_file.with_name("config.json")
+    if not path.is_file():
+        return FULL
+    try:
+        given = json.loads(files.read_bytes(path.resolve(), MAX_CONFIG_BYTES))
+    except ValueError as error:
+        raise WeightsMismatch(f"{path} cannot be read: {error}") from error
+    if not isinstance(given, dict):
+        raise WeightsMismatch(f"{path} is not a table of settings")
+    given = {name: value for name, value in given.items() if value is not None}
+    known = {field.name for field in fields(import_muq().MuQConfig)}
+    if unknown := sorted(set(given) - known - DESCRIPTIONS):
+        raise WeightsMismatch(
+            f"{path} has unknown entries: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+        )
+    config = FULL | {name: value for name, value in given.items() if name in known}
+    for name in ("stat", "w2v2_config"):
+        if not isinstance(config[name], dict):
+            raise WeightsMismatch(f"{path}: {name} is {config[name]!r}, not a table")
+    config["w2v2_config"] = {k: v for k, v in config["w2v2_config"].items() if v is not None}
+    return config
+
+
+def constants(config: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a config that the output depends on beside the tensors (sizes follow from those)."""
+    return {
+        "stat": {name: config["stat"].get(name) for name in FULL["stat"]},
+        **{name: (CONFORMER | config["w2v2_config"])[name] for name in CALCULATED_WITH},
+    }
+
+
+def build_from(config: dict[str, Any], path: Path) -> nn.Module:
+    """`build` for a config read from `path`; WeightsMismatch where the package cannot use its values."""
+    try:
+        return build(config, seed=0)
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ZeroDivisionError) as error:
+        raise WeightsMismatch(f"{path} does not describe a MuQ network: {error}") from error
 
 
 def build(config: dict[str, Any], seed: int) -> nn.Module:
@@ -130,7 +204,7 @@ def build(config: dict[str, Any], seed: int) -> nn.Module:
     config["w2v2_config"]["_attn_implementation"] = "sdpa"
     published_code = import_muq()
     with seeded(seed), warnings.catch_warnings():
-        # The package uses a weight norm that torch deprecates, in a part that is never called.
+        # The package uses a weight norm that torch deprecates, in a part that is never used.
         warnings.simplefilter("ignore", FutureWarning)
         model = published_code.MuQ(published_code.MuQConfig(**config))
     collect_hidden_states(model.model.conformer)
@@ -147,7 +221,7 @@ def import_muq() -> ModuleType:
     package = ModuleType("muq")
     package.__path__ = list(found.submodule_search_locations)
     features = ModuleType("muq.muq.modules.features")
-    features.MelSTFT = LogMel  # type: ignore[attr-defined]
+    features.MelSTFT = MuqLogMel  # type: ignore[attr-defined]
     stand_ins = {"muq": package, features.__name__: features}
     sys.modules.update(stand_ins)
     try:

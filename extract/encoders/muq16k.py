@@ -6,13 +6,16 @@ To the network, ten seconds are 6.67 s of audio a fifth too high: 167 frames.
 
 from __future__ import annotations
 
+import math
+
 from mmmos.extract.encoders import muq
-from mmmos.extract.encoders.encoder import Loaded, LoadOptions
+from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples
 
 SAMPLE_RATE_HZ = 16000
-FRAME_RATE_HZ = 16000 / 960
-FRAMES = 167
+FRAME_RATE_HZ = SAMPLE_RATE_HZ / muq.FRAME_SAMPLES
+FRAMES = math.ceil(crop_samples(SAMPLE_RATE_HZ) / muq.FRAME_SAMPLES)  # 167
 RECIPE = muq.RECIPE
+GFLOP_A_CROP = muq.GFLOP_A_CROP * SAMPLE_RATE_HZ / muq.SAMPLE_RATE_HZ
 PUBLISHED = muq.PUBLISHED
 
 

@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmos.extract.encoders.muq_mel import BANDS, HOP_SAMPLES
+from mmmos.extract.encoders.mel import MUQ_BANDS, MUQ_HOP_SAMPLES
 from mmmos.extract.encoders.packed import Arithmetic, PackedLinear
 from mmmos.extract.encoders.winograd import WinogradConv
 
 
 class FastMuQ(nn.Module):
-    """Takes the weights of a stock model; waves [B, samples] to its hidden states [B, T, D]."""
+    """Made from the weights of a stock model; waves [B, samples] to its hidden states [B, T, D]."""
 
     def __init__(self, model: Any, samples: int, arithmetic: Arithmetic) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class FastMuQ(nn.Module):
         self.log_mel = inner.preprocessor_melspec_2048
         self.mean, self.std = (inner.stat[f"melspec_2048_{name}"] for name in ("mean", "std"))
         self.subsampling = (
-            Subsampling(inner.conv, BANDS, samples // HOP_SAMPLES)
+            Subsampling(inner.conv, MUQ_BANDS, samples // MUQ_HOP_SAMPLES)
             if self.dtype == torch.float32
             else deepcopy(inner.conv).to(self.dtype, memory_format=torch.channels_last)
         )
@@ -36,7 +36,7 @@ class FastMuQ(nn.Module):
         self.norm = inner.conformer.layer_norm
 
     def forward(self, waves: Tensor) -> list[Tensor]:
-        # One spectrum too many, as the stock network sees it.
+        # The last spectrum is dropped, as the stock network does.
         images = (self.log_mel(waves)[..., :-1] - self.mean) / self.std
         x = self.subsampling(images.to(self.dtype)).float()
         cos, sin = self.rotary(x).squeeze(2)
@@ -51,7 +51,7 @@ class FastMuQ(nn.Module):
 class Subsampling(nn.Module):
     """Log-mel images [B, bands, spectra] to [B, spectra / 4, D]: two residual modules of 3 x 3 convolutions.
 
-    Images lie with their channels last and pass one at a time, through memory kept between calls.
+    Images are stored with channels last and computed one at a time, in buffers kept between calls.
     """
 
     def __init__(self, stock: Any, bands: int, spectra: int) -> None:
@@ -61,7 +61,7 @@ class Subsampling(nn.Module):
         )
         self.first = FirstResidual(stock.conv[0], half_bands, half_spectra)
         self.second = SecondResidual(stock.conv[1], quarter_bands, quarter_spectra)
-        # The stock layer reads channels before bands; ours come the other way round.
+        # The stock layer expects channels before bands; here bands come first.
         weight = stock.linear.weight.unflatten(1, (-1, quarter_bands)).transpose(1, 2).flatten(1)
         self.linear = PackedLinear(weight, stock.linear.bias)
 
@@ -77,8 +77,9 @@ class Subsampling(nn.Module):
 class FirstResidual(nn.Module):
     """An image [bands, spectra] of one channel to [bands / 2, spectra / 2, C].
 
-    Nine inputs per output and branch: with a one in the tenth place for the bias, and zeros in all
-    ten outside the image, a single product writes the convolved image and its zero frame at once.
+    An output depends on nine inputs.  A tenth input is 1 inside the image and carries the bias;
+    outside the image all ten are 0.  So one matrix product computes the convolved image together
+    with the border of zeros that the next convolution needs.
     """
 
     def __init__(self, stock: Any, height: int, width: int) -> None:
@@ -163,7 +164,7 @@ class Block(nn.Module):
         return self.final_norm(self.feed_forward2(x))
 
     def attend(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Self-attention; this conformer rotates its input, before the projections to q and k."""
+        """Self-attention; the rotary position is applied to the input of the projections to q and k."""
         normed = self.attention_norm(x)
         per_head = normed.unflatten(2, (self.heads, -1))
         begin, end = per_head.chunk(2, dim=3)
@@ -175,7 +176,7 @@ class Block(nn.Module):
         return self.out(mixed, residual=x)
 
     def convolve(self, x: Tensor) -> Tensor:
-        """Gated pointwise, depthwise over time with its batch norm inside, pointwise."""
+        """Gated pointwise, depthwise over time (batch norm folded into it), and pointwise convolution."""
         gated = F.glu(self.gated(self.convolution_norm(x)), dim=2).float().transpose(1, 2)
         reach = self.depthwise.shape[2] // 2
         mixed = F.conv1d(gated, self.depthwise, self.depthwise_bias, padding=reach, groups=gated.shape[1])
@@ -183,7 +184,7 @@ class Block(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """x + half a feed-forward layer of its norm; the half is taken on the weights."""
+    """x + 0.5 * feed_forward(norm(x)); the weights of the last layer are halved instead."""
 
     def __init__(self, norm: nn.Module, stock: Any, arithmetic: Arithmetic) -> None:
         super().__init__()

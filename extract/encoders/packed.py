@@ -1,8 +1,8 @@
-"""Linear layers with their weights laid out once for oneDNN, activation and residual fused.
+"""Linear layers whose weights are packed for oneDNN once, with activation and residual fused.
 
-torch packs a weight anew at every call of F.linear on a CPU, or not at all; its compiler calls the
-operators below instead.  They are private (torch 2.13), so this file is the only one that names
-them, and without them everything runs on F.linear with the same results to rounding.
+On a CPU, F.linear packs the weight at every call, or not at all.  torch's compiler uses the
+operators below instead.  They are private (torch 2.13), so only this file names them.  Where they
+are missing everything runs on F.linear, with the same results to rounding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "gelu": F.gelu, "swish": F.silu}
 
 TYPICAL_ROWS = 512
-"""The packed layout is chosen for this many rows (frames); any number works."""
+"""Number of rows (frames) that the packed layout is optimised for; any number works."""
 
 
 def can_pack() -> bool:
@@ -35,9 +35,9 @@ def gelu_(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How our own forward passes calculate: the number type of the products, and where.
+    """Number type of the matrix products in our own forward passes, and whether they run on a CPU.
 
-    On other devices than a CPU nothing is packed, and their own libraries do the rest.
+    Only on a CPU are weights packed.
     """
 
     dtype: torch.dtype = torch.float32
@@ -50,8 +50,8 @@ FLOAT32 = Arithmetic()
 class PackedLinear(nn.Module):
     """activation(x W^T + b) + residual, for x [..., in].
 
-    weight [out, in], bias [out] or None.  In bfloat16 the input is rounded on the way in and the
-    result comes back in bfloat16; a residual keeps its own type.
+    weight [out, in], bias [out] or None.  In bfloat16 the input is rounded first and the result
+    is bfloat16; a residual keeps its own type.
     """
 
     weight: Tensor
@@ -70,7 +70,7 @@ class PackedLinear(nn.Module):
         self.packs = arithmetic.on_cpu and can_pack()
         weight = weight.detach().to(self.dtype).contiguous()
         if self.packs:
-            # A plain attribute: a packed weight is opaque, it can be neither saved nor moved.
+            # Not a buffer: a packed weight can be neither saved nor moved.
             self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, TYPICAL_ROWS)
         else:
             self.register_buffer("weight", weight, persistent=False)
@@ -79,7 +79,7 @@ class PackedLinear(nn.Module):
 
     @classmethod
     def of(cls, *linears: Any, activation: str = "none", arithmetic: Arithmetic) -> PackedLinear:
-        """Linear layers that share their input as one, outputs side by side."""
+        """One layer in place of several with the same input; their outputs are concatenated."""
         weight = torch.cat([linear.weight.flatten(1) for linear in linears])
         biases = [linear.bias for linear in linears]
         bias = None if biases[0] is None else torch.cat(biases)

@@ -1,4 +1,4 @@
-"""WavLM's forward pass rearranged: the same sums in fewer, larger products.
+"""WavLM's forward pass, rearranged into fewer and larger matrix products with the same result.
 
 Differs from `transformers` by about 2e-6 of the largest value; tests/bench/encoders.py times both.
 """
@@ -16,7 +16,7 @@ from mmmos.extract.encoders.packed import Arithmetic, PackedLinear, gelu_
 
 
 class FastWavLM(nn.Module):
-    """Takes the weights of a stock model; waves [B, 160000] to 13 states [B, 499, 768]."""
+    """Made from the weights of a stock model; waves [B, 160000] to 13 states [B, 499, 768]."""
 
     bias: Tensor
 
@@ -33,24 +33,30 @@ class FastWavLM(nn.Module):
         self.position = Position(encoder.pos_conv_embed)
         self.norm = encoder.layer_norm
         self.blocks = nn.ModuleList(Block(layer, arithmetic) for layer in encoder.layers)
-        # Every crop has as many frames, and only the first block owns a table of distances.
+        # Every crop has the same number of frames, and only the first block has a table of distances.
         bias = encoder.layers[0].attention.compute_bias(frames, frames).detach()
         self.register_buffer("bias", bias.to(arithmetic.dtype).contiguous(), persistent=False)
 
-    def forward(self, waves: Tensor) -> list[Tensor]:
+    def forward(self, waves: Tensor, valid_frames: Tensor | None = None) -> list[Tensor]:
+        """`valid_frames` [B]: later frames are hidden from the positional convolution and the attention."""
         x = self.projection(self.projection_norm(self.waveform(waves).float())).float()
+        padding = None
+        if valid_frames is not None:
+            padding = torch.arange(x.shape[1], device=x.device) >= valid_frames[:, None]
+            x = x.masked_fill(padding[:, :, None], 0.0)
+            padding = padding[:, None, None]  # as a mask of keys: [B, heads, queries, keys]
         x = self.norm(x + self.position(x))
         states = [x]
         for block in self.blocks:
-            x = block(x, self.bias)
+            x = block(x, self.bias, padding)
             states.append(x)
         return states
 
 
 class Position(nn.Module):
-    """The positional convolution over [B, T, width], its weight norm multiplied out once.
+    """The positional convolution over [B, T, width], with its weight norm computed once.
 
-    By FFT it would be faster, but all of it is 3 % of the forward pass.
+    It could be faster by FFT, but it is only 3 % of the forward pass.
     """
 
     weight: Tensor
@@ -73,10 +79,10 @@ class Position(nn.Module):
 class ConvStack(nn.Module):
     """Waves [B, samples] to features [B, T, 512]: seven strided convolutions as matrix products.
 
-    With time running down the rows, a window of `stride` frames is one contiguous row, so each
-    convolution is one product over whole strides and one over what the kernel has beyond them.
-    The two large buffers are kept between calls (so one forward at a time): mapping them anew
-    costs as much as the activations.
+    Frames are rows, so a window of `stride` frames is contiguous in memory and can be read as one
+    longer row.  Each convolution is one product for the first `stride` taps of the kernel and a
+    second one for the taps beyond them.  Two large buffers are kept between calls, because
+    allocating them costs as much time as the activations; so only one forward pass may run at a time.
     """
 
     def __init__(self, layers: Any, dtype: torch.dtype) -> None:
@@ -120,10 +126,11 @@ class ConvStack(nn.Module):
         return x.clone()
 
     def normalised(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """The first layer's weight [kernel, 512] and bias [512] with its group norm inside.
+        """The first layer's weight [kernel, 512] and bias [512], with its group norm included.
 
-        Each channel is normalised over time, and its mean and variance over time follow from the
-        windows' mean and covariance: ten numbers and a hundred, in float64 because they cancel.
+        The norm scales each channel by its mean and variance over time.  Both follow from the mean
+        [10] and the covariance [10, 10] of the input windows, computed in float64 because of
+        cancellation.
         """
         mean = windows.mean(dim=0)
         centred = windows - mean
@@ -141,7 +148,7 @@ class ConvStack(nn.Module):
 
 
 class StockConvStack(nn.Module):
-    """The same features where the device's own convolutions are the fast ones."""
+    """The same features by the device's own convolutions, which are faster on a GPU."""
 
     def __init__(self, stock: Any, dtype: torch.dtype) -> None:
         super().__init__()
@@ -176,12 +183,14 @@ class Block(nn.Module):
         self.up = PackedLinear.of(feed_forward.intermediate_dense, activation="gelu", arithmetic=arithmetic)
         self.down = PackedLinear.of(feed_forward.output_dense, arithmetic=arithmetic)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor, padding: Tensor | None = None) -> Tensor:
         qkv, gates = self.qkv_gates(x).split((3 * self.width, 2 * self.heads), dim=2)
         q, k, v = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         gate_a, gate_b = torch.sigmoid(gates.float()).chunk(2, dim=2)
         gate = gate_a * (gate_b * self.constant - 1.0) + 2.0
         mask = gate.to(bias.dtype).transpose(1, 2).unsqueeze(3) * bias
+        if padding is not None:
+            mask = mask.masked_fill(padding, -torch.inf)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
         x = self.norm(self.out(mixed, residual=x))
         return self.final_norm(self.down(self.up(x), residual=x))
@@ -190,8 +199,8 @@ class Block(nn.Module):
 def gates_of(attention: Any) -> SimpleNamespace:
     """Weight and bias of the two gates of every head, as one linear layer [width] to [2 * heads].
 
-    Each head maps its own 64 inputs to twice four numbers that are then added up by fours: with
-    the addition done on the weights, two rows a head of a block-diagonal matrix.
+    Each head computes 8 values from its 64 inputs and sums them in two groups of 4.  The sum is
+    linear, so the weights are added instead: two rows per head of a block-diagonal matrix.
     """
     heads, linear = attention.num_heads, attention.gru_rel_pos_linear
     rows = linear.weight.unflatten(0, (2, 4)).sum(dim=1)

@@ -1,30 +1,24 @@
-"""Finding, reading and checking the published weight files.
-
-A folder given by the user is laid out as
-
-    DIR/wavlm/pytorch_model.bin            or the files of one encoder directly in DIR,
-    DIR/muq/model.safetensors, config.json or one file, given by its own path
-    DIR/m2d/<the published folder>/*.pth
-
-What the folder lacks is looked for in the hub, or in its local cache when HF_HUB_OFFLINE is set.
-"""
+"""Reading weight files: tensors by name, whether they fit a network, and the hash that identifies them."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import pickle
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-HUB_TIMEOUT_S = 10.0
+from mmmos.store.names import canonical_json
+
+MAX_COMPLAINTS = 8
 
 
 class WeightsMissing(RuntimeError):  # noqa: N818
@@ -32,90 +26,7 @@ class WeightsMissing(RuntimeError):  # noqa: N818
 
 
 class WeightsMismatch(ValueError):  # noqa: N818
-    """A weight file does not belong to this network; the message names the keys."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """A published checkpoint: its public name and where its files are.
-
-    name:    hub id, or the name of the published folder; recorded in the spec.
-    folder:  folder of this encoder below the user's weights folder.
-    files:   file names in order of preference; patterns of pathlib.Path.glob.
-    hub:     whether `name` is a hub id that can be downloaded.
-    wanted:  the same in words, for a person who has to put them there.
-    source:  where that person finds them.
-    unused:  prefixes of keys that the features do not depend on: may be absent, may be surplus.
-    """
-
-    name: str
-    folder: str
-    files: tuple[str, ...]
-    hub: bool
-    wanted: str
-    source: str
-    unused: tuple[str, ...] = ()
-
-
-def find(published: Published, weights: Path | None) -> Path:
-    """The weight file, from the user's folder, else from the hub.  Raises WeightsMissing."""
-    if weights is not None and not weights.exists():
-        raise WeightsMissing(f"{weights} does not exist.\n{advice(published)}")
-    if weights is not None:
-        local = find_local(published, weights)
-        if local is not None:
-            return local
-    tried = f"not in {weights}" if weights else "no weights folder given"
-    if not published.hub:
-        raise WeightsMissing(f"{published.name}: {tried}, and it is not on the hub.\n{advice(published)}")
-    try:
-        return find_on_hub(published)
-    except Exception as error:  # the hub client's HTTP library, and so its errors, change with its version
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsMissing(
-            f"{published.name}: {tried}, and not to be had from the hub ({reason}).\n{advice(published)}"
-        ) from error
-
-
-def find_on_hub(published: Published) -> Path:
-    """From the hub's local cache, else downloaded.  Raises the hub client's own errors."""
-    for name in published.files:
-        cached = try_to_load_from_cache(published.name, name)
-        if isinstance(cached, str):
-            return Path(cached)
-    # Asked once for the list of files: looking for each name in turn retries for a minute offline.
-    offered = {
-        file.rfilename for file in HfApi().model_info(published.name, timeout=HUB_TIMEOUT_S).siblings or ()
-    }
-    wanted = next((name for name in published.files if name in offered), None)
-    if wanted is None:
-        raise ValueError(f"it offers none of {', '.join(published.files)}")
-    return Path(hf_hub_download(published.name, wanted))
-
-
-def find_local(published: Published, weights: Path) -> Path | None:
-    """The first file in the documented places of a user's folder (or the file itself), if any."""
-    if weights.is_file():
-        return weights
-    for folder in (weights / published.folder, weights):
-        for pattern in published.files:
-            found = sorted(path for path in folder.glob(pattern) if path.is_file())
-            if len(found) > 1:
-                raise WeightsMissing(
-                    f"{folder} holds several candidates for {published.name}: "
-                    f"{', '.join(str(path.relative_to(folder)) for path in found)}. Name one by its path."
-                )
-            if found:
-                return found[0]
-    return None
-
-
-def advice(published: Published) -> str:
-    """Which file to put where."""
-    return (
-        f"Put {published.wanted} (from {published.source}) into DIR/{published.folder}/ and give that DIR "
-        "as the weights folder, or ask for random weights, which need no file."
-    )
+    """A file is not weights, or not those of this network; the message says why."""
 
 
 def file_sha256(path: Path) -> str:
@@ -125,13 +36,19 @@ def file_sha256(path: Path) -> str:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors by key, from safetensors or from a torch file (read with weights_only=True).
+    """Tensors by name, from a safetensors or a torch file (no code in it is run).
 
-    The wrappings {"model": ...} and {"state_dict": ...} of training code are taken off.
+    The wrappers {"model": ...} and {"state_dict": ...} of training code are removed.
+
+    Raises
+    ------
+    WeightsMismatch
+        Where the file holds anything else: the message names the file and the reason in one line.
     """
     if path.suffix == ".safetensors":
-        return load_file(path)
-    content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with readable(path):
+            return load_file(path)
+    content = read_torch(path)
     for wrapping in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapping), Mapping):
             content = content[wrapping]
@@ -140,40 +57,134 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
+def read_torch(path: Path, *, mapped: bool = False) -> Any:
+    """What a torch file holds; `mapped` leaves the tensors' values on disk.  Raises as `read_state`."""
+    with readable(path):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        except RuntimeError as error:
+            if not mapped or "mmap" not in str(error):
+                raise
+            return torch.load(path, map_location="cpu", weights_only=True)  # the old format cannot be mapped
+
+
+def read_names(path: Path) -> list[str]:
+    """Names of the tensors in a weight file, without reading the tensors.  Raises as `read_state`."""
+    if path.suffix == ".safetensors":
+        with readable(path), safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    content = read_torch(path, mapped=True)
+    for wrapping in ("model", "state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapping), Mapping):
+            content = content[wrapping]
+    return [str(name) for name in content] if isinstance(content, Mapping) else []
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the errors of the reading libraries into one WeightsMismatch with the likely cause."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise WeightsMissing(f"{path} does not exist") from None
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise WeightsMismatch(f"{path} cannot be read as weights: {_reason(path, error)}") from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: torch, of any bytes
+        return f"{error.strerror}"
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        return "it is empty"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, not the file itself; fetch that with `git lfs pull`"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "it is a web page (a download that was answered with an error page?)"
+    if isinstance(error, pickle.UnpicklingError) and "eights" in str(error):
+        return "it holds more than tensors (code, or objects of other packages), which is never run"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"it is truncated, damaged or of another format ({lines[0][:120]})"
+
+
 def rename(state: Mapping[str, Tensor], replacements: Iterable[tuple[str, str]]) -> dict[str, Tensor]:
-    """Keys with each (old, new) piece of text replaced, in the order given."""
+    """Names with each (old, new) piece of text replaced, in the order given."""
     renamed: dict[str, Tensor] = {}
-    for key, tensor in state.items():
+    for name, tensor in state.items():
         for old, new in replacements:
-            key = key.replace(old, new)
-        renamed[key] = tensor
+            name = name.replace(old, new)
+        renamed[name] = tensor
     return renamed
 
 
-def fill(network: nn.Module, state: Mapping[str, Tensor], published: Published, path: Path) -> None:
-    """Copy every tensor into the network, or raise WeightsMismatch naming what does not fit."""
+def matters(name: str, unused: tuple[str, ...]) -> bool:
+    """Whether features can depend on a tensor: not one of `unused` prefixes, and no counter of batches."""
+    return not name.startswith(unused) and not name.endswith("num_batches_tracked")
+
+
+def network_sha256(
+    state: Mapping[str, Tensor], unused: tuple[str, ...] = (), constants: Mapping[str, Any] | None = None
+) -> str:
+    """Hash of all that a network's output depends on, whatever file and container it came from.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        Tensors by their published names, never by those of a library, which change with its version.
+    unused : tuple of str
+        Prefixes of names that make no difference.
+    constants : mapping, optional
+        What else the network calculates with, as JSON values (front-end statistics, number of heads).
+
+    Returns
+    -------
+    str
+        Hex sha256 over the constants and over name, shape and float32 values of each tensor.
+    """
+    digest = hashlib.sha256(canonical_json(dict(constants or {})).encode())
+    for name in sorted(state):
+        if matters(name, unused):
+            values = state[name].detach().to(torch.float32).contiguous()
+            digest.update(f"\n{name} {list(values.shape)}\n".encode())
+            digest.update(values.numpy().data if values.numel() else b"")
+    return digest.hexdigest()
+
+
+def fill(
+    network: nn.Module, state: Mapping[str, Tensor], unused: tuple[str, ...], name: str, path: Path
+) -> None:
+    """Copy every tensor of `state` into the network.
+
+    Raises
+    ------
+    WeightsMismatch
+        Where tensors are missing, surplus (but for `unused` prefixes), of another shape or not finite.
+    """
     expected = network.state_dict()
-
-    def matters(key: str) -> bool:
-        return not key.startswith(published.unused) and not key.endswith("num_batches_tracked")
-
-    complaints = [f"missing {key}" for key in expected if key not in state and matters(key)]
-    complaints += [f"surplus {key}" for key in state if key not in expected and matters(key)]
+    complaints = [f"missing {key}" for key in expected if key not in state and matters(key, unused)]
+    complaints += [f"surplus {key}" for key in state if key not in expected and matters(key, unused)]
     complaints += [
         f"{key} is {list(tensor.shape)}, expected {list(expected[key].shape)}"
         for key, tensor in state.items()
-        if key in expected and tensor.shape != expected[key].shape and matters(key)
+        if key in expected and tensor.shape != expected[key].shape and matters(key, unused)
+    ]
+    complaints += [
+        f"{key} holds values that are not finite"
+        for key, tensor in state.items()
+        if matters(key, unused) and tensor.is_floating_point() and not torch.isfinite(tensor).all()
     ]
     if complaints:
-        more = f" and {len(complaints) - 8} more" if len(complaints) > 8 else ""
-        raise WeightsMismatch(f"{path} is not {published.name}: {'; '.join(complaints[:8])}{more}")
+        more = len(complaints) - MAX_COMPLAINTS
+        listed = "; ".join(complaints[:MAX_COMPLAINTS]) + (f" and {more} more" if more > 0 else "")
+        raise WeightsMismatch(f"{path} is not {name}: {listed}")
     fitting = {k: v for k, v in state.items() if k in expected and v.shape == expected[k].shape}
     network.load_state_dict(fitting, strict=False)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Networks built inside start from `seed`; the global generators are left as they were."""
+    """Networks built inside start from `seed`; the global random generators are left as they were."""
     python_state = random.getstate()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,10 +1,9 @@
 """3 x 3 convolution, stride 1, by Winograd's F(4 x 4, 3 x 3): 36 products per 16 outputs instead of 144.
 
 Lavin and Gray 2016, arXiv 1509.09308.  An image is cut into tiles of 4 x 4 outputs, each from
-6 x 6 overlapping inputs.  Input tiles and kernels are transformed, multiplied channel by channel
-(36 ordinary matrix products over all tiles), and transformed back.  The transforms are themselves
-written as matrix products along one axis at a time: on a CPU those stream through memory in one
-pass, where sums of slices need a dozen.
+6 x 6 overlapping inputs.  Input tiles and kernels are transformed, multiplied (36 matrix products
+over channels, each for all tiles), and transformed back.  The transforms are matrix products too,
+along one axis at a time: on a CPU they read the memory once, where sums of slices read it twelve times.
 
 In float32 this differs from direct convolution by some 1e-6 of the largest value.  In bfloat16 the
 transforms would lose too much: use a direct convolution there.
@@ -52,9 +51,9 @@ OUTPUT = torch.tensor(
 class WinogradConv(nn.Module):
     """Convolution of an image [height, width, C] with a kernel [C, C, 3, 3], zeros around it.
 
-    `framed` hands out the zero-framed memory that the image has to be written into, `forward`
-    convolves it.  Both reuse the same memory from call to call, as new memory costs as much as
-    the transforms: write, convolve and consume one image before the next.
+    Write the image into what `framed` returns (memory with a border of zeros), then call `forward`.
+    Both use the same memory at every call, because new memory costs as much time as the transforms:
+    write, convolve and use one image before the next.
     """
 
     def __init__(self, kernel: Tensor, height: int, width: int) -> None:
@@ -63,14 +62,14 @@ class WinogradConv(nn.Module):
         if kernel.shape != (channels, channels, 3, 3):
             raise ValueError(f"expected a kernel [C, C, 3, 3], not {list(kernel.shape)}")
         self.height, self.width = height, width
-        # One tile more than needed in every row makes tiles lie at equal distances throughout.
+        # One extra tile per row makes all tiles lie at equal distances in memory.
         self.rows, self.slots = -(-height // 4), -(-width // 4) + 1
         self.tiles = self.rows * self.slots
         points = torch.einsum("ai,ocij,bj->abco", KERNEL, kernel.detach().double(), KERNEL)
         self.kernel_points = points.float().contiguous()
 
         self.frame = torch.zeros(4 * self.rows + 2, 4 * self.slots, channels)
-        # Two more columns, because the spare tile of the last row looks beyond its end.
+        # Two more columns, because the extra tile of the last row reads beyond its end.
         self.half_way = torch.zeros(6 * self.tiles * 4 + 2, channels)
         self.image_points = torch.empty(self.tiles, 6, channels)
         self.products = torch.empty(6, self.tiles, channels)
@@ -78,11 +77,11 @@ class WinogradConv(nn.Module):
         self.output = torch.empty(height, width, channels)
 
     def framed(self) -> Tensor:
-        """The image's place inside its zero frame, [height, width, C]; only ever write here."""
+        """View of the image inside its border of zeros, [height, width, C]; write only here."""
         return self.frame[1 : self.height + 1, 1 : self.width + 1]
 
     def forward(self) -> Tensor:
-        """The convolution of what lies in the frame, [height, width, C]; valid until the next call."""
+        """The convolution of the image in `framed`, [height, width, C]; valid until the next call."""
         columns = 4 * self.tiles
         half_way = self.half_way[: 6 * columns]
         for row, line in enumerate(half_way.view(6, self.rows, -1).unbind(1)):
@@ -101,7 +100,7 @@ class WinogradConv(nn.Module):
         return self.place()
 
     def place(self) -> Tensor:
-        """Blocks of 4 x 4 pixels to the image; what overhangs it falls away."""
+        """Blocks of 4 x 4 pixels to the image; pixels beyond its edges are dropped."""
         for row in range(4):
             for column in range(4):
                 target = self.output[row::4, column::4]

@@ -151,7 +151,7 @@ class Head(nn.Module):
         for spec in self.specs:
             if spec.name not in theirs:
                 raise ValueError(f"the head needs features of {spec.name} ({spec.id}), which are not given")
-            if lines := differences(asdict(spec), asdict(theirs[spec.name])):
+            if lines := differences(spec.settings, theirs[spec.name].settings):
                 raise ValueError(
                     f"the head was trained on other features of {spec.name} (its own first): "
                     + "; ".join(lines)

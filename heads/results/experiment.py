@@ -19,6 +19,7 @@ from mmmos.heads.pool import SELECTION_SPLITS, Pool, composite_of_rated
 from mmmos.heads.runs import RECORD, NotStoredError, Run, runs_folder
 from mmmos.store.clips import ClipTable, load_table
 from mmmos.store.predictions import Predictions
+from mmmos.store.schema import FACTS_BEFORE
 
 SCORED_SPLITS = ("dev", "pam", "test")
 
@@ -46,6 +47,15 @@ class Experiment:
             for split in SCORED_SPLITS
             if any(run.has(split) for run in self.runs) and _rated(self.table, self.table.of(split))
         )
+
+    @cached_property
+    def gflop(self) -> dict[str, float]:
+        """Encoder name -> GFLOP a crop of the full-size encoder, as the runs' own specs say."""
+        known = {name: gflop for name, (gflop, _) in FACTS_BEFORE.items()}
+        for run in self.runs:
+            specs = run.record.get("encoders", {}).values()
+            known |= {spec["name"]: spec["gflop"] for spec in specs if spec.get("gflop") is not None}
+        return known
 
     def run(self, name: str) -> Run:
         """A run by its id, the beginning of it, or its title; ValueError lists the known."""
@@ -82,7 +92,8 @@ class Experiment:
             scores[split] = {
                 run: srcc(*composite_of_rated(values, rated)) for run, values in predictions[split].items()
             }
-        return Pool(scores, predictions, truth, {run.id: run.encoders for run in self.runs})
+        encoders = {run.id: run.encoders for run in self.runs}
+        return Pool(scores, predictions, truth, encoders, self.gflop)
 
 
 def open_experiment(work: Path) -> Experiment:

@@ -62,7 +62,7 @@ def encoders(experiment: Experiment, rows: Sequence[Row], aggregator: str = "mlp
         if (run.config.aggregator, run.config.loss) == (aggregator, loss):
             where = [(run.id, split, TABLE3_LEVELS[split], EVERYWHERE, axis) for split in splits]
             shown = [value_of(found.get((*place, metric))) for place in where for metric in ("mse", "srcc")]
-            body.append(("+".join(run.encoders), round(encoder_cost(run.encoders)), *shown))
+            body.append(("+".join(run.encoders), round(encoder_cost(run.encoders, experiment.gflop)), *shown))
     columns = (
         "encoders",
         "GFLOP/crop",
@@ -169,7 +169,8 @@ def ensembles(
             continue
         of = {s: index.get((ensemble.id, s, TABLE3_LEVELS[s], EVERYWHERE, axis, "srcc")) for s in splits}
         error = value_of(index.get((ensemble.id, "test", "system", EVERYWHERE, axis, "mse")))
-        gflop = round(encoder_cost([e for member in ensemble.members for e in encoders[member]]))
+        needed = [name for member in ensemble.members for name in encoders[member]]
+        gflop = round(encoder_cost(needed, experiment.gflop))
         srccs = [with_interval(row) if s == "test" else value_of(row) for s, row in of.items()]
         paired = comparisons.get(rule)
         pair = (paired.difference, paired.p) if paired else (None, None)

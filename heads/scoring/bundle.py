@@ -177,7 +177,7 @@ def require_same(at_hand: Sequence[EncoderSpec], trained_on: Sequence[EncoderSpe
         Naming every field that differs.
     """
     for ours, theirs in zip(at_hand, trained_on, strict=True):
-        if lines := differences(asdict(ours), asdict(theirs)):
+        if lines := differences(ours.settings, theirs.settings):
             raise SignatureMismatch(
                 f"the bundle was trained on other features of {theirs.name} ({theirs.id}) than the encoder "
                 "at hand makes; here = this installation, there = the bundle:\n  " + "\n  ".join(lines)

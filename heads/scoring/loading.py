@@ -46,8 +46,6 @@ def load_bundle(
     """
     bundle = read_bundle(Path(folder))
     compute = Compute(device, batch, workers, stock)
-    encoders = [
-        rebuild(spec, None if weights is None else Path(weights), compute) for spec in bundle.encoders
-    ]
+    encoders = rebuild(bundle.encoders, None if weights is None else Path(weights), compute)
     require_same([encoder.spec for encoder in encoders], bundle.encoders)
     return Scorer(bundle, Front(encoders, compute))

@@ -19,15 +19,6 @@ from mmmos.store.table import Cell, Table, shown
 
 TEMPLATE = Path(__file__).parent / "card.md.j2"
 
-LICENCES = {
-    "wavlm": "as its model card says (https://huggingface.co/microsoft/wavlm-base-plus)",
-    "muq": "CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use",
-    "muq16k": "CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use",
-    "m2d": "NTT's own licence, in https://github.com/nttcslab/m2d",
-    "logmel": "no weights",
-}
-"""Of the encoders' pretrained weights, as their publishers state them; they are not part of a bundle."""
-
 UNKNOWN_LICENCE = "see its publisher"
 
 
@@ -35,7 +26,7 @@ def licence(spec: EncoderSpec) -> str:
     """Terms of an encoder's pretrained weights, which are not part of a bundle."""
     if spec.is_random:
         return "untrained weights, no licence"
-    return LICENCES.get(spec.name, UNKNOWN_LICENCE)
+    return spec.licence or UNKNOWN_LICENCE
 
 
 def model_card(bundle: Bundle) -> str:

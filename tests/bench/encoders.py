@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from mmmos.extract.audio import AUDIO_RECIPE, write_audio
 from mmmos.extract.audio_info import AudioError
 from mmmos.extract.decoding import read_crop, survey_file
-from mmmos.extract.encoders import load_encoder, m2d, muq, summarise, wavlm
+from mmmos.extract.encoders import ENCODERS, load_encoder, m2d, muq, summarise, wavlm
 from mmmos.extract.encoders.encoder import LoadOptions
 from mmmos.extract.encoders.m2d_fast import FastM2D
 from mmmos.extract.encoders.muq_fast import FastMuQ
@@ -50,7 +50,6 @@ from tests.extract.encoders.golden import waveform
 
 NAMES = ("wavlm", "muq", "m2d")
 MODULES: dict[str, Any] = {"wavlm": wavlm, "muq": muq, "m2d": m2d}
-GFLOP = {"wavlm": 148.0, "muq": 426.0, "m2d": 57.0}
 """Of one crop in the stock networks, convolutions done directly; a multiply-add is two."""
 PEAK_SIDE = 2048
 
@@ -149,7 +148,7 @@ def compare(
         mine = ours_clock.time(lambda wave=wave: ours(wave))
         found = differences([state.float() for state in mine], theirs)
         worst, rms = max(worst, found[0]), max(rms, found[1])
-    floors = GFLOP[name] * 1e9 / (2 * PEAK_SIDE**3)  # matrix products that a crop amounts to
+    floors = ENCODERS[name].GFLOP_A_CROP * 1e9 / (2 * PEAK_SIDE**3)  # matrix products that a crop amounts to
     clocks = (stock_clock, ours_clock, peak_clock)
     wall_s, cpu_s = ([min(getattr(clock, kind)) for clock in clocks] for kind in ("wall_s", "cpu_s"))
     return (

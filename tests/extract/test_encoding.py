@@ -12,6 +12,7 @@ from torch import Tensor
 from mmmos.extract.audio import AUDIO_RECIPE
 from mmmos.extract.encoders import Encoder, load_encoder
 from mmmos.extract.encoders.encoder import Loaded
+from mmmos.extract.encoders.published import Origin
 from mmmos.extract.encoding import BatchSize, encode_batches
 
 
@@ -33,7 +34,9 @@ def encoder(memory: int) -> Encoder:
         load_encoder("logmel", audio_recipe=AUDIO_RECIPE).spec,
         **{"name": "means", "sample_rate_hz": 100, "frame_rate_hz": 2.0, "frames": 20, "dim": 1},
     )
-    return Encoder(spec, Loaded(Means(memory), "none", "none", dim=1, layers=1), torch.device("cpu"))
+    return Encoder(
+        spec, Loaded(Means(memory), Origin("none", "none", ""), dim=1, layers=1), torch.device("cpu")
+    )
 
 
 def crops(count: int) -> list[dict[int, np.ndarray]]:

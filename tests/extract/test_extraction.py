@@ -15,6 +15,7 @@ from mmmos.extract.audio import AUDIO_RECIPE, write_audio
 from mmmos.extract.compute import Compute
 from mmmos.extract.encoders import Encoder, load_encoder
 from mmmos.extract.encoders.encoder import Loaded
+from mmmos.extract.encoders.published import Origin
 from mmmos.extract.encoding import encode
 from mmmos.extract.extraction import extract
 from mmmos.extract.survey import survey
@@ -63,7 +64,7 @@ def tones(logmel: Encoder, memory: int = 1000) -> Encoder:
     spec = replace(
         logmel.spec, name="tones", sample_rate_hz=16000, frame_rate_hz=2.0, frames=20, dim=3, layers=2
     )
-    network = Loaded(Tones(memory), "none", "none", dim=3, layers=2)
+    network = Loaded(Tones(memory), Origin("none", "none", ""), dim=3, layers=2)
     return Encoder(spec, network, torch.device("cpu"))
 
 

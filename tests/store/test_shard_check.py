@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -28,7 +27,7 @@ FRAMES, MEANS = features([crop(number) for number in range(COUNT)])
 def plain(file: h5py.File) -> None:
     """What an honest shard holds, by the ordinary calls of the library."""
     file.attrs["format"] = np.bytes_(b"mmmos-features-1")
-    file.attrs["spec"] = np.bytes_(canonical_json(asdict(SPEC)).encode())
+    file.attrs["spec"] = np.bytes_(canonical_json(SPEC.settings).encode())
     file["crop_ids"] = IDS
     file["valid_frames"] = np.full(COUNT, 10, "<i4")
     file["checksums"] = np.array(
@@ -128,7 +127,7 @@ HOSTILE = {
     "variable attribute": (variable_spec, "attribute spec is not one string of fixed length"),
     "another encoder's": (
         lambda file: file.attrs.update(
-            spec=np.bytes_(canonical_json(asdict(SPEC)).replace("1.0", "2.0").encode())
+            spec=np.bytes_(canonical_json(SPEC.settings).replace("1.0", "2.0").encode())
         ),
         f"attribute spec is not that of {SPEC.id}",
     ),

@@ -9,13 +9,15 @@ import torch
 from transformers import WavLMConfig, WavLMModel
 
 from mmmos.extract.encoders import ENCODERS, Encoder, load_encoder, m2d, muq, summarise, wavlm
+from mmmos.extract.encoders.encoder import exact_div
 from mmmos.extract.encoders.layers import check_rule
 from mmmos.extract.encoders.m2d_fast import FastM2D
-from mmmos.extract.encoders.m2d_image import LogMelImage
+from mmmos.extract.encoders.m2d_patches import LogMelImage
 from mmmos.extract.encoders.muq_fast import FastMuQ
 from mmmos.extract.encoders.packed import Arithmetic
 from mmmos.extract.encoders.wavlm_fast import FastWavLM
 from mmmos.extract.encoders.weights import seeded
+from mmmos.store.schema import FACTS_BEFORE
 from tests.extract.encoders.golden import waveform
 
 
@@ -126,6 +128,54 @@ def test_building_leaves_the_global_generators_alone(encoder):
 def test_waves_of_another_length_are_refused(encoder):
     with pytest.raises(ValueError, match=rf"takes waves \[B, {encoder.samples}\]"):
         encoder.hidden_states(torch.zeros(1, encoder.samples - 1))
+
+
+def test_the_spec_carries_the_cost_and_the_licence_of_the_encoders_own_file(encoder):
+    module = ENCODERS[encoder.spec.name]
+    assert encoder.spec.gflop == module.GFLOP_A_CROP > 0
+    assert encoder.spec.licence == (module.PUBLISHED.licence if module.PUBLISHED else "no weights")
+
+
+@pytest.mark.parametrize("name", FACTS_BEFORE)
+def test_old_specs_get_the_facts_of_today(name):
+    spec = tiny(name).spec
+    assert FACTS_BEFORE[name] == (spec.gflop, spec.licence)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate_hz", "frame_rate_hz", "frames"),
+    [
+        ("wavlm", 16000, 50.0, 499),
+        ("muq", 24000, 25.0, 250),
+        ("muq16k", 16000, 16000 / 960, 167),
+        ("m2d", 16000, 6.25, 62),
+        ("logmel", 24000, 25.0, 250),
+    ],
+)
+def test_rates_and_frames_of_the_published_networks(name, rate_hz, frame_rate_hz, frames):
+    module = ENCODERS[name]
+    assert (rate_hz, frame_rate_hz, frames) == (module.SAMPLE_RATE_HZ, module.FRAME_RATE_HZ, module.FRAMES)
+
+
+@pytest.mark.parametrize(
+    "spec_id",
+    [
+        "wavlm-bff5e6231c12",
+        "muq-c5f78f52c17e",
+        "muq16k-728bc0257e53",
+        "m2d-61010bdafad7",
+        "logmel-458645893c59",
+    ],
+)
+def test_ids_of_features_that_people_have_stored_do_not_move(spec_id):
+    name = spec_id.partition("-")[0]
+    assert load_encoder(name, audio_recipe="x", random_seed=0, size="tiny").spec.id == spec_id
+
+
+def test_lengths_that_do_not_divide_are_refused():
+    assert exact_div(240000, 960) == 250
+    with pytest.raises(ValueError, match="160000 is not a whole multiple of 960"):
+        exact_div(160000, 960)
 
 
 def test_unknown_choices_list_the_known():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmmos.extract.encoders.m2d_image import LogMelImage
-from mmmos.extract.encoders.muq_mel import LogMel
+from mmmos.extract.encoders.m2d_patches import LogMelImage
+from mmmos.extract.encoders.mel import MuqLogMel
 from tests.extract.encoders import golden
 
 
@@ -23,7 +23,7 @@ def test_hidden_states(name, arrays):
 
 
 @pytest.mark.parametrize(
-    ("name", "log_mel"), [("muq", LogMel()), ("m2d", LogMelImage(0.0, 1.0).log_mel)], ids=["muq", "m2d"]
+    ("name", "log_mel"), [("muq", MuqLogMel()), ("m2d", LogMelImage(0.0, 1.0).log_mel)], ids=["muq", "m2d"]
 )
 def test_the_authors_log_mel(name, log_mel, arrays):
     expected = arrays[f"{name}_log_mel"]

@@ -5,14 +5,15 @@ import pytest
 import torch
 
 from mmmos.extract.encoders import WeightsMismatch, load_encoder, m2d
-from mmmos.extract.encoders.m2d_image import patches_to_frames
+from mmmos.extract.encoders.m2d_patches import patches_to_frames
 from tests.conftest import shared
 
 
 @pytest.mark.parametrize("stock", [False, True])
-def test_the_authors_frames(stock):
-    folder = shared("reference/m2d_tiny")
-    expected = np.load(folder / "expected.npz")
+@pytest.mark.parametrize("layout", ["m2d_tiny", "m2d_tiny_asft"])
+def test_the_authors_frames(layout, stock):
+    folder = shared(f"reference/{layout}")
+    expected = np.load(shared("reference/m2d_tiny") / "expected.npz")
     encoder = load_encoder("m2d", weights=folder, stock=stock, audio_recipe="test")
     frames = encoder.hidden_states(torch.from_numpy(expected["waveform_16k"]))[-1].numpy()
     assert np.abs(frames - expected["frames"]).max() <= 1e-4 * np.abs(expected["frames"]).max()
@@ -58,11 +59,39 @@ def load(folder, state, name="m2d_clap_vit_base-80x1001p16x16-240128_AS-FT_encon
 WAVE = 0.1 * torch.randn(1, 160000, generator=torch.Generator().manual_seed(2))
 
 
-def test_prefixes_and_heads_of_fine_tuning_make_no_difference(tmp_path):
-    plain = load(tmp_path, published()).hidden_states(WAVE)
-    tuned = {f"module.ar.runtime.backbone.{key}": tensor for key, tensor in published().items()}
-    tuned |= {"module.head.mlp.mlp.0.weight": torch.zeros(527, 48), "module.head.norm.bias": torch.zeros(48)}
-    assert all(map(torch.equal, plain, load(tmp_path, tuned).hidden_states(WAVE)))
+def fine_tuned(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The layout of the published file: the encoder below a prefix, beside the constants of the front end,
+    the projection of CLAP and the head of fine-tuning."""
+    inside = state | {"norm_stats": torch.tensor([-7.1, 4.2])}
+    inside |= {f"audio_proj.{i}.weight": torch.ones(48, 48) for i in (0, 2)}
+    return {f"module.ar.runtime.backbone.{name}": tensor for name, tensor in inside.items()} | {
+        "module.ar.runtime.to_spec.mel_basis": torch.ones(80, 201),
+        "module.ar.runtime.to_spec.stft.wsin": torch.ones(201, 1, 400),
+        "module.ar.runtime.to_spec.stft.wcos": torch.ones(201, 1, 400),
+        "module.ar.runtime.to_spec.stft.window_mask": torch.ones(1, 400, 1),
+        "module.head.norm.running_mean": torch.zeros(48),
+        "module.head.norm.num_batches_tracked": torch.tensor(0),
+        "module.head.mlp.mlp.0.weight": torch.zeros(527, 48),
+    }
+
+
+def test_the_published_layout_is_the_encoder_inside_it(tmp_path):
+    plain = load(tmp_path, published())
+    folder = tmp_path / "m2d_clap_vit_base-80x1001p16x16-240128_AS-FT_enconly"
+    torch.save(fine_tuned(published()), folder / "weights.pth")  # flat, without {"model": ...}
+    tuned = load_encoder("m2d", weights=tmp_path, audio_recipe="test")
+    assert all(map(torch.equal, plain.hidden_states(WAVE), tuned.hidden_states(WAVE)))
+    assert plain.spec.id == tuned.spec.id
+
+
+def test_the_sibling_with_the_same_sizes_is_not_recorded_as_this_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(m2d, "FULL_WIDTH", 48)
+    monkeypatch.setattr(m2d, "FULL_DEPTH", 2)
+    assert load(tmp_path, published()).spec.checkpoint == m2d.PUBLISHED.name
+    (tmp_path / m2d.PUBLISHED.name / "weights.pth").unlink()
+    sibling = load(tmp_path, published(), "m2d_as_vit_base-80x1001p16x16-240213_AS-FT_enconly").spec
+    assert sibling.checkpoint == f"custom:{sibling.weights[8:20]}"
+    assert "same shape, not the published file" in capsys.readouterr().err
 
 
 def test_the_checkpoints_own_statistics_are_used(tmp_path):

@@ -6,7 +6,7 @@ from transformers import WavLMConfig, WavLMModel
 
 from mmmos.extract.encoders import wavlm
 from mmmos.extract.encoders.packed import Arithmetic
-from mmmos.extract.encoders.wavlm import SIZES, translate
+from mmmos.extract.encoders.wavlm import SIZES
 from mmmos.extract.encoders.wavlm_fast import ConvStack, FastWavLM
 from mmmos.extract.encoders.weights import WeightsMismatch, fill, seeded
 
@@ -80,7 +80,7 @@ def test_every_published_key_name_loads(model, release, tmp_path):
         state = original_names(state)
         assert len(state) == len(model.state_dict())
     other = WavLMModel(WavLMConfig(**SIZES["tiny"]))
-    fill(other, translate(dict(state)), wavlm.PUBLISHED, tmp_path)
+    fill(other, wavlm.to_library(wavlm.canonical(dict(state))), ("masked_spec_embed",), "wavlm", tmp_path)
     for key, tensor in other.state_dict().items():
         assert torch.equal(tensor, model.state_dict()[key]), key
 
@@ -89,7 +89,7 @@ def test_another_network_is_refused_by_name(model, tmp_path):
     state = dict(model.state_dict())
     state["encoder.layers.2.layer_norm.weight"] = state.pop("encoder.layers.1.layer_norm.weight")
     with pytest.raises(WeightsMismatch, match=r"missing encoder\.layers\.1.*surplus encoder\.layers\.2"):
-        fill(model, state, wavlm.PUBLISHED, tmp_path)
+        fill(model, state, wavlm.PUBLISHED.unused, wavlm.PUBLISHED.name, tmp_path)
 
 
 @pytest.mark.parametrize("level", [1.0, 1e-3, 1e-6])
@@ -112,3 +112,16 @@ def test_every_hidden_state_with_weights_far_from_their_start(model, on_cpu):
         ours = FastWavLM(model, wavlm.FRAMES, Arithmetic(on_cpu=on_cpu)).eval()(waves)
     for state, reference in zip(ours, expected, strict=True):
         assert (state - reference).abs().max() <= 1e-5 * reference.abs().max()
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_padding_is_hidden_from_the_frames_before_it(model, on_cpu):
+    waves = 0.1 * torch.randn(2, 160000, generator=torch.Generator().manual_seed(3))
+    valid = torch.tensor([499, 210])
+    ours = FastWavLM(model, wavlm.FRAMES, Arithmetic(on_cpu=on_cpu)).eval()
+    with torch.inference_mode():
+        unmasked, masked, expected = ours(waves), ours(waves, valid), wavlm.StockWavLM(model)(waves, valid)
+    for state, reference, free in zip(masked, expected, unmasked, strict=True):
+        assert (state - reference).abs().max() <= 1e-5 * reference.abs().max()
+        assert (state[0] - free[0]).abs().max() <= 1e-5 * free.abs().max()
+        assert (state[1] - free[1]).abs().max() > 1e-3 * free.abs().max()

@@ -1,90 +1,16 @@
+"""Reading weight files, the reasons why one is refused, and the hash that tells networks apart."""
+
 from __future__ import annotations
 
 import hashlib
-import pickle
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mmmos.extract.encoders import WeightsMismatch, WeightsMissing, load_encoder, weights
-from mmmos.extract.encoders.weights import Published, fill, find, read_state, rename
-
-TOY = Published(
-    name="someone/toy",
-    folder="toy",
-    files=("model.safetensors", "pytorch_model.bin", "toy_*/*.pth"),
-    hub=True,
-    wanted="model.safetensors",
-    source="https://example.org/toy",
-    unused=("head.",),
-)
-
-
-@pytest.fixture
-def hub_cache(tmp_path, monkeypatch):
-    """An empty hub cache and no network, as HF_HUB_OFFLINE has it."""
-    cache = tmp_path / "hub"
-    cache.mkdir()
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(cache), raising=False)
-    return cache
-
-
-@pytest.mark.parametrize(
-    "place", ["toy/model.safetensors", "toy/pytorch_model.bin", "model.safetensors", "toy/toy_v1/last.pth"]
-)
-def test_found_in_every_documented_place(tmp_path, place):
-    file = tmp_path / place
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch()
-    assert find(TOY, tmp_path) == file
-    assert find(TOY, file) == file
-
-
-def test_the_encoders_own_folder_comes_first(tmp_path):
-    (tmp_path / "toy").mkdir()
-    for place in ("model.safetensors", "toy/pytorch_model.bin"):
-        (tmp_path / place).touch()
-    assert find(TOY, tmp_path) == tmp_path / "toy" / "pytorch_model.bin"
-
-
-def test_several_candidates_are_not_guessed_between(tmp_path):
-    for place in ("toy_a", "toy_b"):
-        (tmp_path / place).mkdir()
-        (tmp_path / place / "last.pth").touch()
-    with pytest.raises(WeightsMissing, match=r"several candidates.*toy_a/last.pth, toy_b/last.pth"):
-        find(TOY, tmp_path)
-
-
-def test_offline_and_uncached_says_what_to_put_where(tmp_path, hub_cache):
-    with pytest.raises(WeightsMissing) as caught:
-        find(TOY, tmp_path)
-    message = str(caught.value)
-    for part in ("someone/toy", str(tmp_path), "DIR/toy/", "model.safetensors", "https://example.org/toy"):
-        assert part in message
-
-
-def test_the_hubs_cache_needs_no_network(hub_cache):
-    repository = hub_cache / "models--someone--toy"
-    snapshot = repository / "snapshots" / "0123abcd"
-    snapshot.mkdir(parents=True)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("0123abcd")
-    (snapshot / "pytorch_model.bin").touch()
-    assert find(TOY, None) == snapshot / "pytorch_model.bin"
-
-
-def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(WeightsMissing, match="nowhere does not exist"):
-        find(TOY, tmp_path / "nowhere")
-
-
-def test_what_is_on_no_hub_says_so_at_once(tmp_path):
-    with pytest.raises(WeightsMissing, match=r"m2d_clap_vit_base.*not on the hub(.|\n)*DIR/m2d/"):
-        load_encoder("m2d", audio_recipe="test", weights=tmp_path)
+from mmmos.extract.encoders import WeightsMismatch, weights
+from mmmos.extract.encoders.weights import fill, network_sha256, read_names, read_state, rename
 
 
 @pytest.mark.parametrize("wrapping", [None, "model", "state_dict"])
@@ -92,6 +18,13 @@ def test_torch_files_with_and_without_wrapping(tmp_path, wrapping):
     table = {"a": torch.ones(2)}
     torch.save(table if wrapping is None else {wrapping: table, "cfg": {"depth": 1}}, tmp_path / "file.pt")
     assert torch.equal(read_state(tmp_path / "file.pt")["a"], torch.ones(2))
+    assert read_names(tmp_path / "file.pt") == ["a"]
+
+
+def test_torch_files_of_the_old_format(tmp_path):
+    torch.save({"a": torch.ones(2)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert torch.equal(read_state(tmp_path / "old.pt")["a"], torch.ones(2))
+    assert read_names(tmp_path / "old.pt") == ["a"]
 
 
 def test_code_in_a_torch_file_is_not_run(tmp_path):
@@ -100,8 +33,9 @@ def test_code_in_a_torch_file_is_not_run(tmp_path):
             return (exec, ("raise SystemExit('ran')",))
 
     torch.save({"model": Harmful()}, tmp_path / "harmful.pth")
-    with pytest.raises(pickle.UnpicklingError):
-        read_state(tmp_path / "harmful.pth")
+    for read in (read_state, read_names):
+        with pytest.raises(WeightsMismatch, match=r"more than tensors .*never run"):
+            read(tmp_path / "harmful.pth")
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):
@@ -110,23 +44,57 @@ def test_a_file_of_something_else_is_refused(tmp_path):
         read_state(tmp_path / "list.pt")
 
 
-def test_missing_surplus_and_misshapen_keys_are_named(tmp_path):
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"\n<!DOCTYPE html><html>Not found</html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "pointer of Git LFS"),
+        (b"\0" * 4096, "truncated, damaged or of another format"),
+    ],
+)
+def test_what_is_no_weight_file_is_told_in_one_line(tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+    for read in (read_state, read_names):
+        with pytest.raises(WeightsMismatch, match=reason) as caught:
+            read(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("part", [0.3, 0.9])
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_truncated_file_is_told_in_one_line(tmp_path, name, part):
+    state = {"a": torch.ones(5000)}
+    save_file(state, tmp_path / name) if name.endswith("safetensors") else torch.save(state, tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(WeightsMismatch, match="truncated, damaged") as caught:
+        read_state(tmp_path / name)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_missing_surplus_misshapen_and_broken_tensors_are_named(tmp_path):
     network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3))
     state = network.state_dict()
     del state["1.bias"]
     state |= {"2.weight": torch.zeros(1), "0.weight": torch.zeros(3, 5), "head.weight": torch.zeros(9)}
+    state["1.weight"] = torch.full((3, 3), torch.nan)
     with pytest.raises(WeightsMismatch) as caught:
-        fill(network, state, TOY, tmp_path / "file.pt")
+        fill(network, state, ("head.",), "someone/toy", tmp_path / "file.pt")
     message = str(caught.value)
+    assert "file.pt is not someone/toy" in message
     assert "missing 1.bias" in message
     assert "surplus 2.weight" in message
     assert "0.weight is [3, 5], expected [3, 2]" in message
+    assert "1.weight holds values that are not finite" in message
     assert "head.weight" not in message
 
 
 def test_every_tensor_arrives(tmp_path):
     source, target = nn.Linear(2, 3), nn.Linear(2, 3)
-    fill(target, source.state_dict() | {"head.weight": torch.zeros(9)}, TOY, tmp_path)
+    fill(target, source.state_dict() | {"head.weight": torch.zeros(9)}, ("head.",), "toy", tmp_path)
     assert torch.equal(source.weight, target.weight)
     assert torch.equal(source.bias, target.bias)
 
@@ -135,8 +103,25 @@ def test_rename_in_order():
     assert list(rename({"a.b": torch.zeros(1)}, (("a.", "c."), ("c.b", "d")))) == ["d"]
 
 
-def test_safetensors_and_sha256(tmp_path):
-    save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
-    assert torch.equal(read_state(tmp_path / "model.safetensors")["a"], torch.ones(2))
-    expected = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
-    assert weights.file_sha256(tmp_path / "model.safetensors") == expected
+def test_the_hash_of_a_network_follows_its_numbers_and_nothing_else():
+    state = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(())}
+    expected = network_sha256(state)
+    spelled = hashlib.sha256(b"{}\na [2, 3]\n" + state["a"].numpy().tobytes() + b"\nb []\n")
+    spelled.update(state["b"].numpy().tobytes())
+    assert expected == spelled.hexdigest()
+    same = {"b": state["b"], "head.x": torch.ones(1), "bn.num_batches_tracked": torch.tensor(3)}
+    assert network_sha256({**same, "a": state["a"].double()}, ("head.",)) == expected
+    assert network_sha256({**state, "a": state["a"].T.contiguous().T}) == expected
+    for other in (
+        {"a": state["a"].reshape(3, 2), "b": state["b"]},
+        {"a": state["a"] + 1e-6, "b": state["b"]},
+        {"c": state["a"], "b": state["b"]},
+        {"a": state["a"]},
+    ):
+        assert network_sha256(other) != expected
+    assert network_sha256(state, constants={"heads": 4}) != expected
+
+
+def test_file_sha256(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert weights.file_sha256(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()

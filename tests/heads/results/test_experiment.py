@@ -44,6 +44,17 @@ def test_the_pool_holds_composite_srcc_and_never_test(work):
     assert experiment.pool.encoders[run.id] == run.encoders
 
 
+def test_an_encoder_costs_what_the_records_of_its_runs_say(tmp_path):
+    work = made_up_work(tmp_path)
+    assert open_experiment(work).gflop["muq"] == 426.0
+    assert "newcomer" not in open_experiment(work).gflop
+    path = next((work / "runs").glob("*/record.json"))
+    told = {"newcomer-000000000000": {"name": "newcomer", "gflop": 12.5}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"encoders": told}))
+    assert open_experiment(work).gflop["newcomer"] == 12.5
+    assert open_experiment(work).pool.gflop == open_experiment(work).gflop
+
+
 def test_runs_that_store_clips_in_another_order_are_aligned(tmp_path):
     work = made_up_work(tmp_path)
     before = open_experiment(work).pool

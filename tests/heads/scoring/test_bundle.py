@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,9 @@ def test_other_axes_than_the_papers_go_in_and_come_out(tmp_path: Path) -> None:
         read_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("field", [field for field in EncoderSpec.__dataclass_fields__ if field != "name"])
+@pytest.mark.parametrize(
+    "field", [f.name for f in fields(EncoderSpec) if f.name not in ("name", "gflop", "licence")]
+)
 def test_other_encoders_are_refused_by_the_name_of_the_field(field: str) -> None:
     spec = logmel()
     value = getattr(spec, field)

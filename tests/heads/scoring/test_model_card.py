@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, replace
 
 from mmmos.heads.scoring.bundle import ABOUT, read_bundle
-from mmmos.heads.scoring.model_card import model_card
+from mmmos.heads.scoring.model_card import licence, model_card
 from tests.heads.scoring.experiment import scoring_experiment
 from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle
 
@@ -59,3 +59,11 @@ def test_sections_without_data_are_left_out() -> None:
     headings = [line for line in card.splitlines() if line.startswith("## ")]
     assert headings == ["## Use", "## Intervals", "## Flags", "## Members", "## Encoders", "## Limits"]
     assert "\n\n\n" not in card
+
+
+def test_the_card_names_the_licence_that_the_encoders_spec_carries() -> None:
+    spec = logmel()
+    assert licence(spec) == "no weights"
+    assert licence(replace(spec, name="newcomer", licence="MIT")) == "MIT"
+    assert licence(replace(spec, name="newcomer", licence="")) == "see its publisher"
+    assert licence(replace(spec, weights="random:1", licence="MIT")) == "untrained weights, no licence"

@@ -1,20 +1,23 @@
-"""What goes into M2D's transformer and what comes out: log-mel images, and patches as frames."""
+"""M2D's input image of log-mel patches, and its output patches as frames."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from mmmos.extract.encoders.encoder import crop_samples, exact_div
 from mmmos.extract.encoders.mel import MelPower, filterbank
 
-BANDS = 80
-PATCH = 16
-"""A patch is 16 bands by 16 spectra: 5 x 62 of them, the last 9 of 1001 spectra fall away."""
-FRAMES = 62
 SAMPLE_RATE_HZ = 16000
-MEL_LOW_HZ = 50.0
 N_FFT = 400
 HOP_SAMPLES = 160
+BANDS = 80
+MEL_LOW_HZ = 50.0
+PATCH = 16
+"""A patch is 16 bands by 16 spectra."""
+SPECTRA = 1 + exact_div(crop_samples(SAMPLE_RATE_HZ), HOP_SAMPLES)  # 1001
+FRAMES = SPECTRA // PATCH  # 62; the 9 spectra that do not fill a patch are dropped
+FRAME_RATE_HZ = SAMPLE_RATE_HZ / (HOP_SAMPLES * PATCH)
 
 
 class LogMelImage(nn.Module):
