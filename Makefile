@@ -1,9 +1,9 @@
-# One virtual environment, four verbs: demo, test, lint, types.
+# One virtual environment, four verbs: demo, test, lint, types; and a check of what users install.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types install clean
+.PHONY: demo test lint types install check-install clean
 
 # The lock goes in without dependency resolution: what some packages declare (torchaudio,
 # torchvision) breaks transformers beside a CPU build of torch.  torch itself goes in first,
@@ -15,6 +15,18 @@ $(VENV)/.installed: requirements.lock
 	touch $@
 
 install: $(VENV)/.installed
+
+# What a user does, in a folder that is deleted again: a new environment of PYTHON, `pip install .`, and
+# every encoder made and run.  WHAT: a wheel or an sdist in place of the repository.  BEFORE: what
+# is installed first, such as a CPU build of torch.  The index's CUDA build takes 6 GB.
+WHAT ?= .
+BEFORE ?=
+check-install:
+	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; start=$$(date +%s); \
+	$(PYTHON) -m venv "$$folder/venv"; pip="$$folder/venv/bin/python -m pip --disable-pip-version-check"; \
+	for what in $(BEFORE) "$(WHAT)"; do $$pip install -q "$$what"; done; $$pip check; \
+	echo "installed in $$(($$(date +%s) - start)) s, $$(du -sm "$$folder/venv" | cut -f1) MB"; \
+	"$$folder/venv/bin/python" tests/fresh_install.py
 
 demo: install
 	$(BIN)/python pipeline.py demo
