@@ -47,7 +47,10 @@ def clips(
     ratings: bool = False,
     names: tuple[str, ...] = AXES,
 ) -> list[Clip]:
-    """Clips of 1.5 to 24 s in the splits of SPLIT_CYCLE, five systems, groups of two; the first `axes` rated."""
+    """Clips of 1.5 to 24 s in the splits of SPLIT_CYCLE, five systems, groups of two.
+
+    The first `axes` of the axes `names` are rated.
+    """
     made = []
     for n in range(count):
         scores = [float(x) for x in np.clip(rng.normal(5.5, 1.5, len(names)), 1, 10)]
@@ -89,10 +92,8 @@ def work_folder(
     made = clips(count, rng, min(axes, len(names)), ratings, names)
     if splits is not None:
         made = [clip for clip in made if clip.split in splits]
-    save_table(
-        ClipTable(tuple(made), scale, ("synthetic audio",), AES_AXES if names == AXES else Axes(names)),
-        root / "clips.json",
-    )
+    axes_of_table = AES_AXES if names == AXES else Axes(names)
+    save_table(ClipTable(tuple(made), scale, ("synthetic audio",), axes_of_table), root / "clips.json")
     for one in specs:
         ways = rng.normal(size=(len(names), one.layers, one.dim))
         store = FeatureStore(root / "features", one)
