@@ -87,6 +87,17 @@ def heads(
         frame_rate_hz=frame_rate_hz,
         precision=precision,
     )
+    _refuse_cluster_with(cluster, jobs=bool(jobs), sweep=sweep)
+    if not sweep:
+        raise typer.Exit(train(configs, work, jobs=jobs, folds=folds, cluster=cluster))
+    tune(
+        configs, work, trials=trials, objective=objective, study=study, seed=seed,
+        jobs=jobs, storage=storage, folds=folds or 5,
+    )  # fmt: skip
+
+
+def _refuse_cluster_with(cluster: str, *, jobs: bool, sweep: bool) -> None:
+    """ValueError where --cluster is given beside an option that it has no meaning with."""
     if cluster and jobs:
         raise ValueError("--jobs are processes of this machine; with --cluster its workers train")
     if cluster and sweep:
@@ -94,12 +105,6 @@ def heads(
             "a sweep is spread by its study, not by --cluster: give the same command with "
             "--storage postgresql://... on every machine"
         )
-    if not sweep:
-        raise typer.Exit(train(configs, work, jobs=jobs, folds=folds, cluster=cluster))
-    tune(
-        configs, work, trials=trials, objective=objective, study=study, seed=seed,
-        jobs=jobs, storage=storage, folds=folds or 5,
-    )  # fmt: skip
 
 
 def configs_of(work: Path, grid: str, **choices: Any) -> tuple[HeadConfig, ...]:

@@ -90,7 +90,7 @@ def stack(pool: Pool, splits: str = "oof", ridge: str = "0.1") -> Weights:
     """`stack:SPLITS:RIDGE`: non-negative ridge stacking, e.g. stack:oof:0.1.
 
     Least squares of the ratings of all axes, each over its own deviation, on the runs' predictions with
-    weights >= 0 that sum to 1, drawn towards the plain average by RIDGE times the mean prediction power
+    weights >= 0 that sum to 1, shrunk towards the plain average by RIDGE times the mean prediction power
     (Breiman 1996).  One weight a run, the same for every axis, so that the result stays on the scale.
     """
     names, strength = split_names(splits), number(ridge)
@@ -103,8 +103,8 @@ def stack(pool: Pool, splits: str = "oof", ridge: str = "0.1") -> Weights:
     target = ((truth - level) / spread)[rated]
     design = ((pred - level[:, None]) / spread[:, None])[rated]
     pull = np.sqrt(strength * float(np.mean(design**2)) * len(target))
-    # With the sum held to 1, weights drawn towards 0 are drawn towards equal ones.
-    # The sum is held to 1 by one row that outweighs all others together; the division after it is exact.
+    # Ridge penalty on the weights: with the sum held to 1 it shrinks them towards equal ones.  The sum is
+    # held to 1 by a row with a very large weight, and `select` divides the weights by their sum afterwards.
     hold = 1e3 * np.sqrt(len(target))
     rows = np.concatenate([design, pull * np.eye(len(runs)), np.full((1, len(runs)), hold)])
     right = np.concatenate([target, np.zeros(len(runs)), [hold]])

@@ -39,11 +39,6 @@ ALLOWED = {
 }
 """Room -> the rooms that it may import from, beside itself.  A room is a folder, or a file named here."""
 
-UNFINISHED = {
-    ("heads/network/targets.py", "heads/training/data.py"),
-}
-"""Arrows that still run up; each goes in its turn."""
-
 HOMES = {
     "h5py": {"store/"},
     "transformers": {"extract/encoders/"},

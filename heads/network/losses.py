@@ -1,10 +1,10 @@
 """Losses between predicted and rated scores, per axis, then averaged over the axes (paper III-C).
 
 Conventions
-    pred   [B, A] z-scored predictions; [B, A, LEVELS] logits for the distribution loss.
+    pred   [B, A] z-scored predictions; [B, A, RATING_LEVELS] logits for the distribution loss.
     truth  [B, A] z-scored scores, NaN where an axis was not rated; such places carry neither loss
            nor gradient, and an axis without any (pairs: two) rated clip is left out of the average.
-           [B, A, LEVELS] level probabilities for the distribution loss, NaN where not rated.
+           [B, A, RATING_LEVELS] level probabilities for the distribution loss, NaN where not rated.
     Pairs are the ordered ones with i != j; a clip's pair with itself is not counted.
 """
 
@@ -25,7 +25,7 @@ TAU = 0.5
 HUBER_DELTA = 1.0
 """Errors beyond one standard deviation of the scores count linearly."""
 
-LEVELS = 10
+RATING_LEVELS = 10
 """Ordinal levels of the listener distribution: the ratings 1-10."""
 
 SOFTNESS_LEVELS = 0.5
@@ -39,7 +39,7 @@ class Loss:
     function:      (pred, truth) -> scalar, see the module's conventions.
     calibrate:     True where the loss does not pin level and spread to those of the scores; heads
                    trained with it get a per-axis affine calibration fitted on train predictions.
-    distribution:  True where pred and truth are distributions over LEVELS.
+    distribution:  True where pred and truth are distributions over RATING_LEVELS.
     """
 
     function: Callable[[Tensor, Tensor], Tensor]
@@ -47,8 +47,8 @@ class Loss:
     distribution: bool = False
 
 
-def _split(pred: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(error-free pred, truth, rated) [B, A]: both are 0 where not rated."""
+def _mask(pred: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """pred and truth [B, A] with entries that are not rated set to 0, and [B, A] which entries are rated."""
     rated = ~torch.isnan(truth)
     return torch.where(rated, pred, 0.0), torch.where(rated, truth, 0.0), rated
 
@@ -81,13 +81,13 @@ def contrastive(pred: Tensor, truth: Tensor) -> Tensor:
     UTMOS22's formula (Saeki et al. 2022, section 3.2); its code divides by twice as much, because
     it sums the unordered pairs and averages over all of them.  Blind to a common shift.
     """
-    p, t, rated = _split(pred, truth)
+    p, t, rated = _mask(pred, truth)
     return _pairwise(torch.relu((_gaps(p) - _gaps(t)).abs() - MARGIN), rated)
 
 
 def utmos(pred: Tensor, truth: Tensor) -> Tensor:
     """`ut`: mean of (p - t)^2 where |p - t| > 0.5, plus half of `con` (UTMOS22; tau of the MMMOS code)."""
-    p, t, rated = _split(pred, truth)
+    p, t, rated = _mask(pred, truth)
     error = p - t
     clipped = torch.where(error.abs() > TAU, error.square(), 0.0)
     return _pointwise(clipped, rated) + 0.5 * contrastive(pred, truth)
@@ -99,7 +99,7 @@ def quality_comparison(pred: Tensor, truth: Tensor) -> Tensor:
     As the MMMOS paper and code have it; the DCQ paper adds an MSE.  The linear term pushes each
     pair 0.5 beyond its true gap.  Blind to a common shift.
     """
-    p, t, rated = _split(pred, truth)
+    p, t, rated = _mask(pred, truth)
     gap_p, gap_t = _gaps(p), _gaps(t)
     return _pairwise((gap_p - gap_t).square() - gap_p * gap_t.sign(), rated)
 
@@ -110,7 +110,7 @@ def concordance(pred: Tensor, truth: Tensor) -> Tensor:
     In [0, 2]; 0 only at perfection.  The MMMOS code mixes the unbiased variance with the biased
     covariance, which costs 1/B at perfection.  Two clips at least must be rated on an axis.
     """
-    p, t, rated = _split(pred, truth)
+    p, t, rated = _mask(pred, truth)
     counts = rated.sum(0)
     n = counts.clamp(min=1)
     mean_p, mean_t = p.sum(0) / n, t.sum(0) / n
@@ -123,13 +123,13 @@ def concordance(pred: Tensor, truth: Tensor) -> Tensor:
 
 def mean_squared(pred: Tensor, truth: Tensor) -> Tensor:
     """`mse`: mean of (p - t)^2."""
-    p, t, rated = _split(pred, truth)
+    p, t, rated = _mask(pred, truth)
     return _pointwise((p - t).square(), rated)
 
 
 def huber(pred: Tensor, truth: Tensor) -> Tensor:
     """`huber`: (p - t)^2 / 2 up to one standard deviation of error, linear beyond (Huber 1964)."""
-    p, t, rated = _split(pred, truth)
+    p, t, rated = _mask(pred, truth)
     return _pointwise(torch.nn.functional.huber_loss(p, t, reduction="none", delta=HUBER_DELTA), rated)
 
 
@@ -146,11 +146,11 @@ def listeners(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def soft_levels(truth: Tensor, ratings: Sequence[Sequence[Sequence[float]]], levels: Tensor) -> Tensor:
-    """[N, A, LEVELS] probabilities: each listener's rating spread over the levels by a Gaussian.
+    """[N, A, RATING_LEVELS] probabilities: each listener's rating spread over the levels by a Gaussian.
 
     truth:   [N, A] mean scores on the labels' scale, NaN where not rated (NaN comes back).
     ratings: per clip and axis the single ratings; where there are none the mean stands for them.
-    levels:  [LEVELS] their values in ascending order; a rating below the lowest counts to it.
+    levels:  [RATING_LEVELS] their values in ascending order; a rating below the lowest counts to it.
     """
     step = (levels[1] - levels[0]) * SOFTNESS_LEVELS
     target = torch.full((*truth.shape, len(levels)), torch.nan, dtype=torch.float64)

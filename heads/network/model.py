@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +21,14 @@ from torch import Tensor, nn
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.aggregators import AGGREGATORS
-from mmmos.heads.network.losses import LEVELS, LOSSES
+from mmmos.heads.network.losses import LOSSES, RATING_LEVELS
+from mmmos.heads.network.reading import Batch, Reading
 from mmmos.store import files
 from mmmos.store.names import choose, differences
-from mmmos.store.schema import AXES, Axes, EncoderSpec, Scale
+from mmmos.store.schema import Axes, EncoderSpec, Scale
 
 HEAD_FORMAT = 1
 DEFAULT_SCALE = Scale()
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Features of B crops: one tensor per encoder (see `aggregators`), and [B] seconds of audio in each."""
-
-    features: tuple[Tensor, ...]
-    valid_s: Tensor
-
-    def to(self, device: torch.device | str) -> Batch:
-        return Batch(tuple(x.to(device) for x in self.features), self.valid_s.to(device))
 
 
 class Towers(nn.Module):
@@ -78,20 +68,20 @@ class Head(nn.Module):
         self,
         config: HeadConfig,
         specs: Sequence[EncoderSpec],
-        axes: Sequence[str] = AXES,
+        axes: Sequence[str],
         scale: Scale = DEFAULT_SCALE,
     ) -> None:
         super().__init__()
         self.config, self.specs, self.axes, self.scale = config, tuple(specs), tuple(axes), scale
         kind = AGGREGATORS[choose("aggregator", config.aggregator, AGGREGATORS)]
         self.loss = LOSSES[choose("loss", config.loss, LOSSES)]
-        self.reads = kind.reads
+        self.reading = Reading(kind.reads, config.frame_rate_hz)
         self.aggregator = kind(self.specs, config, len(axes))
-        outputs = LEVELS if self.loss.distribution else 1
+        outputs = RATING_LEVELS if self.loss.distribution else 1
         self.towers = Towers(self.aggregator.dim, config.hidden, len(axes), outputs, config.dropout)
         for index, spec in enumerate(self.specs):
-            self.register_buffer(f"center_{index}", torch.zeros(feature_shape(self.reads, spec)))
-            self.register_buffer(f"gain_{index}", torch.ones(feature_shape(self.reads, spec)))
+            self.register_buffer(f"center_{index}", torch.zeros(self.reading.shape(spec)))
+            self.register_buffer(f"gain_{index}", torch.ones(self.reading.shape(spec)))
         for name, value in (("target_mean", 0.0), ("target_std", 1.0), ("slope", 1.0), ("offset", 0.0)):
             self.register_buffer(name, torch.full((len(axes),), value, dtype=torch.float64))
 
@@ -108,7 +98,7 @@ class Head(nn.Module):
         self.target_std.copy_(std)
 
     def outputs(self, batch: Batch) -> Tensor:
-        """[B, A, 1] z-scored predictions, or [B, A, LEVELS] logits under a distribution loss."""
+        """[B, A, 1] z-scored predictions, or [B, A, RATING_LEVELS] logits under a distribution loss."""
         features = [
             # In place on a copy: fresh memory for every step costs as much as the arithmetic.
             x.to(torch.float32, copy=True)
@@ -119,7 +109,7 @@ class Head(nn.Module):
         return self.towers(self.aggregator(features, batch.valid_s))
 
     def for_loss(self, batch: Batch) -> Tensor:
-        """What the head's loss takes: [B, A], or [B, A, LEVELS] under a distribution loss."""
+        """What the head's loss takes: [B, A], or [B, A, RATING_LEVELS] under a distribution loss."""
         outputs = self.outputs(batch)
         return outputs if self.loss.distribution else outputs.squeeze(-1)
 
@@ -144,18 +134,6 @@ class Head(nn.Module):
     def scores(self, batch: Batch) -> Tensor:
         """[B, A] float64 predictions of crops on the labels' scale."""
         return self.to_scale(self(batch))
-
-    def require(self, specs: Sequence[EncoderSpec]) -> None:
-        """ValueError, field by field, unless these are the very features the head was trained on."""
-        theirs = {spec.name: spec for spec in specs}
-        for spec in self.specs:
-            if spec.name not in theirs:
-                raise ValueError(f"the head needs features of {spec.name} ({spec.id}), which are not given")
-            if lines := differences(spec.settings, theirs[spec.name].settings):
-                raise ValueError(
-                    f"the head was trained on other features of {spec.name} (its own first): "
-                    + "; ".join(lines)
-                )
 
     def save(self, path: Path, record: Mapping[str, Any] | None = None) -> None:
         """Write the head as one safetensors file; `record` (JSON values) travels along unread."""
@@ -206,18 +184,7 @@ def _build(about: Any, tensors: Mapping[str, Tensor]) -> Head:
     return head.eval()
 
 
-def feature_shape(reads: str, spec: EncoderSpec) -> tuple[int, ...]:
-    """The shape of one crop's features as standardised: per layer and dimension, never per frame."""
-    shapes = {
-        "means": (spec.frame_dim,),
-        "layers": (spec.layers, spec.dim),
-        "statistics": (2 * spec.frame_dim,),
-        "frames": (spec.frame_dim,),
-    }
-    return shapes[reads]
-
-
 def level_values(scale: Scale) -> Tensor:
-    """[LEVELS] ordinal ratings on a scale: 1, 2 .. 10 for the scale 0-10, since ratings start above 0."""
-    bottom = scale.low + (scale.high - scale.low) / LEVELS if scale.low == 0 else scale.low
-    return torch.linspace(bottom, scale.high, LEVELS, dtype=torch.float64)
+    """[RATING_LEVELS] the ratings on a scale: 1, 2 .. 10 for the scale 0-10, as no rating is 0."""
+    bottom = scale.low + (scale.high - scale.low) / RATING_LEVELS if scale.low == 0 else scale.low
+    return torch.linspace(bottom, scale.high, RATING_LEVELS, dtype=torch.float64)

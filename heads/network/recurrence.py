@@ -23,8 +23,8 @@ class Recurrence(torch.autograd.Function):
     """projected [B, T, 2, 4H], weight [2, 4H, H], valid [B] -> hidden states [T, 2, B, H] in run order.
 
     In run order the backward direction starts at each sequence's last valid step.  States behind a
-    sequence's end are 0.  One node in the graph instead of a dozen a step; everything that does not
-    depend on the step before is done for all steps at once.
+    sequence's end are 0.  A custom autograd function, because autograd would record a dozen nodes
+    per time step.  Work that does not depend on the previous step is done once for all steps.
     """
 
     @staticmethod

@@ -1,34 +1,57 @@
-"""What a head is trained towards."""
+"""What a head is trained towards, and the line that gives its predictions back their level and spread."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
-from numpy import bool_
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mmmos.heads.network.losses import soft_levels
 from mmmos.heads.network.model import Head, level_values
-from mmmos.heads.training.data import Features, Rows
-from mmmos.store.schema import AXES
+from mmmos.store.clips import score_array
+from mmmos.store.schema import Clip
+
+Array = NDArray[np.float64]
 
 
 class Targets:
-    """What the loss compares with, NaN where not rated: z-scored scores [N, A], or level probabilities."""
+    """What the loss of a head compares with, for each of N clips; NaN where an axis is not rated.
 
-    def __init__(self, head: Head, features: Features) -> None:
-        columns = [AXES.index(axis) for axis in head.axes]
-        truth = torch.from_numpy(features.truth[:, columns])
+    values: z-scored scores [N, A] on the head's axes, or level probabilities [N, A, RATING_LEVELS].
+    rated:  [N] which clips are rated on some axis of the head.
+    """
+
+    def __init__(self, head: Head, clips: Sequence[Clip]) -> None:
+        truth = torch.from_numpy(score_array(clips, head.axes))
         self.rated = torch.isfinite(truth).any(1).numpy()
         if head.loss.distribution:
-            ratings = [[clip.ratings[column] for column in columns] for clip in features.clips]
-            self.values = soft_levels(truth, ratings, level_values(head.scale))
+            single = [[clip.ratings[clip.axes.index(axis)] for axis in head.axes] for clip in clips]
+            self.values = soft_levels(truth, single, level_values(head.scale))
         else:
             self.values = ((truth - head.target_mean) / head.target_std).float()
 
-    def any_rated(self, clips: Rows) -> NDArray[bool_]:
-        """Which of the clips are rated on some axis of the head."""
-        return self.rated[clips]
-
-    def __getitem__(self, clips: Rows) -> Tensor:
+    def __getitem__(self, clips: NDArray[np.int64]) -> Tensor:
         return self.values[torch.from_numpy(clips)]
+
+
+def affine(pred: Array, truth: Array) -> tuple[Array, Array]:
+    """(slope [A], offset [A]) of the least-squares line truth = slope * pred + offset, axis by axis.
+
+    For heads whose loss leaves level and spread free (`con`, `dcq`, `listeners`).  pred, truth [N, A]; NaN
+    in `truth` is left out.  Where predictions do not vary, or rise as the truth falls, a slope would be
+    meaningless or would hide the fault by turning the ranking round: then it is 1 and only the level is set.
+    """
+    slope, offset = np.ones(pred.shape[1]), np.zeros(pred.shape[1])
+    for axis in range(pred.shape[1]):
+        rated = np.isfinite(truth[:, axis])
+        if not rated.any():
+            continue
+        p, t = pred[rated, axis], truth[rated, axis]
+        variance = p.var()
+        fitted = np.mean((p - p.mean()) * (t - t.mean())) / variance if variance > 1e-12 else 0.0
+        slope[axis] = fitted if fitted > 0 else 1.0
+        offset[axis] = t.mean() - slope[axis] * p.mean()
+    return slope, offset

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from mmmos.heads.network.reading import layer_rule, weighted_mean
 from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.scoring.reference import Reference, make_reference
-from mmmos.heads.training.data import layer_rule
 from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
 from mmmos.store.schema import Clip, EncoderSpec
@@ -53,9 +54,7 @@ def clip_features(experiment: Experiment, clips: Sequence[Clip], spec: EncoderSp
     parts = [layer_rule(store.means(ids[at : at + CHUNK]), spec) for at in range(0, len(ids), CHUNK)]
     if not parts:
         return np.empty((0, spec.frame_dim), np.float32)
-    flat = np.concatenate(parts)
     owner = np.repeat(np.arange(len(clips)), [len(of_clip) for of_clip in crops])
     seconds = np.array([crop.valid_s for of_clip in crops for crop in of_clip])
-    sums = np.zeros((len(clips), flat.shape[1]))
-    np.add.at(sums, owner, flat * seconds[:, None])
-    return (sums / np.bincount(owner, weights=seconds)[:, None]).astype(np.float32)
+    flat, owners, weights = map(torch.from_numpy, (np.concatenate(parts), owner, seconds))
+    return weighted_mean(flat, owners, weights).float().numpy()

@@ -35,14 +35,12 @@ from mmmos.extract.front import (
     open_file,
     open_wave,
 )
-from mmmos.heads.network.alignment import average_down, mean_and_deviation
-from mmmos.heads.network.model import Batch
+from mmmos.heads.network.reading import Batch, Reading, as_read, layer_rule
 from mmmos.heads.scoring.answers import Answer, flags, identity, interval_columns
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.golden import deviations, golden_scores
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, mean_and_spread
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
-from mmmos.heads.training.data import layer_rule
 from mmmos.store.schema import EncoderSpec
 
 Array = NDArray[np.float64]
@@ -205,14 +203,13 @@ class Scorer:
     def _members(self, encoded: Encoded, valid_s: Sequence[float]) -> Array:
         """Scores [B, M, A] of B windows by every member; features that members share are made once."""
         seconds = torch.tensor(valid_s, dtype=torch.float32, device=self.front.device)
-        made: dict[tuple[str, str, float], Tensor] = {}
+        made: dict[tuple[str, Reading], Tensor] = {}
         outputs = []
         for head in self.heads:
-            rate_hz = head.config.frame_rate_hz
             for spec in head.specs:
-                if (key := (spec.id, head.reads, rate_hz)) not in made:
-                    made[key] = read(head.reads, spec, rate_hz, *encoded[spec.id], valid_s)
-            features = tuple(made[spec.id, head.reads, rate_hz] for spec in head.specs)
+                if (spec.id, head.reading) not in made:
+                    made[spec.id, head.reading] = _as_read(head.reading, spec, *encoded[spec.id], valid_s)
+            features = tuple(made[spec.id, head.reading] for spec in head.specs)
             outputs.append(head.scores(Batch(features, seconds)))
         return torch.stack(outputs, dim=1).cpu().numpy()
 
@@ -251,18 +248,17 @@ class Scorer:
         return {axis: _number(value) for axis, value in zip(self.axes, values, strict=True)}
 
 
-def read(
-    reads: str, spec: EncoderSpec, rate_hz: float, frames: Tensor, means: Tensor, valid_s: Sequence[float]
+def _as_read(
+    reading: Reading, spec: EncoderSpec, frames: Tensor, means: Tensor, valid_s: Sequence[float]
 ) -> Tensor:
-    """One encoder's features of B windows as a head reads them: `data.prepare`, on the encoders' device."""
-    if reads == "layers":
-        return means
-    if reads == "means":
-        return torch.from_numpy(np.ascontiguousarray(layer_rule(means.cpu().numpy(), spec))).to(means.device)
-    valid = torch.tensor([spec.valid_frames(seconds) for seconds in valid_s], device=frames.device)
-    if reads == "statistics":
-        return mean_and_deviation(frames, valid)
-    return average_down(frames, spec, valid, rate_hz)
+    """`reading.as_read` of B windows' frames [B, T, frame_dim] and layer means [B, L, D]."""
+    valid = [spec.valid_frames(seconds) for seconds in valid_s]
+    return as_read(
+        reading,
+        spec,
+        frames=lambda: (frames, torch.tensor(valid, device=frames.device)),
+        means=lambda: means,
+    )
 
 
 def _as_array(wave: ArrayLike | Tensor) -> NDArray[Any]:

@@ -8,7 +8,7 @@ the numbers are the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.network.alignment import average_down, held_rate, mean_and_deviation, valid_steps
-from mmmos.heads.network.model import Batch, Head
+from mmmos.heads.network.alignment import held_rate, valid_steps
+from mmmos.heads.network.reading import Batch, Reading, as_read
 from mmmos.heads.training.memory import spare_memory_bytes
 from mmmos.store.clips import ClipTable, load_table
 from mmmos.store.crops import crops_of
@@ -26,45 +26,11 @@ from mmmos.store.features import FeatureStore, list_stores
 from mmmos.store.names import choose
 from mmmos.store.schema import Clip, EncoderSpec
 
-Rows = NDArray[np.int64]
+Indices = NDArray[np.int64]
+"""Numbers of clips or of crops, in the order that `Features` has them."""
 
 CHUNK = 64
 """Crops read at a time while a bank is filled: 110 MB of frames at the real widths."""
-
-
-def layer_rule(means: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.float32]:
-    """Layer means [N, L, D] -> [N, frame_dim] fp32 under "mean", "last", "all" or a layer's number.
-
-    The time mean commutes with each of these rules, so this is the mean of the frames, unrounded.
-    """
-    if spec.layer == "mean":
-        return means.mean(axis=1, dtype=np.float64).astype(np.float32)
-    if spec.layer == "all":
-        return means.reshape(len(means), -1)
-    return means[:, -1 if spec.layer == "last" else int(spec.layer)]
-
-
-def prepare(
-    reads: str,
-    spec: EncoderSpec,
-    rate_hz: float,
-    *,
-    frames: Callable[[], tuple[NDArray[np.float16], NDArray[np.int64]]],
-    means: Callable[[], NDArray[np.float32]],
-) -> Tensor:
-    """One encoder's features of N crops as a head reads them (see `aggregators`), not yet standardised.
-
-    frames: called only where frames are read; gives [N, T, frame_dim] and the valid frames [N].
-    means:  called only where means are read; gives [N, L, D].
-    """
-    if reads == "layers":
-        return torch.from_numpy(np.ascontiguousarray(means()))
-    if reads == "means":
-        return torch.from_numpy(np.ascontiguousarray(layer_rule(means(), spec)))
-    values, valid = frames()
-    if reads == "statistics":
-        return mean_and_deviation(torch.from_numpy(values), torch.from_numpy(valid))
-    return average_down(torch.from_numpy(values), spec, torch.from_numpy(valid), rate_hz)
 
 
 class Bank:
@@ -79,7 +45,7 @@ class Bank:
         self.bytes_held = size if size <= limit_bytes else 0
         self.held: Tensor | None = None
 
-    def __getitem__(self, rows: Rows) -> Tensor:
+    def __getitem__(self, rows: Indices) -> Tensor:
         if not self.bytes_held:
             return self.read([self.crop_ids[row] for row in rows])
         if self.held is None:
@@ -96,18 +62,6 @@ class Bank:
             held[at : at + len(part)] = part
             at += len(part)
         return held
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a head reads: the aggregator's kind and the common frame rate (0.0 where it reads no frames)."""
-
-    kind: str
-    rate_hz: float
-
-    @staticmethod
-    def of(head: Head) -> Reading:
-        return Reading(head.reads, head.config.frame_rate_hz)
 
 
 class Features:
@@ -127,8 +81,8 @@ class Features:
             sorted((clip for clip in table.clips if clip.split != "none"), key=lambda clip: clip.id)
         )
         crops = [crops_of(clip) for clip in self.clips]
-        self.counts: Rows = np.array([len(of_clip) for of_clip in crops], dtype=np.int64)
-        self.first: Rows = np.concatenate(([0], np.cumsum(self.counts)))[:-1].astype(np.int64)
+        self.counts: Indices = np.array([len(of_clip) for of_clip in crops], dtype=np.int64)
+        self.first: Indices = np.concatenate(([0], np.cumsum(self.counts)))[:-1].astype(np.int64)
         self.crops = [crop for of_clip in crops for crop in of_clip]
         self.valid_s = np.array([crop.valid_s for crop in self.crops], dtype=np.float32)
         self.truth = table.scores(self.clips)
@@ -146,11 +100,11 @@ class Features:
     def specs(self) -> tuple[EncoderSpec, ...]:
         return tuple(store.spec for store in self.stores.values())
 
-    def of(self, split: str) -> Rows:
+    def of(self, split: str) -> Indices:
         """Numbers of the clips of a split."""
         return np.array([n for n, clip in enumerate(self.clips) if clip.split == split], dtype=np.int64)
 
-    def rows(self, clips: Rows) -> Rows:
+    def rows(self, clips: Indices) -> Indices:
         """Numbers of all crops of these clips, clip by clip."""
         return np.concatenate(
             [np.arange(self.first[n], self.first[n] + self.counts[n]) for n in clips]
@@ -168,25 +122,27 @@ class Features:
                 )
         return tuple(self.stores[spec_id].spec for spec_id in config.encoders)
 
-    def batch(self, head: Head, rows: Rows) -> Batch:
-        """The features of crops, in the order asked."""
-        banks = [self._bank(spec.id, Reading.of(head)) for spec in head.specs]
+    def batch(self, specs: Sequence[EncoderSpec], reading: Reading, rows: Indices) -> Batch:
+        """The features of crops by these encoders, in the order asked."""
+        banks = [self._bank(spec.id, reading) for spec in specs]
         return Batch(tuple(bank[rows] for bank in banks), torch.from_numpy(self.valid_s[rows]))
 
-    def statistics(self, head: Head, rows: Rows) -> list[tuple[Tensor, Tensor]]:
+    def statistics(
+        self, specs: Sequence[EncoderSpec], reading: Reading, rows: Indices
+    ) -> list[tuple[Tensor, Tensor]]:
         """(mean, deviation) of each encoder's features over these crops, frames beyond `valid_s` left out.
 
         Computed once per set of crops and kept, since every head of a grid asks for the same.
         """
         found = []
-        for spec in head.specs:
-            key = (spec.id, Reading.of(head), rows.tobytes())
+        for spec in specs:
+            key = (spec.id, reading, rows.tobytes())
             if key not in self._statistics:
-                self._statistics[key] = _moments(self._parts(spec, Reading.of(head), rows))
+                self._statistics[key] = _moments(self._parts(spec, reading, rows))
             found.append(self._statistics[key])
         return found
 
-    def _parts(self, spec: EncoderSpec, reading: Reading, rows: Rows) -> Iterator[Tensor]:
+    def _parts(self, spec: EncoderSpec, reading: Reading, rows: Indices) -> Iterator[Tensor]:
         bank = self._bank(spec.id, reading)
         for at in range(0, len(rows), CHUNK):
             some = rows[at : at + CHUNK]
@@ -198,20 +154,19 @@ class Features:
 
     def _bank(self, spec_id: str, reading: Reading) -> Bank:
         if (spec_id, reading) not in self._banks:
-            store = self.stores[spec_id]
-
-            def read(ids: Sequence[str]) -> Tensor:
-                return prepare(
-                    reading.kind,
-                    store.spec,
-                    reading.rate_hz,
-                    frames=lambda: store.frames(list(ids)),
-                    means=lambda: store.means(list(ids)),
-                )
-
+            read = partial(_as_read, self.stores[spec_id], reading)
             left = self.limit_bytes - sum(bank.bytes_held for bank in self._banks.values())
             self._banks[spec_id, reading] = Bank(read, [crop.id for crop in self.crops], left)
         return self._banks[spec_id, reading]
+
+
+def _as_read(store: FeatureStore, reading: Reading, crop_ids: Sequence[str]) -> Tensor:
+    return as_read(
+        reading,
+        store.spec,
+        frames=lambda: map(torch.from_numpy, store.frames(crop_ids)),
+        means=lambda: torch.from_numpy(store.means(crop_ids)),
+    )
 
 
 def _moments(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.network.calibration import affine
 from mmmos.heads.network.model import Head
-from mmmos.heads.network.targets import Targets
-from mmmos.heads.training.data import Features, Rows
-from mmmos.store.schema import AXES
+from mmmos.heads.network.reading import weighted_mean
+from mmmos.heads.network.targets import Targets, affine
+from mmmos.heads.training.data import Features, Indices
+from mmmos.store.clips import score_array
 
 EXPLODED = 1e4
 """Losses are of order one on z-scored targets; a mean beyond this is not coming back."""
@@ -67,7 +67,7 @@ def fit(
     config: HeadConfig,
     features: Features,
     *,
-    train: Rows | None = None,
+    train: Indices | None = None,
     on_epoch: Callable[[Epoch, Head], None] | None = None,
 ) -> Fit:
     """Train one head on one thread; the same config and features give the same bits.
@@ -82,8 +82,8 @@ def fit(
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         head = fresh_head(config, features, clips)
-        targets = Targets(head, features)
-        dev = dev[targets.any_rated(dev)]
+        targets = Targets(head, features.clips)
+        dev = dev[targets.rated[dev]]
         optimizer = torch.optim.AdamW(
             head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -109,7 +109,7 @@ def fit(
     return Fit(head.eval(), tuple(curve), best, time.perf_counter() - started, notes)
 
 
-def _notes(head: Head, features: Features, clips: Rows, dev: Rows) -> tuple[str, ...]:
+def _notes(head: Head, features: Features, clips: Indices, dev: Indices) -> tuple[str, ...]:
     """What a reader of the run's record must know about its data."""
     single = any(any(features.clips[n].ratings) for n in clips)
     said = {
@@ -119,19 +119,19 @@ def _notes(head: Head, features: Features, clips: Rows, dev: Rows) -> tuple[str,
     return tuple(note for note, holds in said.items() if holds)
 
 
-def fresh_head(config: HeadConfig, features: Features, clips: Rows) -> Head:
+def fresh_head(config: HeadConfig, features: Features, clips: Indices) -> Head:
     """An untrained head with the statistics of these clips; only the axes rated among them."""
     scores = features.truth[clips]
-    present = np.isfinite(scores).any(axis=0) if len(clips) else np.zeros(len(AXES), dtype=bool)
+    present = np.isfinite(scores).any(axis=0)
     if not present.any():
         raise ValueError("no clip of the train split is rated on any axis: nothing to learn from")
-    axes = [axis for axis, there in zip(AXES, present, strict=True) if there]
+    axes = [axis for axis, there in zip(features.table.axes, present, strict=True) if there]
     head = Head(config, features.specs_of(config), axes, features.table.scale)
     mean = np.nanmean(scores[:, present], axis=0)
     std = np.nanstd(scores[:, present], axis=0)
     # An axis that never varies in training has no unit of its own; 1 keeps it finite.
     std = np.where(std > 0, std, 1.0)
-    statistics = features.statistics(head, features.rows(clips))
+    statistics = features.statistics(head.specs, head.reading, features.rows(clips))
     head.set_statistics(statistics, torch.from_numpy(mean), torch.from_numpy(std))
     return head
 
@@ -141,7 +141,7 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     features: Features,
     targets: Targets,
-    clips: Rows,
+    clips: Indices,
     epoch: int,
 ) -> float:
     head.train()
@@ -149,14 +149,14 @@ def train_epoch(
     for batch in epoch_batches(features, clips, head.config, epoch):
         rows = batch[:, 1]
         optimizer.zero_grad(set_to_none=True)
-        loss = head.loss.function(head.for_loss(features.batch(head, rows)), targets[batch[:, 0]])
+        loss = head.loss.function(_outputs(head, features, rows), targets[batch[:, 0]])
         loss.backward()
         optimizer.step()
         total += loss.item() * len(batch)
     return total / len(clips)
 
 
-def epoch_batches(features: Features, clips: Rows, config: HeadConfig, epoch: int) -> Iterator[Rows]:
+def epoch_batches(features: Features, clips: Indices, config: HeadConfig, epoch: int) -> Iterator[Indices]:
     """Batches [B, 2] of (clip, crop) numbers: clips in random order, one random stored crop of each."""
     rng = np.random.default_rng([config.seed, epoch])
     order = rng.permutation(clips)
@@ -166,37 +166,40 @@ def epoch_batches(features: Features, clips: Rows, config: HeadConfig, epoch: in
         yield pairs[start : start + config.batch]
 
 
+def _outputs(head: Head, features: Features, rows: Indices) -> Tensor:
+    """What the loss takes for each of these crops."""
+    return head.for_loss(features.batch(head.specs, head.reading, rows))
+
+
 @torch.no_grad()
-def clip_outputs(head: Head, features: Features, clips: Rows) -> Tensor:
-    """What the loss takes for each clip [N, A] (or [N, A, LEVELS]): its crops averaged by `valid_s`.
+def clip_outputs(head: Head, features: Features, clips: Indices) -> Tensor:
+    """What the loss takes for each clip [N, A] (or [N, A, RATING_LEVELS]): its crops averaged by `valid_s`.
 
     Distributions are averaged as probabilities and returned as their logarithm.
     """
     head.eval()
-    rows, step = features.rows(clips), EVALUATION_CROPS[head.reads]
-    parts = [head.for_loss(features.batch(head, rows[at : at + step])) for at in range(0, len(rows), step)]
-    crops = torch.cat(parts).double()
+    rows, step = features.rows(clips), EVALUATION_CROPS[head.reading.kind]
+    parts = (rows[at : at + step] for at in range(0, len(rows), step))
+    crops = torch.cat([_outputs(head, features, part) for part in parts]).double()
     crops = crops.softmax(-1) if head.loss.distribution else crops
     owner = torch.from_numpy(np.repeat(np.arange(len(clips)), features.counts[clips]))
-    weights = torch.from_numpy(features.valid_s[rows]).double().view(-1, *[1] * (crops.dim() - 1))
-    sums = crops.new_zeros((len(clips), *crops.shape[1:])).index_add(0, owner, crops * weights)
-    mean = sums / weights.new_zeros((len(clips), *weights.shape[1:])).index_add(0, owner, weights)
+    mean = weighted_mean(crops, owner, torch.from_numpy(features.valid_s[rows]))
     return mean.clamp(min=1e-30).log() if head.loss.distribution else mean
 
 
-def predict(head: Head, features: Features, clips: Rows) -> NDArray[np.float64]:
+def predict(head: Head, features: Features, clips: Indices) -> NDArray[np.float64]:
     """Scores [N, A] of clips on the labels' scale, one column per axis of the head."""
     with one_thread():
         z = head.z_scores(clip_outputs(head, features, clips))
         return head.to_scale(z).numpy()
 
 
-def rated(features: Features, clips: Rows) -> Rows:
+def rated(features: Features, clips: Indices) -> Indices:
     """Those of the clips that are rated on some axis."""
     return clips[np.isfinite(features.truth[clips]).any(axis=1)]
 
 
-def _dev_loss(head: Head, features: Features, targets: Targets, dev: Rows) -> float:
+def _dev_loss(head: Head, features: Features, targets: Targets, dev: Indices) -> float:
     outputs = clip_outputs(head, features, dev)
     total = 0.0
     for start in range(0, len(dev), DEV_CLIPS_AT_ONCE):
@@ -206,10 +209,10 @@ def _dev_loss(head: Head, features: Features, targets: Targets, dev: Rows) -> fl
     return total / len(dev)
 
 
-def _calibrate(head: Head, features: Features, clips: Rows) -> None:
+def _calibrate(head: Head, features: Features, clips: Indices) -> None:
     z = head.z_scores(clip_outputs(head, features, clips)).numpy()
-    columns = [AXES.index(axis) for axis in head.axes]
-    truth = (features.truth[clips][:, columns] - head.target_mean.numpy()) / head.target_std.numpy()
+    scores = score_array([features.clips[n] for n in clips], head.axes)
+    truth = (scores - head.target_mean.numpy()) / head.target_std.numpy()
     slope, offset = affine(z, truth)
     head.slope.copy_(torch.from_numpy(slope))
     head.offset.copy_(torch.from_numpy(offset))

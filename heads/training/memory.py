@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
-MEMINFO = Path("/proc/meminfo")
+import psutil
+
 GROUPS = Path("/sys/fs/cgroup")
+OWN_GROUP = Path("/proc/self/cgroup")
 
 
 def spare_memory_bytes() -> int:
@@ -15,41 +16,22 @@ def spare_memory_bytes() -> int:
 
     Pages that only cache files count as free: after an extraction they are most of a machine's memory.
     """
-    try:
-        available = 1024 * int(_field(MEMINFO, r"MemAvailable:\s+(\d+) kB"))
-    except (OSError, ValueError):  # not Linux; macOS only tells how much there is in all
-        pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
-        available = os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
-    return max(0, min([available, *_left_in_groups(_own_group())]))
+    return max(0, min([psutil.virtual_memory().available, *_left_in_groups()]))
 
 
-def _own_group() -> Path:
-    """The control group (version 2) of this process; the root's folder where there are none."""
-    try:
-        return GROUPS / _field(Path("/proc/self/cgroup"), r"0::/(.*)").strip()
-    except (OSError, ValueError):
-        return GROUPS
-
-
-def _left_in_groups(group: Path) -> list[int]:
-    """Bytes that a control group and those around it may still take, where they have a limit.
+def _left_in_groups() -> list[int]:
+    """Bytes that the control groups (version 2) around this process may still take, where they have a limit.
 
     A group's file cache that nobody uses is taken back before its limit is enforced.
     """
+    own = re.search(r"^0::/(.*)$", OWN_GROUP.read_text(), re.M) if OWN_GROUP.is_file() else None
+    group = GROUPS / (own[1] if own else "")
     left = []
     for folder in (group, *group.parents):
         try:
-            limit = int((folder / "memory.max").read_text())
-            cached = int(_field(folder / "memory.stat", r"inactive_file (\d+)"))
-            left.append(limit - int((folder / "memory.current").read_text()) + cached)
-        except (OSError, ValueError):  # no limit ("max"), or not a group
+            limit, taken = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            left.append(limit - taken + int(stat["inactive_file"]))
+        except (OSError, ValueError, KeyError):  # no limit ("max"), or not a group
             continue
     return left
-
-
-def _field(path: Path, pattern: str) -> str:
-    """What the pattern's group matches at the start of some line; ValueError where none does."""
-    found = re.search(f"^{pattern}", path.read_text(), re.M)
-    if found is None:
-        raise ValueError(f"{path} has no line like {pattern}")
-    return found.group(1)

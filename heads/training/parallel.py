@@ -54,11 +54,11 @@ def train_grid(
     A config that cannot be trained fails alone; everything else is kept.
     ClusterError where there is no cluster, or a worker's code gives configs another meaning.
     """
-    work = Path(work).resolve()  # processes that live on, and other machines, have folders of their own
+    work = Path(work).resolve()  # other processes and machines have other current folders
     missing = [config for config in configs if not _is_done(config, work, folds)]
     kept = tuple(config.id for config in configs if config not in missing)
     trained, failed = [], {}
-    # Long ones first, so that no process is left alone with one at the end.
+    # Slow ones first, so that no process is left alone with one at the end.
     ordered = sorted(missing, key=lambda config: -config.frame_rate_hz)
     tasks = [(config, config.id, work, folds) for config in ordered]
     for done, (run, reason) in enumerate(in_processes(_train, tasks, jobs, cluster), 1):
@@ -73,10 +73,12 @@ def train_grid(
 
 @dataclass(frozen=True)
 class Share:
-    """One process' part of the memory; `pool` keeps workers that live on from using an older table.
+    """One process' part of the memory, and the call that it belongs to.
 
+    pool:        new for every call: joblib reuses its processes, and what one of them keeps of an earlier
+                 call (see `features_of`) must not be used.
     limit_bytes: None leaves it to the process: its part of what its own machine can spare, where `processes`
-    of them are.
+                 of them are.
     """
 
     pool: str
@@ -111,7 +113,8 @@ _ALONE = threading.Lock()
 
 
 def _alone(task: Callable[..., Any], *arguments: Any) -> Any:
-    """A worker's task: threads of one worker take turns, since training settles torch for its process."""
+    """A worker's task.  Training sets torch's thread count and random state for the whole process, so the
+    threads of one worker train one at a time."""
     with _ALONE:
         return task(*arguments)
 

@@ -13,7 +13,7 @@ from mmmos import __version__
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import CONFIG, PREDICTED, RECORD, Run
-from mmmos.heads.training.data import Features, Rows
+from mmmos.heads.training.data import Features, Indices
 from mmmos.heads.training.fit import Fit, fit, predict
 from mmmos.store import files
 from mmmos.store.predictions import Predictions
@@ -49,7 +49,7 @@ def keep(fitted: Fit, features: Features, run: Run, **extra: Any) -> None:
 
 
 def to_predictions(
-    head: Head, features: Features, clips: Rows, split: str, caveats: Sequence[str]
+    head: Head, features: Features, clips: Indices, split: str, caveats: Sequence[str]
 ) -> Predictions:
     """What a head says about clips, on the labels' scale."""
     values = predict(head, features, clips)

@@ -1,1 +1,1 @@
-"""The parts of a sweep that are not training: space, objective, study, journal."""
+"""Tuning of heads: sweeps of trials, and what they search, optimise, remember and find."""

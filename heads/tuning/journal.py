@@ -60,8 +60,8 @@ def cut_torn_tail(journal: Path) -> int:
     return len(whole) - len(kept)
 
 
-def this_worker() -> str:
-    """ "host pid start": names this process for good, since a pid alone may be given out again."""
+def worker_key() -> str:
+    """ "host pid start" of this process; the start is part of it because a pid may be given out again."""
     return f"{platform.node()} {os.getpid()} {_started(os.getpid())}"
 
 

@@ -40,9 +40,9 @@ class Plan:
         title = self.bases[0].title.replace(" ", "-") if len(self.bases) == 1 else f"grid-{len(self.bases)}"
         return f"{title}-{self.objective}-{digest(asdict(self))}".replace(":", "-")
 
-    def trial_seed(self, root: int) -> int:
-        """The seed of a trial: of its training, and of the sampler that suggests its values."""
-        return int(np.random.SeedSequence([self.seed, root]).generate_state(1)[0]) & 0x7FFFFFFF
+    def trial_seed(self, number: int) -> int:
+        """The seed of the trial with this original number: of its training and of its sampler."""
+        return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0]) & 0x7FFFFFFF
 
 
 def plans(

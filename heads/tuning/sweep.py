@@ -1,8 +1,8 @@
 """Tuning heads with Optuna: every complete trial is a run, the first one has the paper's values.
 
 A study is named after everything its result depends on, so going on means the same command again.
-What a killed worker leaves is mended: its torn line is cut (see `journal`), its trial is failed and
-enqueued again under its own seed.  With one worker a resumed study equals an unbroken one.
+What a killed worker leaves behind is repaired: its torn line is cut (see `journal`), its trial is failed and
+enqueued again under its own seed.  With one worker a resumed study equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -25,16 +25,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import DivergedError, rated
-from mmmos.heads.training.parallel import GridResult, Share, features_of, in_processes, train_grid, watched
-from mmmos.heads.tuning.journal import JournalLock, is_alive, this_worker
+from mmmos.heads.training.parallel import Share, features_of, in_processes, watched
+from mmmos.heads.tuning.journal import JournalLock, is_alive, worker_key
 from mmmos.heads.tuning.objective import Objective
-from mmmos.heads.tuning.space import paper_params, suggest, suggest_cell
+from mmmos.heads.tuning.space import paper_params, suggest_cell
 from mmmos.heads.tuning.study import Plan, Result, TrialRow, plans, summarise
 from mmmos.heads.tuning.trials import stored_predictions, train_trial
 from mmmos.store import files
 from mmmos.store.predictions import Predictions
-
-__all__ = ["GridResult", "Plan", "Result", "suggest", "sweep", "train_grid"]
 
 JOURNAL = "sweep.journal"
 LOCK = "sweep.flock"
@@ -102,7 +100,7 @@ class SeededTPE(BaseSampler):
         self.inner = TPESampler(seed=plan.seed)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self.inner = TPESampler(seed=self.plan.trial_seed(_root(study, trial)))
+        self.inner = TPESampler(seed=self.plan.trial_seed(original_number(study, trial)))
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Any:
         return self.inner.infer_relative_search_space(study, trial)
@@ -146,7 +144,7 @@ def _open(plan: Plan, storage: str) -> optuna.Study:
 
 
 def _prepare(plan: Plan, storage: str, work: Path) -> None:
-    """Create the study with the paper's values waiting, or mend what a killed worker left of it."""
+    """Create the study with the paper's values waiting, or repair what a killed worker left of it."""
     with files.lock(work / LOCK):
         study = _open(plan, storage)
         if not study.get_trials(deepcopy=False):
@@ -160,26 +158,28 @@ def _prepare(plan: Plan, storage: str, work: Path) -> None:
 
 
 def _is_dead(trial: FrozenTrial, shared: bool) -> bool:
-    """A trial gets its worker's name while the lock is held: without one, its worker died in that moment.
+    """Whether the worker of a running trial is gone.
 
-    In a database it may be another machine's moment, which the heartbeat will tell.
+    A running trial without a worker's name belongs to a worker that died before it wrote its name.  In a
+    shared database it may also belong to another machine that is about to write it; there the heartbeat
+    decides.
     """
     worker = trial.user_attrs.get(WORKER)
     return not shared if worker is None else is_alive(worker) is False
 
 
 def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Enqueue a dead trial's values under its own number, unless that was done before it died for good."""
-    root = _root(study, trial)
+    """Enqueue a dead trial's values under its own number again, unless a repeat of it is there already."""
+    number = original_number(study, trial)
     for other in study.get_trials(deepcopy=False):
-        if other.number > trial.number and other.user_attrs.get(REPEATS) == root:
+        if other.number > trial.number and other.user_attrs.get(REPEATS) == number:
             return
     params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    study.enqueue_trial(params, user_attrs={REPEATS: root})
+    study.enqueue_trial(params, user_attrs={REPEATS: number})
 
 
-def _root(study: optuna.Study, trial: FrozenTrial | Trial) -> int:
-    """The number that the trial would have in a study in which nothing died."""
+def original_number(study: optuna.Study, trial: FrozenTrial | Trial) -> int:
+    """The trial's number, not counting repeats of dead trials; it seeds the trial."""
     if REPEATS in trial.user_attrs:
         return int(trial.user_attrs[REPEATS])
     earlier = study.get_trials(deepcopy=False)
@@ -211,11 +211,11 @@ def _work_on(plan: Plan, storage: str, work: Path, trials: int, share: Share) ->
 
 def _run(trial: Trial, plan: Plan, features: Features, work: Path, started: Callable[[], None]) -> float:
     """Train one trial and return its objective; DivergedError, kept as the reason, where it has none."""
-    root = _root(trial.study, trial)
-    trial.set_user_attr(WORKER, this_worker())
+    number = original_number(trial.study, trial)
+    trial.set_user_attr(WORKER, worker_key())
     started()
     try:
-        config = replace(suggest_cell(trial, plan.bases), seed=plan.trial_seed(root))
+        config = replace(suggest_cell(trial, plan.bases), seed=plan.trial_seed(number))
         trial.set_user_attr(RUN, config.id)
         predictions = train_trial(plan, config, features, work, partial(_report, trial, plan, features))
         value = plan.objective.value(predictions, features.table.of(plan.objective.clip_split))
@@ -240,7 +240,7 @@ def _result(plan: Plan, study: optuna.Study, features: Features, work: Path) -> 
     """The study's settled trials, and its best against its first on the objective's clips."""
     rows = [
         TrialRow(
-            _root(study, trial),
+            original_number(study, trial),
             trial.state.name.lower(),
             trial.value if trial.state == TrialState.COMPLETE else None,
             trial.params,

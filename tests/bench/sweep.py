@@ -33,8 +33,9 @@ from torch import Tensor, nn
 from mmmos.heads.config import AGGREGATOR_FIELDS, HeadConfig
 from mmmos.heads.grids import DEFAULT_FRAME_RATE_HZ, configure
 from mmmos.heads.network.losses import LOSSES
-from mmmos.heads.network.model import Batch, Head
-from mmmos.heads.training.data import Rows
+from mmmos.heads.network.model import Head
+from mmmos.heads.network.reading import Batch, Reading
+from mmmos.heads.training.data import Indices
 from mmmos.heads.training.fit import clip_outputs, one_thread, train_epoch
 from mmmos.store.schema import EncoderSpec
 
@@ -78,15 +79,15 @@ class Pool:
         self.means = {name: frames.float().mean(1) for name, frames in self.frames.items()}
         self.targets = torch.randn(crops, 4, generator=generator)
 
-    def rows(self, clips: Rows) -> Rows:
+    def rows(self, clips: Indices) -> Indices:
         return clips
 
-    def batch(self, head: Head, rows: Rows) -> Batch:
-        held = self.frames if head.reads == "frames" else self.means
+    def batch(self, specs: Sequence[EncoderSpec], reading: Reading, rows: Indices) -> Batch:
+        held = self.frames if reading.kind == "frames" else self.means
         at = torch.from_numpy(rows)
-        return Batch(tuple(held[s.name][at] for s in head.specs), torch.from_numpy(self.valid_s[rows]))
+        return Batch(tuple(held[s.name][at] for s in specs), torch.from_numpy(self.valid_s[rows]))
 
-    def __getitem__(self, clips: Rows) -> Tensor:
+    def __getitem__(self, clips: Indices) -> Tensor:
         return self.targets[torch.from_numpy(clips)]
 
 
@@ -197,7 +198,7 @@ def products(config: HeadConfig, specs: Sequence[EncoderSpec], train: int, score
     return run
 
 
-def ours(head: Head, pool: Pool, train: Rows, scored: Rows) -> Callable[[], None]:
+def ours(head: Head, pool: Pool, train: Indices, scored: Indices) -> Callable[[], None]:
     optimizer = torch.optim.AdamW(
         head.parameters(), lr=head.config.learning_rate, weight_decay=0.0, fused=True
     )
@@ -209,7 +210,7 @@ def ours(head: Head, pool: Pool, train: Rows, scored: Rows) -> Callable[[], None
     return run
 
 
-def ordinary(head: Head, pool: Pool, train: Rows, scored: Rows) -> Callable[[], None]:
+def ordinary(head: Head, pool: Pool, train: Indices, scored: Indices) -> Callable[[], None]:
     model = Ordinary(head)
     optimizer = torch.optim.Adam(model.parameters(), lr=head.config.learning_rate)
     size = head.config.batch
@@ -218,13 +219,14 @@ def ordinary(head: Head, pool: Pool, train: Rows, scored: Rows) -> Callable[[], 
         order = np.random.default_rng(0).permutation(train)
         for at in range(0, len(order), size):
             rows = order[at : at + size]
-            loss = LOSSES["ut"].function(model(pool.batch(head, rows).features), pool[rows])
+            batch = pool.batch(head.specs, head.reading, rows)
+            loss = LOSSES["ut"].function(model(batch.features), pool[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         with torch.no_grad():
             for at in range(0, len(scored), size):
-                model(pool.batch(head, scored[at : at + size]).features)
+                model(pool.batch(head.specs, head.reading, scored[at : at + size]).features)
 
     return run
 
@@ -276,7 +278,7 @@ def worst_difference(pool: Pool) -> float:
     rows = np.arange(16, dtype=np.int64)
     for kind in KINDS:
         head = head_of(kind)
-        model, batch = Ordinary(head), pool.batch(head, rows)
+        model, batch = Ordinary(head), pool.batch(head.specs, head.reading, rows)
         pairs = [(head(batch), model(batch.features))]
         for out in pairs[0]:
             LOSSES["ut"].function(out, pool[rows]).backward()

@@ -9,7 +9,7 @@ import numpy as np
 from mmmos.store.clips import DEFAULT_SCALE, ClipTable, save_table
 from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
-from mmmos.store.schema import AXES, Clip, EncoderSpec, Scale
+from mmmos.store.schema import AES_AXES, AXES, Axes, Clip, EncoderSpec, Scale
 
 SPLIT_CYCLE = ("train", "train", "train", "dev", "pam", "test")
 
@@ -40,13 +40,22 @@ MUQ = spec("muq", 25.0, 6)
 M2D = spec("m2d", 6.25, 10, 2)
 
 
-def clips(count: int, rng: np.random.Generator, axes: int = len(AXES), ratings: bool = False) -> list[Clip]:
-    """Clips of 1.5 to 24 s in the splits of SPLIT_CYCLE, six systems, groups of two; `axes` of four rated."""
+def clips(
+    count: int,
+    rng: np.random.Generator,
+    axes: int = len(AXES),
+    ratings: bool = False,
+    names: tuple[str, ...] = AXES,
+) -> list[Clip]:
+    """Clips of 1.5 to 24 s in the splits of SPLIT_CYCLE, five systems, groups of two.
+
+    The first `axes` of the axes `names` are rated.
+    """
     made = []
     for n in range(count):
-        scores = [float(x) for x in np.clip(rng.normal(5.5, 1.5, len(AXES)), 1, 10)]
+        scores = [float(x) for x in np.clip(rng.normal(5.5, 1.5, len(names)), 1, 10)]
         single = [[float(x) for x in np.clip(np.round(s + rng.normal(0, 1, 5)), 1, 10)] for s in scores]
-        rated = [n_axis < axes for n_axis in range(len(AXES))]
+        rated = [n_axis < axes for n_axis in range(len(names))]
         made.append(
             Clip(
                 id=f"clip{n:04d}",
@@ -61,6 +70,7 @@ def clips(count: int, rng: np.random.Generator, axes: int = len(AXES), ratings: 
                 ),
                 audio=f"{n:032x}",
                 duration_s=float(rng.uniform(1.5, 24.0)),
+                axes=names,
             )
         )
     return made
@@ -75,15 +85,17 @@ def work_folder(
     scale: Scale = DEFAULT_SCALE,
     ratings: bool = False,
     splits: tuple[str, ...] | None = None,
+    names: tuple[str, ...] = AXES,
 ) -> Path:
     """Write clips.json and a feature store per spec, the scores linear in the features plus noise."""
     rng = np.random.default_rng(seed)
-    made = clips(count, rng, axes, ratings)
+    made = clips(count, rng, min(axes, len(names)), ratings, names)
     if splits is not None:
         made = [clip for clip in made if clip.split in splits]
-    save_table(ClipTable(tuple(made), scale, ("synthetic audio",)), root / "clips.json")
+    axes_of_table = AES_AXES if names == AXES else Axes(names)
+    save_table(ClipTable(tuple(made), scale, ("synthetic audio",), axes_of_table), root / "clips.json")
     for one in specs:
-        ways = rng.normal(size=(len(AXES), one.layers, one.dim))
+        ways = rng.normal(size=(len(names), one.layers, one.dim))
         store = FeatureStore(root / "features", one)
         for clip in made:
             score = np.array([0.0 if s is None else s - 5.5 for s in clip.scores])

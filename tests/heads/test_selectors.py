@@ -198,3 +198,19 @@ def test_cost_saves_an_encoder_only_where_the_tolerance_allows(rng):
     assert {name for run in cheap for name in pool.encoders[run]} == {"wavlm", "m2d"}
     assert encoder_cost(["wavlm", "m2d", "wavlm"], GFLOP) == 205.0
     assert encoder_cost(["brand-new"], GFLOP) == encoder_cost(["muq"], GFLOP)
+
+
+def test_an_average_without_a_defined_score_counts_as_the_worst():
+    truth = {"dev": np.arange(10.0)[:, None], "pam": np.arange(10.0)[:, None]}
+    rising, constant = np.arange(10.0)[:, None], np.full((10, 1), 5.0)
+    pool = Pool({}, {split: {"rising": rising, "constant": constant} for split in truth}, truth)
+    assert pool.score(["constant"], ["dev"]) == -1.0
+    assert pool.score(["rising"], ["dev", "pam"]) == pytest.approx(1.0)
+    assert pool.score(["rising", "constant"], ["dev"]) == pytest.approx(1.0)
+
+
+def test_cost_averages_at_most_k_runs_of_the_encoders_it_chooses(rng):
+    pool = made_up_pool(rng)
+    for count in (1, 2, 3):
+        assert len(select(f"cost:pam:0.5:{count}", pool)) == count
+    assert set(select("cost:pam:0.5:1", pool)) == {"a"}

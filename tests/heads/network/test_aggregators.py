@@ -12,7 +12,7 @@ from mmmos.heads.config import AGGREGATOR_FIELDS, HeadConfig
 from mmmos.heads.grids import configure
 from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.alignment import average_down, to_common, valid_steps
-from mmmos.heads.network.model import feature_shape
+from mmmos.heads.network.reading import Reading
 from mmmos.store.schema import EncoderSpec
 from tests.heads.network.test_recurrence import lstm_of
 from tests.heads.small import M2D, MUQ, WAVLM
@@ -43,7 +43,7 @@ def inputs(reads: str, valid_s: Sequence[float], rate_hz: float, loud: float = 0
             held[torch.arange(held.shape[1]) >= steps[:, None]] = loud
             made.append(held)
         else:
-            made.append(torch.randn(len(valid_s), *feature_shape(reads, spec), generator=generator))
+            made.append(torch.randn(len(valid_s), *Reading(reads).shape(spec), generator=generator))
     return made
 
 

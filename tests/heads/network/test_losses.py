@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from mmmos.heads.network.losses import LEVELS, LOSSES, MARGIN, TAU, soft_levels
+from mmmos.heads.network.losses import LOSSES, MARGIN, RATING_LEVELS, TAU, soft_levels
 
 SCORE_LOSSES = [name for name, loss in LOSSES.items() if not loss.distribution]
 
 
 def sample(name: str, batch: int = 7, axes: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    shape = (batch, axes, LEVELS) if LOSSES[name].distribution else (batch, axes)
+    shape = (batch, axes, RATING_LEVELS) if LOSSES[name].distribution else (batch, axes)
     pred = torch.randn(shape, generator=generator, dtype=torch.float64)
     truth = torch.randn(shape, generator=generator, dtype=torch.float64)
     return pred, truth.softmax(-1) if LOSSES[name].distribution else truth
@@ -188,7 +188,7 @@ def test_soft_levels_hand_worked() -> None:
     truth = torch.tensor([[5.0, 0.0], [torch.nan, 7.0]], dtype=torch.float64)
     ratings = [[[4.0, 6.0], [0.0]], [[], []]]
     target = soft_levels(truth, ratings, levels)
-    assert target.shape == (2, 2, LEVELS)
+    assert target.shape == (2, 2, RATING_LEVELS)
     assert torch.isnan(target[1, 0]).all()
     # Deviation half a level: neighbours weigh exp(-2), the next ones exp(-8).
     near, far = math.exp(-2), math.exp(-8)

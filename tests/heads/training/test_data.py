@@ -12,11 +12,11 @@ import torch
 
 from mmmos.heads.grids import configure
 from mmmos.heads.network.aggregators import AGGREGATORS
-from mmmos.heads.network.model import Head
-from mmmos.heads.training.data import Features, layer_rule
+from mmmos.heads.network.reading import Reading
+from mmmos.heads.training.data import Features
 from mmmos.store.clips import load_table, save_table
 from mmmos.store.features import FeatureStore
-from tests.heads.small import M2D, MUQ, WAVLM, spec, work_folder
+from tests.heads.small import M2D, MUQ, WAVLM, work_folder
 
 SPECS = (WAVLM, MUQ, M2D)
 
@@ -26,20 +26,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work_folder(tmp_path_factory.mktemp("data"), count=18)
 
 
-def head_of(features: Features, aggregator: str) -> Head:
-    config = configure(features.table.id, [s.id for s in SPECS], aggregator, "ut", width=4)
-    return Head(config, features.specs_of(config))
-
-
-def test_layer_rules() -> None:
-    means = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    for rule, expected in (
-        ("mean", means.mean(1)),
-        ("last", means[:, 2]),
-        ("1", means[:, 1]),
-        ("all", means.reshape(2, 12)),
-    ):
-        assert np.array_equal(layer_rule(means, spec("x", dim=4, layer=rule)), expected)
+def reading_of(aggregator: str) -> Reading:
+    return Reading(AGGREGATORS[aggregator].reads, 6.25)
 
 
 def test_the_pooled_aggregators_never_touch_frames(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,9 +37,9 @@ def test_the_pooled_aggregators_never_touch_frames(work: Path, monkeypatch: pyte
     monkeypatch.setattr(FeatureStore, "frames", refuse)
     features = Features.open(work)
     for aggregator in ("mlp", "blstm_h", "layermix"):
-        features.batch(head_of(features, aggregator), np.array([3, 1]))
+        features.batch(SPECS, reading_of(aggregator), np.array([3, 1]))
     with pytest.raises(AssertionError, match="frames were read"):
-        features.batch(head_of(features, "blstm_t"), np.array([3, 1]))
+        features.batch(SPECS, reading_of("blstm_t"), np.array([3, 1]))
 
 
 def test_clips_and_crops_are_counted_in_the_order_of_ids(work: Path, tmp_path: Path) -> None:
@@ -69,29 +57,29 @@ def test_clips_and_crops_are_counted_in_the_order_of_ids(work: Path, tmp_path: P
 @pytest.mark.parametrize("aggregator", AGGREGATORS)
 def test_memory_or_disk_give_the_same_batch(work: Path, aggregator: str) -> None:
     held, streamed = Features.open(work), Features.open(work, limit_bytes=0)
-    head = head_of(held, aggregator)
+    reading = reading_of(aggregator)
     rows = np.array([5, 0, 9])
-    first, second = held.batch(head, rows), streamed.batch(head, rows)
+    first, second = held.batch(SPECS, reading, rows), streamed.batch(SPECS, reading, rows)
     assert torch.equal(first.valid_s, second.valid_s)
     for one, two in zip(first.features, second.features, strict=True):
         assert torch.equal(one, two)
-    assert held.statistics(head, rows)[0][0].equal(streamed.statistics(head, rows)[0][0])
+    assert held.statistics(SPECS, reading, rows)[0][0].equal(streamed.statistics(SPECS, reading, rows)[0][0])
 
 
 @pytest.mark.parametrize("aggregator", ["mlp", "blstm_t", "layermix"])
 def test_statistics_are_those_of_the_valid_train_features(work: Path, aggregator: str) -> None:
     features = Features.open(work)
-    head = head_of(features, aggregator)
+    reading = reading_of(aggregator)
     rows = features.rows(features.of("train"))
-    batch = features.batch(head, rows)
-    for index, one in enumerate(head.specs):
+    batch = features.batch(SPECS, reading, rows)
+    for index, one in enumerate(SPECS):
         x = batch.features[index].double()
-        if head.reads == "frames":
+        if reading.kind == "frames":
             rate = min(6.25, one.frame_rate_hz)
             x = torch.cat(
                 [x[k, : max(1, int(s * rate + 1e-6))] for k, s in enumerate(batch.valid_s.tolist())]
             )
-        mean, deviation = features.statistics(head, rows)[index]
+        mean, deviation = features.statistics(SPECS, reading, rows)[index]
         torch.testing.assert_close(mean.double(), x.mean(0), atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(deviation.double(), x.std(0, correction=0), atol=1e-5, rtol=1e-5)
         assert deviation.max() < 100  # the loud padding is not among them
@@ -103,7 +91,7 @@ def test_missing_features_say_what_to_do(work: Path, tmp_path: Path) -> None:
     save_table(replace(table, clips=(*table.clips, more)), tmp_path / "clips.json")
     features = Features(load_table(tmp_path / "clips.json"), Features.open(work).stores.values())
     with pytest.raises(ValueError, match=r"have no features of wavlm.*run `extract`"):
-        head_of(features, "mlp")
+        features.specs_of(configure(features.table.id, [WAVLM.id]))
     config = configure(features.table.id, ["wavlm-000000000000"])
     with pytest.raises(ValueError, match="unknown features 'wavlm-000000000000'; known: m2d"):
         features.specs_of(config)
@@ -111,7 +99,6 @@ def test_missing_features_say_what_to_do(work: Path, tmp_path: Path) -> None:
 
 def test_a_bank_over_the_limit_is_not_held(work: Path) -> None:
     features = Features.open(work, limit_bytes=0)
-    head = head_of(features, "mlp")
-    features.batch(head, np.array([0]))
+    features.batch(SPECS, reading_of("mlp"), np.array([0]))
     banks: list[Callable[..., object] | object] = list(features._banks.values())
     assert all(bank.held is None for bank in banks)  # type: ignore[attr-defined]

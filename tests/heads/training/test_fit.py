@@ -109,7 +109,7 @@ def test_evaluation_weighs_crops_by_seconds(features: Features) -> None:
     head = fit(config_of(features, epochs=1), features).head
     clip = int(np.argmax(features.counts))
     rows = features.rows(np.array([clip]))
-    each = head.scores(features.batch(head, rows)).numpy()
+    each = head.scores(features.batch(head.specs, head.reading, rows)).numpy()
     weights = features.valid_s[rows].astype(float)
     assert len(set(weights)) > 1
     expected = (each * weights[:, None]).sum(0) / weights.sum()
@@ -199,7 +199,7 @@ def test_one_step_equals_ordinary_adam_on_an_ordinary_model(features: Features) 
     truth = torch.from_numpy(features.truth)
     for pairs in epoch_batches(features, clips, config, 1):
         loss = LOSSES["ut"].function(
-            head(features.batch(head, pairs[:, 1])),
+            head(features.batch(head.specs, head.reading, pairs[:, 1])),
             ((truth[torch.from_numpy(pairs[:, 0])] - head.target_mean) / head.target_std).float(),
         )
         optimizer.zero_grad()

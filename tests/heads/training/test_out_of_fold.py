@@ -11,7 +11,7 @@ from mmmos.heads.config import HeadConfig
 from mmmos.heads.grids import configure
 from mmmos.heads.runs import Run
 from mmmos.heads.training import out_of_fold as module
-from mmmos.heads.training.data import Features, Rows
+from mmmos.heads.training.data import Features, Indices
 from mmmos.heads.training.fit import Fit, fit
 from mmmos.heads.training.out_of_fold import has_out_of_fold, keep_out_of_fold, out_of_fold
 from mmmos.heads.training.parallel import train_grid
@@ -26,9 +26,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_head_sees_the_groups_it_predicts(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     features = Features.open(work)
     config = configure(features.table.id, [WAVLM.id, M2D.id], "mlp", "con", epochs=1)
-    trained: list[Rows] = []
+    trained: list[Indices] = []
 
-    def watch(config: HeadConfig, features: Features, *, train: Rows) -> Fit:
+    def watch(config: HeadConfig, features: Features, *, train: Indices) -> Fit:
         trained.append(train)
         return fit(config, features, train=train)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmmos.heads.tuning.journal import JournalLock, cut_torn_tail, is_alive, this_worker
+from mmmos.heads.tuning.journal import JournalLock, cut_torn_tail, is_alive, worker_key
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_the_lock_excludes_others_and_dies_with_its_process(tmp_path: Path) -> N
 
 
 def test_workers_are_told_apart() -> None:
-    me = this_worker()
+    me = worker_key()
     assert is_alive(me) is True
     host, pid, started = me.rsplit(" ", 2)
     assert is_alive(f"{host} {pid} {int(started) - 1}") is False  # the pid was given out again
@@ -74,3 +74,17 @@ def test_workers_are_told_apart() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert is_alive(f"{host} {gone.pid} {started}") is False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells the state of a process")
+def test_a_worker_that_ended_but_was_not_waited_for_is_not_alive() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "from mmmos.heads.tuning.journal import worker_key; print(worker_key())"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        assert worker.stdout is not None
+        key = worker.stdout.readline().strip()
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # ended, but still in the process table
+        assert Path(f"/proc/{worker.pid}").exists()
+        assert is_alive(key) is False

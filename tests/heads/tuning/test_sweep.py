@@ -8,12 +8,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.grids import grid
+from mmmos.heads.network.model import Head
 from mmmos.heads.runs import Run
 from mmmos.heads.training.data import Features
+from mmmos.heads.training.fit import predict
+from mmmos.heads.training.parallel import train_grid
 from mmmos.heads.tuning.objective import Objective
 from mmmos.heads.tuning.space import paper_params
 from mmmos.heads.tuning.study import Result, plans
@@ -61,6 +65,21 @@ def test_the_first_trial_is_the_papers_and_results_are_kept(work: Path) -> None:
     assert again == (result,)
     more = sweep(cells(work), work, trials=7, jobs=1)
     assert told(more[0])[:6] == told(result)
+
+
+def test_other_axes_are_trained_folded_kept_and_tuned(tmp_path: Path) -> None:
+    other = work_folder(tmp_path, count=36, specs=(WAVLM, M2D), names=("MOS", "SIG"), ratings=True)
+    configs = cells(other, epochs=20, learning_rate=3e-3)
+    assert not train_grid(configs, other, jobs=1, folds=2).failed
+    run = Run.of(other, configs[0])
+    features, head = Features.open(other), Head.load(run.head_path)
+    assert head.axes == run.predictions("oof").axes == run.predictions("test").axes == ("MOS", "SIG")
+    assert (predict(head, features, features.of("test")) == run.predictions("test").values).all()
+    truth = features.table.scores([features.clips[n] for n in features.of("train")], ("SIG",))[:, 0]
+    ids = [features.clips[n].id for n in features.of("train")]
+    assert np.corrcoef(run.predictions("oof").of(ids)[:, 1], truth)[0, 1] > 0.3
+    (result,) = sweep(configs, other, trials=2, jobs=1, objective="oof:srcc", folds=2)
+    assert [trial.state for trial in result.trials] == ["complete"] * 2
 
 
 def test_a_trials_run_is_an_ordinary_run(work: Path) -> None:
