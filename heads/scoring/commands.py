@@ -236,10 +236,7 @@ def push(
 
 
 def export(work: Path, folder: Path, repository: str = "") -> None:
-    """Write the ensemble of a work folder as a bundle; upload it where a hub repository is named.
-
-    What `ensemble --export` and `--push-to-hub` call; not a command of its own.
-    """
+    """For `ensemble --export`: write a work folder's ensemble as a bundle; upload it where asked to."""
     from mmmos.heads.scoring.export import export_bundle
     from mmmos.heads.scoring.hub import push_to_hub
 

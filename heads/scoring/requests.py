@@ -15,24 +15,8 @@ from typing import Any
 
 from mmmos.store.rows import RowError, convert, read_rows, refusal
 
-AUDIO_SUFFIXES = frozenset(
-    "." + ext
-    for ext in (
-        "aif",
-        "aifc",
-        "aiff",
-        "au",
-        "caf",
-        "flac",
-        "mp3",
-        "oga",
-        "ogg",
-        "opus",
-        "w64",
-        "wav",
-        "wave",
-    )
-)
+WAVE_SUFFIXES = {".aif", ".aifc", ".aiff", ".au", ".caf", ".w64", ".wav", ".wave"}
+AUDIO_SUFFIXES = frozenset(WAVE_SUFFIXES | {".flac", ".mp3", ".oga", ".ogg", ".opus"})
 """What is taken from a folder; a file that is named itself may have any suffix."""
 LIST_SUFFIXES = frozenset({".csv", ".jsonl", ".json"})
 MAX_LIST_BYTES = 1 << 31
