@@ -89,7 +89,10 @@ class ClipTable:
 def score_array(clips: Sequence[Clip], axes: Sequence[str]) -> np.ndarray:
     """Scores [N, A] float64, a column per name in `axes` and in that order, NaN where not rated.
 
-    ValueError where an axis is not one that the clips are rated on.
+    Raises
+    ------
+    ValueError
+        Where an axis is not one that the clips are rated on.
     """
     rows = []
     columns: dict[tuple[str, ...], list[int]] = {}
@@ -111,15 +114,27 @@ def read_clips(
 ) -> ClipTable:
     """Read a clip table: `.jsonl` or `.json` as JSON lines, anything else as CSV, both UTF-8.
 
-    Columns: id and path; optional domain, source, system, group, split, one per axis with its name
-    (CE, CU, PC, PQ) and one with its single ratings (CE_ratings ... PQ_ratings, JSON lists).  An empty
-    cell is "not rated" or "not known"; ratings without a score give their mean as the score.  Columns
-    that begin with "_" are not read.
-    axes: the axes' names and titles; left out, those of the table's sidecar (see `axes_beside`), or the
-    paper's four.
-    audio_root: where given, paths must stay inside it (links followed); the files need not exist.
-    train_fraction: makes a split, see `split_clips`; only for a table without a split column.
-    TableError names every row and reason; no part of such a table is used.
+    Columns: id and path; optional domain, source, system, group, split, one per axis with its name (CE, CU,
+    PC, PQ) and one with its single ratings (CE_ratings ... PQ_ratings, JSON lists).  An empty cell is "not
+    rated" or "not known"; ratings without a score give their mean as the score.  Columns that begin with "_"
+    are not read.
+
+    Parameters
+    ----------
+    audio_root
+        Where given, paths must stay inside it (links followed); the files need not exist.
+    scale
+        The range that scores and ratings must lie in.
+    axes
+        The axes' names and titles; left out, those of the table's sidecar (see `axes_beside`), or the
+        paper's four.
+    train_fraction
+        Makes a split, see `split_clips`; only for a table without a split column.
+
+    Raises
+    ------
+    TableError
+        With every row and reason; no part of such a table is used.
     """
     path = Path(path)
     axes = axes or axes_beside(path) or AES_AXES

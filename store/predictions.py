@@ -1,4 +1,4 @@
-"""Predictions: what one run says about the clips of one split, kept as Parquet."""
+"""Predictions: the scores that one run gives the clips of one split, kept as Parquet."""
 
 from __future__ import annotations
 
@@ -110,7 +110,15 @@ def average(
 ) -> Predictions:
     """The weighted mean of several runs over the same clips, in the first one's order.
 
-    ValueError where clips, splits or axes differ, or weights are negative or all zero.
+    Parameters
+    ----------
+    weights
+        One per run, from 0 on; only their ratios matter.  Left out: all equal.
+
+    Raises
+    ------
+    ValueError
+        Where clips, splits or axes differ, or weights are negative, not finite or all zero.
     """
     if not predictions:
         raise ValueError("there are no predictions to average")

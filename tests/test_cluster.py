@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +11,6 @@ import torch
 
 pytest.importorskip("distributed", reason="needs the extra [cluster]")
 
-from distributed import Client
 
 from mmmos.extract import cluster as extract_cluster
 from mmmos.extract.cluster import Job, encode_shard, extract_on
@@ -27,13 +22,13 @@ from mmmos.extract.survey import survey
 from mmmos.heads.grids import grid
 from mmmos.heads.runs import HEAD, Run
 from mmmos.heads.training.parallel import train_grid
-from mmmos.store import cluster, maintenance
+from mmmos.store import maintenance
 from mmmos.store.clips import ClipTable, read_clips, save_table
-from mmmos.store.cluster import ClusterError, workers_of
+from mmmos.store.cluster import ClusterError
 from mmmos.store.features import list_stores
 from mmmos.store.schema import EncoderSpec
-from tests.conftest import ROOT
 from tests.corpus import small_corpus
+from tests.workers import Cluster, started
 
 SHARD_CROPS = 8
 
@@ -74,52 +69,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-class Cluster:
-    """A scheduler on loopback, and worker processes that are started by hand, as on other machines."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self.folder, self.stack = folder, stack
-        self.file = folder / "scheduler.json"
-        self._start(
-            "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(self.file)
-        )
-        self.client = stack.enter_context(self._connect())
-        self.address = self.client.scheduler.address
-
-    def _connect(self) -> Client:
-        return Client(scheduler_file=str(self.file), timeout=60, set_as_default=False)
-
-    def worker(self, program: str = "") -> subprocess.Popen[bytes]:
-        """A worker that runs `program` before anything else."""
-        preload = self.folder / f"preload{abs(hash(program))}.py"
-        preload.write_text(program or "pass\n")
-        return self._start(
-            "dask_worker", self.address, "--nthreads", "1", "--no-nanny", "--memory-limit", "0",
-            "--local-directory", str(self.folder), "--preload", str(preload), "--death-timeout", "60",
-        )  # fmt: skip
-
-    def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        log = self.stack.enter_context((self.folder / f"{what}.log").open("ab"))
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.{what}", "--no-dashboard", *arguments],
-            cwd=self.folder, env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
-        self.stack.callback(process.wait)
-        self.stack.callback(process.kill)
-        return process
-
-
-@contextmanager
-def started(folder: Path, *programs: str) -> Iterator[Cluster]:
-    with ExitStack() as stack:
-        made = Cluster(folder, stack)
-        for program in programs:
-            made.worker(program)
-        made.client.wait_for_workers(len(programs), timeout=60)
-        yield made
 
 
 class Corpus:
@@ -265,41 +214,6 @@ def test_a_worker_that_is_killed_loses_nothing(
     assert len(pair.client.ncores()) == 2
 
 
-def test_a_task_that_kills_its_workers_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
-    with (
-        started(tmp_path, "") as made,
-        pytest.raises(ClusterError, match="died of the same task"),
-        workers_of(made.address) as workers,
-    ):
-        list(workers.each(os._exit, [(9,)]))
-
-
-def test_a_run_that_no_worker_is_left_for_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with started(tmp_path, "") as made:
-        monkeypatch.setattr(cluster, "WAIT_S", 1)
-        with (
-            pytest.raises(ClusterError, match="no worker was left for 1 s"),
-            workers_of(made.address) as workers,
-        ):
-            list(workers.each(os._exit, [(9,)]))
-
-
-class CannotTravelError(Exception):
-    def __reduce__(self) -> str:
-        raise RecursionError
-
-
-def _fail() -> None:
-    raise CannotTravelError("on its way")
-
-
-def test_the_first_error_ends_the_run_even_one_that_cannot_travel(pair: Cluster) -> None:
-    with workers_of(pair.address) as workers, pytest.raises(ClusterError, match="on its way") as failed:
-        list(workers.each(_fail, [()] * 20))
-    assert "in _fail" in failed.value.__notes__[0]
-
-
 def test_a_worker_of_another_version_is_refused_by_signature(corpus: Corpus, tmp_path: Path) -> None:
     configs = grid("paper", corpus.specs, corpus.table.id, losses=["ut"], epochs=3)
     with started(tmp_path, ANOTHER_VERSION) as made:
@@ -310,31 +224,6 @@ def test_a_worker_of_another_version_is_refused_by_signature(corpus: Corpus, tmp
         with pytest.raises(ClusterError, match="recipe: 1 here, 2 there"):
             train_grid(configs, corpus.work, cluster=made.address)
     assert not any(Run.of(corpus.work, config).folder.exists() for config in configs)
-
-
-def test_what_cannot_be_a_cluster_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    def enter(address: str) -> None:
-        with workers_of(address):
-            pytest.fail("there is no such cluster")
-
-    monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
-    with pytest.raises(ClusterError, match="no Dask scheduler answers"):
-        enter("tcp://127.0.0.1:1")
-    with pytest.raises(ClusterError, match="takes local:N"):
-        enter("local:0")
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ClusterError, match=r"pip install '\.\[cluster\]'"):
-        enter("local:2")
-
-
-def test_local_processes_share_out_processors_and_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with workers_of("local:2", devices=["3", "5"]) as workers:
-        assert workers.per_machine == 2
-        names = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
-        found = workers.client.run(lambda: [os.environ[name] for name in names])
-    assert sorted(found.values()) == [["3", "3"], ["3", "5"]]
 
 
 def test_visible_devices_are_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
