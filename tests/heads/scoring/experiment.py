@@ -17,7 +17,7 @@ from mmmos.extract.synthetic import CAVEAT, synthesise
 from mmmos.heads.grids import grid
 from mmmos.heads.results.assessment import select_ensemble
 from mmmos.heads.scoring.export import export_bundle
-from mmmos.heads.tuning.sweep import train_grid
+from mmmos.heads.training.parallel import train_grid
 from mmmos.store.clips import ClipTable, read_clips, save_table
 from mmmos.store.schema import Scale
 
