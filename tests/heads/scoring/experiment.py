@@ -18,7 +18,7 @@ from mmmos.heads.grids import grid
 from mmmos.heads.results.assess import select_ensemble
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.scoring.export import export_bundle
-from mmmos.heads.tuning.sweep import train_grid
+from mmmos.heads.training.parallel import train_grid
 from mmmos.store.clips import ClipTable, read_clips, save_table
 from mmmos.store.schema import Scale
 
