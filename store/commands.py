@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmmos.store.console import DAMAGED, MISSING, OK, say, table
+from mmmos.store.console import DAMAGED, MISSING, OK, Work, say, table
 
 if TYPE_CHECKING:
     from mmmos.store.clips import ClipTable
 
 app = typer.Typer(no_args_is_help=True, help="Look after stored features: info, verify, gc, merge, export.")
 
-Work = Annotated[Path, typer.Option(help="Folder of this experiment; its features lie in WORK/features.")]
 Clips = Annotated[
     Path | None, typer.Option(help="A surveyed clip table (clips.json); left out: the work folder's, if any.")
 ]
