@@ -6,7 +6,6 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -126,32 +125,6 @@ def features_of(work: Path, share: Share) -> Features:
     if limit_bytes is None:
         limit_bytes = spare_memory_bytes() // (2 * share.processes)
     return Features.open(work, limit_bytes)
-
-
-@contextmanager
-def watched(count: Callable[[], int], of: int, progress: Callable[[int, int], None] | None) -> Iterator[None]:
-    """While the body runs, call progress(count(), of) when the count has changed, looking once a second."""
-    ended, seen = threading.Event(), [-1]
-
-    def look() -> None:
-        while True:
-            last = ended.wait(1.0)
-            now = count()
-            if progress is not None and now != seen[0]:
-                seen[0] = now
-                progress(now, of)
-            if last:
-                return
-
-    thread = threading.Thread(target=look, daemon=True)
-    if progress is not None:
-        thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        if progress is not None:
-            thread.join()
 
 
 def _is_done(config: HeadConfig, work: Path, folds: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from mmmos.heads.grids import configure, grid
 from mmmos.heads.runs import Run
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.parallel import train_grid, watched
+from mmmos.heads.training.parallel import train_grid
 from mmmos.store.clips import load_table, save_table
 from tests.heads.small import M2D, WAVLM, work_folder
 
@@ -63,14 +62,3 @@ def test_a_changed_table_is_seen_by_the_next_grid(tmp_path: Path) -> None:
         save_table(kept, work / "clips.json")
         configs = [configure(kept.id, [WAVLM.id], "mlp", loss, epochs=1) for loss in ("ut", "con")]
         assert not train_grid(configs, work, jobs=2).failed
-
-
-def test_progress_is_told_when_it_changes_and_at_the_end() -> None:
-    seen: list[tuple[int, int]] = []
-    done = [0]
-    with watched(lambda: done[0], 3, lambda now, of: seen.append((now, of))):
-        time.sleep(0.01)
-        done[0] = 3
-    assert seen == [(3, 3)]
-    with watched(lambda: done[0], 3, None):
-        pass

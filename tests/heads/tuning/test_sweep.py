@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from mmmos.heads.training.parallel import train_grid
 from mmmos.heads.tuning.objective import Objective
 from mmmos.heads.tuning.space import paper_params
 from mmmos.heads.tuning.study import Result, plans
-from mmmos.heads.tuning.sweep import sweep
+from mmmos.heads.tuning.sweep import sweep, watched
 from tests.conftest import ROOT
 from tests.heads.small import M2D, WAVLM, work_folder
 
@@ -178,3 +179,14 @@ def test_what_a_sweep_refuses(work: Path, arguments: dict[str, str], message: st
 def test_a_database_without_its_driver_says_what_to_install(work: Path) -> None:
     with pytest.raises(RuntimeError, match=r"needs a driver.*\.\[postgres\]"):
         sweep(cells(work)[:1], work, trials=1, storage="postgresql+pg8000://user@localhost/none")
+
+
+def test_progress_is_told_when_it_changes_and_at_the_end() -> None:
+    seen: list[tuple[int, int]] = []
+    done = [0]
+    with watched(lambda: done[0], 3, lambda now, of: seen.append((now, of))):
+        time.sleep(0.01)
+        done[0] = 3
+    assert seen == [(3, 3)]
+    with watched(lambda: done[0], 3, None):
+        pass
