@@ -101,11 +101,18 @@ def interval(values: Array, level: float = 0.95) -> tuple[float, float] | None:
 class Paired:
     """The difference of two runs in one metric on the same items, see `paired`.
 
-    difference: the first run minus the second (negative is better for an error); None where undefined.
-    low, high:  95 % interval of the difference.
-    p:          two-sided bootstrap p-value of "no difference"; 1/(resamples + 1) is the smallest there is.
-    detectable: minimum detectable difference (80 % power, 5 % two-sided).
-    reason:     why some of these are None, "" where none is.
+    Parameters
+    ----------
+    difference
+        The first run minus the second (negative is better for an error); None where undefined.
+    low, high
+        95 % interval of the difference.
+    p
+        Two-sided bootstrap p-value of "no difference"; 1/(resamples + 1) is the smallest there is.
+    detectable
+        Minimum detectable difference (80 % power, 5 % two-sided).
+    reason
+        Why some of these are None, "" where none is.
     """
 
     difference: float | None = None

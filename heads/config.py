@@ -35,15 +35,26 @@ LOSS_NAMES = (
 class HeadConfig:
     """Everything that a trained head depends on; equal configs are the same run.
 
-    data:          id of the clip table, which names clips, audio, splits and labels.
-    encoders:      spec ids of the features, in the order in which they are laid side by side.
-    hidden:        width of each axis' hidden layer.
-    width:         units per direction of a BLSTM; 0 for aggregators without one.
-    frame_rate_hz: common rate of the frames; 0.0 for aggregators that read no frames.
-    batch:         clips per step; one stored crop of each is drawn.
-    patience:      epochs without a better dev loss before training stops.
-    precision:     arithmetic of the projection of frames, "fp32" or "bf16"; "fp32" where there is none.
-    recipe:        number raised whenever the training code changes its result.
+    Parameters
+    ----------
+    data
+        Id of the clip table, which names clips, audio, splits and labels.
+    encoders
+        Spec ids of the features, in the order in which they are laid side by side.
+    hidden
+        Width of each axis' hidden layer.
+    width
+        Units per direction of a BLSTM; 0 for aggregators without one.
+    frame_rate_hz
+        Common rate of the frames; 0.0 for aggregators that read no frames.
+    batch
+        Clips per step; one stored crop of each is drawn.
+    patience
+        Epochs without a better dev loss before training stops.
+    precision
+        Arithmetic of the projection of frames, "fp32" or "bf16"; "fp32" where there is none.
+    recipe
+        Number raised whenever the training code changes its result.
     """
 
     data: str

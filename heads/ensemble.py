@@ -108,7 +108,10 @@ def default_rule(pool: Pool) -> str:
 def choose_ensemble(pool: Pool, data: str, rule: str = "") -> Ensemble:
     """Follow `rule` (left out: `default_rule`) over the runs of a pool, never looking at the test split.
 
-    data: id of the clip table that the runs were trained on.
+    Parameters
+    ----------
+    data
+        Id of the clip table that the runs were trained on.
     """
     rule = rule or default_rule(pool)
     return from_weights(rule, select(rule, pool), data)

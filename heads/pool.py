@@ -26,11 +26,18 @@ SELECTION_SPLITS = ("dev", "pam", "oof")
 class Pool:
     """What a selector may look at.
 
-    scores:      split -> run -> composite SRCC at utterance level, None where undefined.
-    predictions: split -> run -> [N, A] on the scale of the ratings; needed by greedy, stack and cost.
-    truth:       split -> [N, A] in the same order, NaN where not rated.
-    encoders:    run -> names of the encoders that it needs; needed by cost.
-    gflop:       encoder name -> arithmetic of the full-size encoder on one crop; needed by cost.
+    Parameters
+    ----------
+    scores
+        By split and run: composite SRCC at utterance level, None where undefined.
+    predictions
+        By split and run: [N, A] on the scale of the ratings; needed by greedy, stack and cost.
+    truth
+        By split: [N, A] in the same order, NaN where not rated.
+    encoders
+        By run: names of the encoders that it needs; needed by cost.
+    gflop
+        By encoder: arithmetic of the full-size encoder on one crop; needed by cost.
     """
 
     scores: Mapping[str, Mapping[str, float | None]]

@@ -35,10 +35,16 @@ def _whole_ratio(spec: EncoderSpec, rate_hz: float) -> int:
 
 
 def average_down(frames: Tensor, spec: EncoderSpec, valid: Tensor, rate_hz: float) -> Tensor:
-    """frames [B, T, D] at the encoder's rate -> [B, T_e, D] fp16 at the lower of it and `rate_hz`.
+    """Frames at the lower of the encoder's own rate and `rate_hz`: [B, T_e, D] fp16.
 
     Each new frame is the mean (in fp32) of the valid frames that fall into it, 0 where none does.
-    valid: [B] valid frames at the encoder's rate.
+
+    Parameters
+    ----------
+    frames
+        [B, T, D] at the encoder's rate.
+    valid
+        [B] valid frames at the encoder's rate.
     """
     ratio = _whole_ratio(spec, rate_hz) if spec.frame_rate_hz > rate_hz else 1
     inside = (torch.arange(frames.shape[1], device=frames.device) < valid[:, None])[:, :, None]

@@ -36,10 +36,15 @@ SOFTNESS_LEVELS = 0.5
 class Loss:
     """A loss and what a head trained with it needs.
 
-    function:      (pred, truth) -> scalar, see the module's conventions.
-    calibrate:     True where the loss does not pin level and spread to those of the scores; heads
-                   trained with it get a per-axis affine calibration fitted on train predictions.
-    distribution:  True where pred and truth are distributions over RATING_LEVELS.
+    Parameters
+    ----------
+    function
+        (pred, truth) -> scalar, see the module's conventions.
+    calibrate
+        True where the loss does not pin level and spread to those of the scores; heads trained with it
+        get a per-axis affine calibration fitted on train predictions.
+    distribution
+        True where pred and truth are distributions over RATING_LEVELS.
     """
 
     function: Callable[[Tensor, Tensor], Tensor]
@@ -148,9 +153,14 @@ def listeners(logits: Tensor, truth: Tensor) -> Tensor:
 def soft_levels(truth: Tensor, ratings: Sequence[Sequence[Sequence[float]]], levels: Tensor) -> Tensor:
     """[N, A, RATING_LEVELS] probabilities: each listener's rating spread over the levels by a Gaussian.
 
-    truth:   [N, A] mean scores on the labels' scale, NaN where not rated (NaN comes back).
-    ratings: per clip and axis the single ratings; where there are none the mean stands for them.
-    levels:  [RATING_LEVELS] their values in ascending order; a rating below the lowest counts to it.
+    Parameters
+    ----------
+    truth
+        [N, A] mean scores on the labels' scale, NaN where not rated (NaN comes back).
+    ratings
+        Per clip and axis the single ratings; where there are none the mean stands for them.
+    levels
+        [RATING_LEVELS] their values in ascending order; a rating below the lowest counts to it.
     """
     step = (levels[1] - levels[0]) * SOFTNESS_LEVELS
     target = torch.full((*truth.shape, len(levels)), torch.nan, dtype=torch.float64)

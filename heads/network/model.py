@@ -56,7 +56,14 @@ class Towers(nn.Module):
 class Head(nn.Module):
     """One trained (or fresh) head.
 
-    specs:  the encoders' specs in the config's order; axes: those rated in training; scale: the labels'.
+    Parameters
+    ----------
+    specs
+        The encoders' specs, in the config's order.
+    axes
+        Those rated in training.
+    scale
+        That of the labels.
     """
 
     target_mean: Tensor

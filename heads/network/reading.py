@@ -21,8 +21,12 @@ from mmmos.store.schema import EncoderSpec
 class Reading:
     """How a head reads the features of every encoder.
 
-    kind:    "means", "layers", "statistics" or "frames" (see `aggregators`).
-    rate_hz: the common frame rate; 0.0 where no frames are read.
+    Parameters
+    ----------
+    kind
+        "means", "layers", "statistics" or "frames" (see `aggregators`).
+    rate_hz
+        Common frame rate; 0.0 where no frames are read.
     """
 
     kind: str
@@ -91,10 +95,16 @@ def layer_rule(means: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.floa
 
 
 def weighted_mean(values: Tensor, owner: Tensor, seconds: Tensor) -> Tensor:
-    """[N, ...] float64 means of the crops of N clips, weighted by the seconds of audio in each crop.
+    """Means of N clips over their crops, weighted by the seconds of audio in each crop: [N, ...] float64.
 
-    values [R, ...] of R crops; owner [R] int64 number of each crop's clip, every clip 0 .. N - 1 having one
-    or more; seconds [R].
+    Parameters
+    ----------
+    values
+        [R, ...] one entry for each crop.
+    owner
+        [R] int64 number of each crop's clip; every clip 0 .. N - 1 has one crop or more.
+    seconds
+        [R] seconds of audio in each crop.
     """
     count = int(owner.max()) + 1 if len(owner) else 0
     weights = seconds.double().view(-1, *[1] * (values.dim() - 1))

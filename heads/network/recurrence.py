@@ -100,7 +100,14 @@ def _inside(steps: int, valid: Tensor) -> Tensor:
 def bidirectional(projected: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
     """Hidden states [T, 2, B, H] in run order, 0 behind each sequence's end.
 
-    projected: [B, T, 2, 4H] inputs times their weights plus bias; weight: [2, 4H, H]; valid: [B].
+    Parameters
+    ----------
+    projected
+        [B, T, 2, 4H] inputs times their weights plus bias.
+    weight
+        [2, 4H, H] of the recurrence.
+    valid
+        [B] steps of each sequence.
     """
     hidden: Tensor = Recurrence.apply(projected, weight, valid)
     return hidden
@@ -109,8 +116,12 @@ def bidirectional(projected: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
 def single_step(projected: Tensor) -> Tensor:
     """The final hidden states [B, 2H] of a sequence of length one, in closed form.
 
-    projected: [B, 2, 3H] for the gates output, input, cell.  The forget gate and the recurrent
-    weights act on a state that is still zero, so they do not exist here.
+    The forget gate and the recurrent weights act on a state that is still zero, so they do not exist here.
+
+    Parameters
+    ----------
+    projected
+        [B, 2, 3H] for the gates output, input, cell.
     """
     o, i, g = projected.chunk(3, dim=-1)
     return (o.sigmoid() * (i.sigmoid() * g.tanh()).tanh()).flatten(1)

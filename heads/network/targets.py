@@ -20,8 +20,12 @@ Array = NDArray[np.float64]
 class Targets:
     """What the loss of a head compares with, for each of N clips; NaN where an axis is not rated.
 
-    values: z-scored scores [N, A] on the head's axes, or level probabilities [N, A, RATING_LEVELS].
-    rated:  [N] which clips are rated on some axis of the head.
+    Attributes
+    ----------
+    values
+        Z-scored scores [N, A] on the head's axes, or level probabilities [N, A, RATING_LEVELS].
+    rated
+        [N] whether a clip is rated on some axis of the head.
     """
 
     def __init__(self, head: Head, clips: Sequence[Clip]) -> None:
@@ -40,9 +44,14 @@ class Targets:
 def affine(pred: Array, truth: Array) -> tuple[Array, Array]:
     """(slope [A], offset [A]) of the least-squares line truth = slope * pred + offset, axis by axis.
 
-    For heads whose loss leaves level and spread free (`con`, `dcq`, `listeners`).  pred, truth [N, A]; NaN
-    in `truth` is left out.  Where predictions do not vary, or rise as the truth falls, a slope would be
-    meaningless or would hide the fault by turning the ranking round: then it is 1 and only the level is set.
+    For heads whose loss leaves level and spread free (`con`, `dcq`, `listeners`).  Where predictions do not
+    vary, or rise as the truth falls, a slope would be meaningless or would hide the fault by reversing the
+    ranking: then it is 1 and only the level is set.
+
+    Parameters
+    ----------
+    pred, truth
+        [N, A] in the same units; NaN in `truth` is left out.
     """
     slope, offset = np.ones(pred.shape[1]), np.zeros(pred.shape[1])
     for axis in range(pred.shape[1]):

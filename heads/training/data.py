@@ -67,9 +67,19 @@ class Bank:
 class Features:
     """The features of every clip of a table that has a split, and what batches are made from.
 
-    clips: [N] in the order of their ids (a table's order of rows is not part of its id, so nothing
-    may depend on it), without those of split "none".  The numbers of clips and of crops (rows) used
-    everywhere below count in this order.
+    Clips and crops (rows) are numbered in the order of `clips` everywhere below.
+
+    Attributes
+    ----------
+    clips
+        [N] in the order of their ids, without those of split "none".  A table's order of rows is not part of
+        its id, so nothing may depend on it.
+    counts, first
+        [N] number of crops of each clip, and the row of its first.
+    valid_s
+        [R] seconds of audio in each crop.
+    truth
+        [N, A] scores on the axes of the table, NaN where not rated.
     """
 
     def __init__(

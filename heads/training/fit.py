@@ -53,7 +53,12 @@ class Epoch:
 class Fit:
     """A trained head and how it came about.
 
-    best_epoch: the epoch whose weights the head has (counted from 1); notes: what a reader must know.
+    Parameters
+    ----------
+    best_epoch
+        The epoch whose weights the head has, counted from 1.
+    notes
+        What a reader of the run's record must know about its data.
     """
 
     head: Head
@@ -72,9 +77,19 @@ def fit(
 ) -> Fit:
     """Train one head on one thread; the same config and features give the same bits.
 
-    train:    clip numbers to train on instead of the train split (out-of-fold training).
-    on_epoch: called after every epoch with the head as it stands; may raise to stop.
-    ValueError where nothing can be trained; DivergedError for a loss that is not a number.
+    Parameters
+    ----------
+    train
+        Clip numbers to train on instead of the train split (out-of-fold training).
+    on_epoch
+        Called after every epoch with the head as it stands; may raise to stop.
+
+    Raises
+    ------
+    ValueError
+        Where nothing can be trained.
+    DivergedError
+        For a loss that is not finite or absurdly large.
     """
     started = time.perf_counter()
     clips = rated(features, features.of("train") if train is None else train)

@@ -55,8 +55,15 @@ def out_of_fold(
 ) -> Predictions:
     """Train one head per fold on the other folds and predict the fold, on the labels' scale.
 
-    on_fold: called after each fold with its number from 1 and the predictions so far; may raise to stop.
-    ValueError where an axis is rated in one fold alone: the others could not learn it.
+    Parameters
+    ----------
+    on_fold
+        Called after each fold with its number from 1 and the predictions so far; may raise to stop.
+
+    Raises
+    ------
+    ValueError
+        Where an axis is rated in one fold alone: the others could not learn it.
     """
     clips = rated(features, features.of("train"))
     fold = group_folds([features.clips[n] for n in clips], folds, FOLD_SEED)

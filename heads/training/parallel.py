@@ -47,11 +47,23 @@ def train_grid(
 ) -> GridResult:
     """Train those configs whose runs are missing in the work folder.
 
-    jobs:    processes, each with one thread (0: one per processor); the heads do not depend on it.
-    folds:   also out-of-fold predictions of the train split by so many folds (0: none).
-    cluster: "local:N" or a Dask scheduler's address, whose workers then train instead of `jobs` processes.
     A config that cannot be trained fails alone; everything else is kept.
-    ClusterError where there is no cluster, or a worker's code gives configs another meaning.
+
+    Parameters
+    ----------
+    progress
+        Called with (run id, runs done, runs in all) as each run ends.
+    jobs
+        Processes, each with one thread (0: one per processor); the heads do not depend on it.
+    folds
+        Also out-of-fold predictions of the train split by so many folds (0: none).
+    cluster
+        "local:N" or a Dask scheduler's address, whose workers then train instead of `jobs` processes.
+
+    Raises
+    ------
+    ClusterError
+        Where there is no cluster, or a worker's code gives configs another meaning.
     """
     work = Path(work).resolve()  # other processes and machines have other current folders
     missing = [config for config in configs if not _is_done(config, work, folds)]
@@ -74,10 +86,14 @@ def train_grid(
 class Share:
     """One process' part of the memory, and the call that it belongs to.
 
-    pool:        new for every call: joblib reuses its processes, and what one of them keeps of an earlier
-                 call (see `features_of`) must not be used.
-    limit_bytes: None leaves it to the process: its part of what its own machine can spare, where `processes`
-                 of them are.
+    Parameters
+    ----------
+    pool
+        New for every call: joblib reuses its processes, and what one of them keeps of an earlier call
+        (see `features_of`) must not be used.
+    limit_bytes
+        None leaves it to the process: its part of what its own machine can spare, where `processes` of
+        them are.
     """
 
     pool: str

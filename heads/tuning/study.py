@@ -25,8 +25,14 @@ CHOSEN_ON_THESE = "the best of many was chosen on these very clips: expect less 
 class Plan:
     """One study: the configs it starts from, what it optimises, and its seed.
 
-    bases: one config for a study of one cell, several for one over a grid; their seeds do not count.
-    folds: of the out-of-fold predictions, 0 for other objectives.
+    Parameters
+    ----------
+    bases
+        One config for a study of one cell, several for one over a grid; their seeds do not count.
+    seed
+        Of the study: of its sampler and of the trainings of its trials.
+    folds
+        Of the out-of-fold predictions, 0 for other objectives.
     """
 
     bases: tuple[HeadConfig, ...]
@@ -76,8 +82,15 @@ class TrialRow:
 class Result:
     """What a study found.
 
-    difference: objective of the best less that of the first trial (the paper's values), with its 95 %
-    bootstrap interval over `clusters`; None with a reason where there is none.
+    Parameters
+    ----------
+    first, best
+        The trial with the paper's values, and the best; None where not complete.
+    difference, low, high
+        Objective of the best less that of the first, with its 95 % bootstrap interval; None with a reason
+        where there is none.
+    n, clusters
+        Clips compared, and what the bootstrap drew: "system", "group" or "clip".
     """
 
     study: str
@@ -114,7 +127,12 @@ def summarise(
 ) -> Result:
     """The result of a study: its best trial against its first on the same resamples of the clips.
 
-    predictions: of the first and the best run on the objective's split, by run id; clips: that split's.
+    Parameters
+    ----------
+    predictions
+        Of the first and the best run on the objective's split, by run id.
+    clips
+        Those of that split.
     """
     objective = plan.objective
     first = next((trial for trial in trials if trial.number == 0), None)

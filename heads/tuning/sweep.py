@@ -60,14 +60,24 @@ def sweep(
 ) -> tuple[Result, ...]:
     """Tune the configs `bases` (one per cell of a grid); each study's best against its first trial.
 
-    trials:    complete, pruned and diverged trials of each study in the end; earlier ones count.
-    objective: SPLIT:METRIC[:AXIS], see `objective`; never the test split.
-    study:     "cell" tunes each config by itself, "grid" all of them in one study.
-    jobs:      processes with one thread each (0: one per processor), shared out over the studies.
-    storage:   a database URL; "" keeps the journal file `sweep.journal` in the work folder.
-    folds:     of the out-of-fold predictions, for an objective "oof:...".
-    progress:  called with (trials settled, trials in all) as they change.
     Results are also kept as `sweeps/<study>.json` in the work folder.
+
+    Parameters
+    ----------
+    trials
+        Complete, pruned and diverged trials of each study in the end; earlier ones count.
+    objective
+        SPLIT:METRIC[:AXIS], see `objective`; never the test split.
+    study
+        "cell" tunes each config by itself, "grid" all of them in one study.
+    jobs
+        Processes with one thread each (0: one per processor), shared out over the studies.
+    storage
+        A database URL; "" keeps the journal file `sweep.journal` in the work folder.
+    folds
+        Of the out-of-fold predictions, for an objective "oof:...".
+    progress
+        Called with (trials settled, trials in all) as they change.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     work, jobs = Path(work).resolve(), jobs or os.cpu_count() or 1
