@@ -18,12 +18,23 @@ from mmmos.store.schema import Clip
 
 @dataclass(frozen=True)
 class Comparison:
-    """One run against another in one figure; all in units of the metric.
+    """One run against another in one figure.
 
-    difference: `run` minus `other` (negative is better for an error); None where either is undefined.
-    low, high:  95 % interval of the difference.
-    p:          two-sided bootstrap p-value of "no difference"; 1/(resamples + 1) is the smallest there is.
-    detectable: minimum detectable difference (80 % power, 5 % two-sided).
+    Parameters
+    ----------
+    run, other, split, level, domain, axis, metric
+        What is compared; see `Row`.
+    difference
+        `run` minus `other` in units of the metric (negative is better for an error); None where either is
+        undefined.
+    low, high
+        95 % interval of the difference.
+    p
+        Two-sided bootstrap p-value of "no difference"; 1 / (resamples + 1) is the smallest there is.
+    detectable
+        Minimum detectable difference (80 % power, 5 % two-sided).
+    n, clusters, reason
+        As of `Row`.
     """
 
     run: str
@@ -53,9 +64,21 @@ def compare(
 ) -> list[Comparison]:
     """Every figure of `run` against that of `other` on the clips of one split, paired by clip.
 
-    only: leave all axes but this one out ("composite" or an axis).
+    Parameters
+    ----------
+    run, other
+        Predictions on the same split and axes.
+    clips
+        All clips of that split.
+    resamples, seed
+        Of the intervals; both runs are scored on the same resamples.
+    only
+        Leave all axes but this one out ("composite" or an axis).
 
-    ValueError where the runs predict different splits or axes, or leave a clip out.
+    Raises
+    ------
+    ValueError
+        Where the runs predict different splits or axes, or leave a clip out.
     """
     if (run.split, run.axes) != (other.split, other.axes):
         raise ValueError(

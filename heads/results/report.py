@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mmmos.heads.documents import render_html
-from mmmos.heads.plotting import DARK, LIGHT, css_variables
 from mmmos.heads.results.assess import ENSEMBLE, compare_ensembles, evaluate_runs, load_ensemble
 from mmmos.heads.results.evaluation import RESAMPLES
 from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.results.page import render
 from mmmos.heads.results.scores import score
-from mmmos.heads.results.sections import SECTIONS, Findings, Section, Tile, tiles
+from mmmos.heads.results.sections import SECTIONS, Findings, tiles
 from mmmos.heads.results.series import series
 from mmmos.store import files
-
-TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 def write_report(work: Path, output: Path | None = None, resamples: int = RESAMPLES) -> Path:
@@ -67,26 +63,6 @@ def write_report(work: Path, output: Path | None = None, resamples: int = RESAMP
     target = output or experiment.work / "report.html"
     files.write_text(target, page)
     return target
-
-
-def render(
-    title: str,
-    subtitle: str,
-    caveats: Sequence[str],
-    tiles: Sequence[Tile],
-    sections: Mapping[str, Section],
-) -> str:
-    """The page as HTML text; `sections` by the ids that its links lead to."""
-    return render_html(
-        TEMPLATE,
-        title=title,
-        subtitle=subtitle,
-        caveats=caveats,
-        tiles=tiles,
-        sections=sections,
-        light=css_variables(LIGHT),
-        dark=css_variables(DARK),
-    )
 
 
 def _readable(moment: str) -> str:

@@ -15,12 +15,12 @@ from typing import Any
 
 from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.metrics import METRICS
-from mmmos.heads.plotting import Figure, inline_svg, shown_width_in
 from mmmos.heads.results import plots, tables
 from mmmos.heads.results.assess import Assessment, figures_by_split
 from mmmos.heads.results.baselines import baseline_of
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, index_rows, main_axis
 from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.results.page import Plot, Section, Tile
 from mmmos.heads.results.series import Series, worst
 from mmmos.heads.runs import Run
 from mmmos.store import files
@@ -63,40 +63,6 @@ class Findings:
     scored: Assessment
     compared: Assessment
     series: tuple[Series, ...]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure and what to see in it."""
-
-    figure: Figure
-    caption: str
-
-    def svg(self, prefix: str) -> str:
-        """For an HTML page; `prefix` begins every id in it."""
-        return inline_svg(self.figure, self.caption, prefix)
-
-    @property
-    def width_in(self) -> str:
-        return shown_width_in(self.figure)
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One number to read first."""
-
-    label: str
-    value: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A titled part of the page: an opening sentence, then tables, plots and paragraphs in order."""
-
-    title: str
-    opening: str
-    blocks: tuple[Table | Plot | str, ...]
 
 
 def tiles(rows: Sequence[Row], run: str, split: str) -> list[Tile]:

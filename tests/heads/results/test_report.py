@@ -11,8 +11,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mmmos.heads.results.report import render, write_report
-from mmmos.heads.results.sections import SECTIONS, Section, Tile
+from mmmos.heads.results.page import Section, Tile, render
+from mmmos.heads.results.report import write_report
+from mmmos.heads.results.sections import SECTIONS
 from mmmos.store.clips import ClipTable
 from mmmos.store.table import Table
 from tests.heads.made_up import CAVEAT, made_up_table, made_up_work
