@@ -20,14 +20,8 @@ from pathlib import Path, PurePosixPath
 
 from mmmos.extract.audio import AUDIO_RECIPE
 from mmmos.extract.encoders import ENCODERS, load_encoder
-from mmmos.extract.encoders.published import (
-    FIRST_USE,
-    Published,
-    download,
-    find_present,
-    first_use,
-    weights_home,
-)
+from mmmos.extract.encoders.locate import download, find_present
+from mmmos.extract.encoders.published import FIRST_USE, Published, first_use, weights_home
 from mmmos.extract.encoders.weights import WeightsMismatch, WeightsMissing, file_sha256
 from mmmos.store import files
 from mmmos.store.names import choose

@@ -18,7 +18,8 @@ from mmmos.extract.encoders import loadable  # noqa: F401  before the first impo
 from mmmos.extract.encoders import aes, logmel, m2d, muq, muq16k, wavlm
 from mmmos.extract.encoders.encoder import Encoder, EncoderModule, LoadOptions
 from mmmos.extract.encoders.layers import check_rule, summarise
-from mmmos.extract.encoders.published import assign, earlier_spec
+from mmmos.extract.encoders.locate import assign
+from mmmos.extract.encoders.published import earlier_spec
 from mmmos.extract.encoders.weights import WeightsMismatch, WeightsMissing
 from mmmos.store.console import say
 from mmmos.store.names import choose
@@ -50,7 +51,7 @@ PRECISIONS = ("fp32", "bf16")
 def find_weights(names: Iterable[str], weights: Path | None) -> dict[str, Path | None]:
     """The `weights` to give to `load_encoder` for each name, after all their files were looked for.
 
-    Raises as `published.assign`, before anything is fetched.
+    Raises as `locate.assign`, before anything is fetched.
     """
     modules = {name: ENCODERS[choose("encoder", name, ENCODERS)] for name in names}
     wanted = {name: module.PUBLISHED for name, module in modules.items() if module.PUBLISHED is not None}

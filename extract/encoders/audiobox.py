@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
-from mmmos.extract.encoders.published import Published, find
+from mmmos.extract.encoders.locate import find
+from mmmos.extract.encoders.published import Published
 from mmmos.extract.encoders.weights import WeightsMismatch, read_state, read_torch
 from mmmos.store import files
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
 from mmmos.extract.encoders.encoder import Loaded, LoadOptions
+from mmmos.extract.encoders.locate import find
 from mmmos.extract.encoders.m2d_fast import FastM2D
 from mmmos.extract.encoders.m2d_patches import (
     BANDS,
@@ -26,7 +27,7 @@ from mmmos.extract.encoders.m2d_patches import (
     LogMelImage,
     patches_to_frames,
 )
-from mmmos.extract.encoders.published import Origin, Published, find, identify, untrained
+from mmmos.extract.encoders.published import Origin, Published, identify, untrained
 from mmmos.extract.encoders.weights import (
     WeightsMismatch,
     fill,

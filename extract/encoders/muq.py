@@ -29,11 +29,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples, exact_div
+from mmmos.extract.encoders.locate import find
 from mmmos.extract.encoders.mel import MUQ_HOP_SAMPLES as HOP_SAMPLES
 from mmmos.extract.encoders.mel import MUQ_SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
 from mmmos.extract.encoders.mel import MuqLogMel
 from mmmos.extract.encoders.muq_fast import FastMuQ
-from mmmos.extract.encoders.published import Pinned, Published, find, identify, untrained
+from mmmos.extract.encoders.published import Pinned, Published, identify, untrained
 from mmmos.extract.encoders.weights import WeightsMismatch, fill, network_sha256, read_state, seeded
 from mmmos.store import files
 

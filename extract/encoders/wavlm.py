@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from transformers import WavLMConfig, WavLMModel
 
 from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples
-from mmmos.extract.encoders.published import Origin, Pinned, Published, find, identify, untrained
+from mmmos.extract.encoders.locate import find
+from mmmos.extract.encoders.published import Origin, Pinned, Published, identify, untrained
 from mmmos.extract.encoders.wavlm_fast import FastWavLM
 from mmmos.extract.encoders.weights import fill, network_sha256, read_state, rename, seeded
 

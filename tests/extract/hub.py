@@ -85,8 +85,8 @@ class Hub:
                 if hub.cut.get(path):
                     end = min(end, start + hub.cut[path].pop(0))
                     self.close_connection = True
+                hub.served[path] += end - start  # before it arrives, so that a test counts it for certain
                 self.wfile.write(content[start:end])
-                hub.served[path] += end - start
 
             def send(self, status: int, content: bytes, body: bool, kind: str) -> None:
                 self.send_response(status)
