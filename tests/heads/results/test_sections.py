@@ -150,3 +150,18 @@ def test_of_many_runs_of_one_kind_the_first_ones_curve_is_shown(found):
     assert [len(kinds) for kinds in shown.values()] == [4, 4, 4, 4]
     kind = f"{'+'.join(better.encoders)} {better.config.aggregator}"
     assert dict(shown[better.config.loss])[kind] == {"better": True}
+
+
+@pytest.mark.parametrize("name", sections.SECTIONS)
+def test_every_section_has_a_title_an_opening_sentence_and_something_to_show(found, name):
+    section = sections.SECTIONS[name](found)
+    if section is None:  # there is nothing to tell
+        return
+    assert section.title
+    assert section.opening.endswith(".")
+    assert section.blocks
+    for block in section.blocks:
+        if isinstance(block, Table):
+            assert {len(row) for row in block.rows} <= {len(block.columns)}
+        else:
+            assert (block.caption if isinstance(block, sections.Plot) else block).strip()
