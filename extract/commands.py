@@ -45,6 +45,13 @@ def extract(
     scale: Annotated[
         str, typer.Option(metavar="LO,HI", help="Range that the scores live on.")
     ] = ExtractRequest.scale,
+    axes: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[=TITLE],...",
+            help="Names of the table's axes, e.g. 'MOS=Overall,SIG'. Left out: TABLE.axes.json or CE..PQ.",
+        ),
+    ] = ExtractRequest.axes,
     split: Annotated[
         float | None, typer.Option(help="Train fraction, for a table without a split column, e.g. 0.8.")
     ] = None,
@@ -72,6 +79,7 @@ def extract(
         "layers": layers,
         "precision": precision,
         "scale": scale,
+        "axes": axes,
         "split": split,
         "seed": seed,
         "min_coverage": min_coverage,

@@ -30,7 +30,7 @@ from mmmos.extract.demo_sounds import (
     unit,
 )
 from mmmos.store.files import write_csv
-from mmmos.store.schema import AXES
+from mmmos.store.schema import AES_AXES
 
 CAVEAT = "synthetic audio"
 
@@ -69,7 +69,7 @@ RATER_BIAS, RATER_NOISE = 0.5, 0.8
 
 @dataclass(frozen=True)
 class Rendering:
-    """One clip to be made: a content item through a system, and its true score on each axis (AXES order)."""
+    """One clip to be made: a content item through a system, and its true scores in AES_AXES order."""
 
     id: str
     split: str
@@ -133,7 +133,7 @@ def renderings(seed: int = 0) -> list[Rendering]:
 
 
 def latent_scores(domain: str, layers: int, severity: float) -> tuple[float, ...]:
-    """The true scores of a clip, 1-10, in AXES order.
+    """The true scores of a clip, 1-10, in AES_AXES order.
 
     Complexity follows the layers, quality the severity, enjoyment and usefulness both; the domain shifts all
     of them a little.
@@ -177,8 +177,8 @@ def _render(folder: Path, clips: list[Rendering], seed: int, number: int) -> Non
 
 
 def _write_table(path: Path, clips: list[Rendering], ratings: np.ndarray) -> None:
-    columns = ["id", "path", "domain", "source", "system", "group", "split", *AXES]
-    columns += [*(f"{axis}_ratings" for axis in AXES), "_layers", "_severity", "_latent"]
+    columns = ["id", "path", "domain", "source", "system", "group", "split", *AES_AXES]
+    columns += [*(f"{axis}_ratings" for axis in AES_AXES), "_layers", "_severity", "_latent"]
     rows = (
         [
             *(clip.id, clip.path, clip.domain, CAVEAT, clip.system, clip.group, clip.split),

@@ -39,6 +39,8 @@ class ExtractRequest:
         See `encoders.load_encoder`.
     scale : str
         "LO,HI", the range of the scores.
+    axes : str
+        Names of the table's axes, see `store.clips.parse_axes`; "" for those of its sidecar or the paper's.
     split, seed : float, int
         Train fraction and seed, for a table without a split column.
     min_coverage : float
@@ -56,6 +58,7 @@ class ExtractRequest:
     layers: str = "mean"
     precision: str = "fp32"
     scale: str = "0,10"
+    axes: str = ""
     split: float | None = None
     seed: int = 0
     min_coverage: float = MIN_COVERAGE

@@ -11,7 +11,7 @@ from mmmos.extract.compute import AUTO, Compute
 from mmmos.extract.extraction import ExtractionSummary, extract
 from mmmos.extract.request import ExtractRequest, load_encoders, parse_scale
 from mmmos.extract.survey import CoverageError, check_coverage, shared_audio, survey, write_rejects
-from mmmos.store.clips import ClipTable, read_clips, save_table
+from mmmos.store.clips import ClipTable, parse_axes, read_clips, save_table
 from mmmos.store.console import COVERAGE, OK, REJECTS, say, table
 from mmmos.store.schema import EncoderSpec
 from mmmos.store.specs import near_misses, stored_specs
@@ -37,6 +37,7 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
         request.clips,
         audio_root=request.audio_root,
         scale=parse_scale(request.scale),
+        axes=parse_axes(request.axes) if request.axes else None,
         train_fraction=request.split,
         seed=request.seed,
     )

@@ -63,9 +63,6 @@ AES_AXES = Axes(
 )
 """The four axes of the paper (arXiv 2502.05139), which a clip table has where it names no others."""
 
-AXES = AES_AXES.names
-AXIS_TITLES = dict(zip(AES_AXES.names, AES_AXES.titles, strict=True))
-
 SPLITS = ("train", "dev", "pam", "test", "none")
 """`dev` holds real recordings, `pam` mostly synthetic ones; the paper scores them apart."""
 

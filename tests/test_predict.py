@@ -16,7 +16,7 @@ from mmmos.heads.results.assess import load_ensemble
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.scoring.bundle import save_bundle
 from mmmos.heads.scoring.export import collect
-from mmmos.store.schema import AXES
+from mmmos.store.schema import AES_AXES
 from tests.conftest import ROOT
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
 
@@ -32,7 +32,7 @@ def test_new_audio_gets_the_scores_that_training_predicted(experiment: Experimen
     scorer = load_bundle(experiment.bundle, device="cpu")
     answers = scorer.files(experiment.paths("test"))
     expected = np.clip(stored.values, scorer.bundle.scale.low, scorer.bundle.scale.high)
-    found = [[answer[axis] for axis in AXES] for answer in answers]
+    found = [[answer[axis] for axis in AES_AXES.names] for answer in answers]
     np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
 
 

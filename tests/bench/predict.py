@@ -34,7 +34,7 @@ from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, Intervals
 from mmmos.heads.scoring.reference import Reference
 from mmmos.heads.scoring.requests import list_requests
 from mmmos.heads.scoring.scorer import Scorer
-from mmmos.store.schema import AXES, EncoderSpec, Scale
+from mmmos.store.schema import AES_AXES, EncoderSpec, Scale
 from tests.conftest import ROOT
 
 NAMES = ("wavlm", "muq", "m2d")
@@ -49,7 +49,7 @@ def eight_members(specs: dict[str, EncoderSpec]) -> list[Head]:
     for row in ticked:
         chosen = [specs[name] for name in row["encoders"].split("+")]
         config = configure("data", [spec.id for spec in chosen], row["aggregator"], row["loss"])
-        heads.append(Head(config, chosen, AXES, Scale(1, 10)).eval())
+        heads.append(Head(config, chosen, AES_AXES.names, Scale(1, 10)).eval())
     return heads
 
 
@@ -65,7 +65,7 @@ def scorer_of(encoders: list[Encoder], batch: int | None) -> Scorer:
         1,
     )
     quantiles = {"": dict.fromkeys(CONFIDENCE_LEVELS, (1.0,) * 4)}
-    intervals = Intervals(AXES, (1.0,) * 4, quantiles, {"": 1}, "none")
+    intervals = Intervals(AES_AXES.names, (1.0,) * 4, quantiles, {"": 1}, "none")
     weights = (1 / len(members),) * len(members)
     bundle = Bundle(members, weights, intervals, reference, ("untrained",), {})
     return Scorer(bundle, Front(encoders, Compute(batch=batch, workers=1)))

@@ -27,7 +27,7 @@ from mmmos.extract.survey import shared_audio, survey
 from mmmos.store.clips import ClipTable, read_clips
 from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
-from mmmos.store.schema import AXES, Clip
+from mmmos.store.schema import AES_AXES, Clip
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_ten_listeners_rate_in_whole_points_around_the_truth(table: ClipTable, f
     assert set(np.unique(points)) <= set(range(1, 11))
     np.testing.assert_allclose(table.scores(), points.mean(axis=2))
     latent = np.array([json.loads(cell) for cell in pandas.read_csv(folder / "clips.csv")["_latent"]])
-    for axis in range(len(AXES)):
+    for axis in range(len(AES_AXES.names)):
         assert np.corrcoef(latent[:, axis], table.scores()[:, axis])[0, 1] > 0.95
 
 

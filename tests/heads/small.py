@@ -9,7 +9,7 @@ import numpy as np
 from mmmos.store.clips import DEFAULT_SCALE, ClipTable, save_table
 from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
-from mmmos.store.schema import AES_AXES, AXES, Axes, Clip, EncoderSpec, Scale
+from mmmos.store.schema import AES_AXES, Axes, Clip, EncoderSpec, Scale
 
 SPLIT_CYCLE = ("train", "train", "train", "dev", "pam", "test")
 
@@ -43,9 +43,9 @@ M2D = spec("m2d", 6.25, 10, 2)
 def clips(
     count: int,
     rng: np.random.Generator,
-    axes: int = len(AXES),
+    axes: int = len(AES_AXES.names),
     ratings: bool = False,
-    names: tuple[str, ...] = AXES,
+    names: tuple[str, ...] = AES_AXES.names,
 ) -> list[Clip]:
     """Clips of 1.5 to 24 s in the splits of SPLIT_CYCLE, five systems, groups of two.
 
@@ -80,19 +80,19 @@ def work_folder(
     root: Path,
     count: int = 72,
     specs: tuple[EncoderSpec, ...] = (WAVLM, MUQ, M2D),
-    axes: int = len(AXES),
+    axes: int = len(AES_AXES.names),
     seed: int = 0,
     scale: Scale = DEFAULT_SCALE,
     ratings: bool = False,
     splits: tuple[str, ...] | None = None,
-    names: tuple[str, ...] = AXES,
+    names: tuple[str, ...] = AES_AXES.names,
 ) -> Path:
     """Write clips.json and a feature store per spec, the scores linear in the features plus noise."""
     rng = np.random.default_rng(seed)
     made = clips(count, rng, min(axes, len(names)), ratings, names)
     if splits is not None:
         made = [clip for clip in made if clip.split in splits]
-    axes_of_table = AES_AXES if names == AXES else Axes(names)
+    axes_of_table = AES_AXES if names == AES_AXES.names else Axes(names)
     save_table(ClipTable(tuple(made), scale, ("synthetic audio",), axes_of_table), root / "clips.json")
     for one in specs:
         ways = rng.normal(size=(len(names), one.layers, one.dim))

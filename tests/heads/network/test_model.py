@@ -19,14 +19,17 @@ from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.losses import LOSSES
 from mmmos.heads.network.model import DEFAULT_SCALE, Head, Towers, level_values
 from mmmos.heads.network.reading import Batch
-from mmmos.store.schema import AXES, Scale
+from mmmos.store.schema import AES_AXES, Scale
 from tests.heads.small import M2D, MUQ, WAVLM
 
 SPECS = (WAVLM, MUQ, M2D)
 
 
 def head_of(
-    aggregator: str = "mlp", loss: str = "ut", axes: tuple[str, ...] = AXES, scale: Scale = DEFAULT_SCALE
+    aggregator: str = "mlp",
+    loss: str = "ut",
+    axes: tuple[str, ...] = AES_AXES.names,
+    scale: Scale = DEFAULT_SCALE,
 ) -> Head:
     torch.manual_seed(3)
     config = configure("data-0", [spec.id for spec in SPECS], aggregator, loss, width=4, hidden=6)
@@ -92,7 +95,7 @@ def test_save_and_load_give_the_same_scores(tmp_path: Path, aggregator: str, los
 def test_standardisation_is_undone_by_nothing_but_the_statistics() -> None:
     head = head_of()
     batch = batch_of(head)
-    plain = Head(head.config, SPECS, AXES)
+    plain = Head(head.config, SPECS, AES_AXES.names)
     plain.load_state_dict({**plain.state_dict(), **dict(head.named_parameters())}, strict=True)
     moved = tuple(
         x / getattr(head, f"gain_{k}") + getattr(head, f"center_{k}") for k, x in enumerate(batch.features)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from mmmos.heads.scoring import commands as scoring_commands
 from mmmos.heads.scoring.bundle import read_bundle, save_bundle
 from mmmos.store.console import DAMAGED, WORSE
-from mmmos.store.schema import AXES
+from mmmos.store.schema import AES_AXES
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
 from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle
 
@@ -55,7 +55,7 @@ def test_without_a_bundle_the_work_folders_ensemble_scores(experiment: Experimen
     first = next(audio.iterdir())
     ours = json.loads(run("predict", first, "--work", experiment.work).stdout)
     bundled = json.loads(run("predict", first, "--bundle", experiment.bundle).stdout)
-    assert [ours[axis] for axis in AXES] == [bundled[axis] for axis in AXES]
+    assert [ours[axis] for axis in AES_AXES.names] == [bundled[axis] for axis in AES_AXES.names]
 
 
 def test_a_broken_off_output_is_gone_on_with(experiment: Experiment, audio: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from mmmos.heads.results.assess import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
 from mmmos.heads.scoring.held_out import errors_of, intervals_of, panel_noise
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, cross_check
-from mmmos.store.schema import AXES, Clip
+from mmmos.store.schema import AES_AXES, Clip
 from tests.heads.scoring.experiment import scoring_experiment
 
 
@@ -27,7 +27,7 @@ def ensemble(experiment: Experiment) -> Ensemble:
 
 
 def test_errors_and_spread_clip_by_clip(experiment: Experiment, ensemble: Ensemble) -> None:
-    held_out, clips = errors_of(experiment, ensemble, ["pam", "dev"], AXES)
+    held_out, clips = errors_of(experiment, ensemble, ["pam", "dev"], AES_AXES.names)
     assert {clip.id for clip in clips} == {
         c.id for c in (*experiment.table.of("dev"), *experiment.table.of("pam"))
     }
@@ -47,7 +47,7 @@ def test_errors_and_spread_clip_by_clip(experiment: Experiment, ensemble: Ensemb
 
 
 def test_intervals_say_which_clips_they_rest_on(experiment: Experiment, ensemble: Ensemble) -> None:
-    plain = intervals_of(experiment, ensemble, AXES)
+    plain = intervals_of(experiment, ensemble, AES_AXES.names)
     assert plain.source == "dev, PAM"
     assert {row.on for row in plain.coverage} == {"dev, PAM, cross-checked over left-out fifths"}
     seen: list[Clip] = []
@@ -56,7 +56,7 @@ def test_intervals_say_which_clips_they_rest_on(experiment: Experiment, ensemble
         seen.extend(clips)
         return [""] * len(clips)
 
-    found = intervals_of(experiment, ensemble, AXES, nobody_knows)
+    found = intervals_of(experiment, ensemble, AES_AXES.names, nobody_knows)
     on_test = [row for row in found.coverage if row.on.startswith("test")]
     assert {row.domain for row in on_test} == {"all", *(clip.domain for clip in experiment.table.of("test"))}
     assert {clip.id for clip in seen} == {clip.id for clip in experiment.table.of("test")}
@@ -76,8 +76,10 @@ def test_the_noise_of_a_panel_by_hand() -> None:
 
 @pytest.mark.slow
 def test_intervals_hold_on_the_demonstration_corpus(experiment: Experiment) -> None:
-    held_out, _ = errors_of(experiment, load_ensemble(experiment), ["dev", "pam", "test"], AXES)
-    rows = cross_check(AXES, held_out, panel_noise(experiment.table.clips, AXES), "held out")
+    held_out, _ = errors_of(experiment, load_ensemble(experiment), ["dev", "pam", "test"], AES_AXES.names)
+    rows = cross_check(
+        AES_AXES.names, held_out, panel_noise(experiment.table.clips, AES_AXES.names), "held out"
+    )
     for level in CONFIDENCE_LEVELS:
         share = np.mean([row.share for row in rows if row.level == level and row.domain == "all"])
         assert abs(share - level) < 0.05

@@ -23,7 +23,7 @@ from mmmos.heads.scoring.export import collect
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.requests import list_requests
 from mmmos.heads.scoring.scorer import Scorer
-from mmmos.store.schema import AXES, EncoderSpec
+from mmmos.store.schema import AES_AXES, EncoderSpec
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
 from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle
 
@@ -41,7 +41,7 @@ def scorer(experiment: Experiment) -> Scorer:
 
 
 def scores(answers: list[dict]) -> np.ndarray:
-    return np.array([[answer[axis] for axis in AXES] for answer in answers])
+    return np.array([[answer[axis] for axis in AES_AXES.names] for answer in answers])
 
 
 def close(one: list[dict], other: list[dict]) -> None:
@@ -53,7 +53,7 @@ def test_an_answer_has_everything_in_order(experiment: Experiment, scorer: Score
     answers = scorer.files(paths)
     assert [answer["path"] for answer in answers] == [str(path) for path in paths]
     for answer in answers:
-        for axis in AXES:
+        for axis in AES_AXES.names:
             low95, low80, high80, high95 = (
                 answer[f"{axis}_{x}"] for x in ("95_low", "80_low", "80_high", "95_high")
             )

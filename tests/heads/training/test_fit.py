@@ -24,7 +24,7 @@ from mmmos.heads.training.fit import (
     fresh_head,
     predict,
 )
-from mmmos.store.schema import AXES, Scale
+from mmmos.store.schema import AES_AXES, Scale
 from tests.heads.small import M2D, MUQ, WAVLM, work_folder
 
 SPECS = (WAVLM, MUQ, M2D)
@@ -210,4 +210,4 @@ def test_one_step_equals_ordinary_adam_on_an_ordinary_model(features: Features) 
 
 
 def test_axes_follow_the_order_of_the_project(features: Features) -> None:
-    assert fit(config_of(features, epochs=1), features).head.axes == AXES
+    assert fit(config_of(features, epochs=1), features).head.axes == AES_AXES.names
