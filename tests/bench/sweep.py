@@ -37,7 +37,7 @@ from mmmos.heads.network.model import Head
 from mmmos.heads.network.reading import Batch, Reading
 from mmmos.heads.training.data import Indices
 from mmmos.heads.training.fit import clip_outputs, one_thread, train_epoch
-from mmmos.store.schema import AXES, EncoderSpec
+from mmmos.store.schema import AES_AXES, EncoderSpec
 
 TRAIN, SCORED, EPOCHS, LOSS_COUNT = 3500, 1450, 10, 4
 GOALS = {"multiple_of_floor": 1.4, "speedup_vs_ordinary": 1.6}
@@ -162,7 +162,7 @@ def head_of(kind: str, precision: str = "fp32") -> Head:
     specs, aggregator = KINDS[kind]
     config = configure("data-bench", [s.id for s in specs], aggregator, "ut", precision=precision)
     torch.manual_seed(0)
-    return Head(config, specs, AXES)
+    return Head(config, specs, AES_AXES)
 
 
 def products(config: HeadConfig, specs: Sequence[EncoderSpec], train: int, scored: int) -> Callable[[], None]:
