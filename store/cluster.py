@@ -108,7 +108,7 @@ def _backend(client: Client) -> Any:
     """joblib's Dask backend with two corrections."""
     from joblib._dask import DaskDistributedBackend
 
-    class Backend(DaskDistributedBackend):
+    class Backend(DaskDistributedBackend):  # type: ignore[misc]
         def effective_n_jobs(self, n_jobs: int) -> int:
             # Where a cluster has a single worker, joblib would run everything in this process.
             return max(2, super().effective_n_jobs(n_jobs))

@@ -96,8 +96,8 @@ class MelPower(nn.Module):
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
 
     # Powers span ten decades: under autocast the bank's product would keep three digits of them.
-    @torch.autocast("cpu", enabled=False)
-    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
+    @torch.autocast("cuda", enabled=False)  # type: ignore[untyped-decorator]
     def forward(self, waves: Tensor) -> Tensor:
         spectrum = torch.stft(
             waves.float(),

@@ -31,8 +31,7 @@ from torch import Tensor, nn
 from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples, exact_div
 from mmmos.extract.encoders.locate import find
 from mmmos.extract.encoders.mel import MUQ_HOP_SAMPLES as HOP_SAMPLES
-from mmmos.extract.encoders.mel import MUQ_SAMPLE_RATE_HZ as SAMPLE_RATE_HZ
-from mmmos.extract.encoders.mel import MuqLogMel
+from mmmos.extract.encoders.mel import MUQ_SAMPLE_RATE_HZ, MuqLogMel
 from mmmos.extract.encoders.muq_fast import FastMuQ
 from mmmos.extract.encoders.published import Pinned, Published, identify, untrained
 from mmmos.extract.encoders.weights import WeightsMismatch, fill, network_sha256, read_state, seeded
@@ -40,6 +39,7 @@ from mmmos.store import files
 
 FRAME_SAMPLES = 4 * HOP_SAMPLES
 """One frame is four log-mel spectra."""
+SAMPLE_RATE_HZ = MUQ_SAMPLE_RATE_HZ
 FRAME_RATE_HZ = SAMPLE_RATE_HZ / FRAME_SAMPLES
 FRAMES = exact_div(crop_samples(SAMPLE_RATE_HZ), FRAME_SAMPLES)  # 250
 RECIPE = 1

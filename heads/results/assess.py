@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
+from mmmos.heads.bootstrap import RESAMPLES
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble, default_rule
 from mmmos.heads.results import tables
 from mmmos.heads.results.baselines import baselines
 from mmmos.heads.results.comparison import Comparison, compare
-from mmmos.heads.results.evaluation import EVERYWHERE, RESAMPLES, Row, evaluate, main_axis
+from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, main_axis
 from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.results.scores import contenders, score, times_test_was_scored
 from mmmos.store import files

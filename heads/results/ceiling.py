@@ -19,8 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.stats import rankdata
 
-from mmmos.heads.metrics import MIN_ITEMS, Array, pearson, rankdata, system_means
+from mmmos.heads.metrics import MIN_ITEMS, Array, pearson, system_means
 
 HALVINGS = 20
 """How many random halvings of the raters are averaged."""

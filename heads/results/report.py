@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mmmos.heads.bootstrap import RESAMPLES
 from mmmos.heads.results.assess import ENSEMBLE, compare_ensembles, evaluate_runs, load_ensemble
-from mmmos.heads.results.evaluation import RESAMPLES
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.results.page import render
 from mmmos.heads.results.scores import score

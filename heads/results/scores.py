@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from mmmos.heads.bootstrap import RESAMPLES
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble
-from mmmos.heads.results.evaluation import RESAMPLES, Row, rows
+from mmmos.heads.results.evaluation import Row, rows
 from mmmos.heads.results.experiment import Experiment
 from mmmos.store import files
 
