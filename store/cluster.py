@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
 LOCAL = re.compile(r"local:([1-9]\d*)")
+ADDRESS = re.compile(r"(?!local:)((tcp|tls)://)?(\[[0-9a-fA-F:.%]+\]|[\w.-]+):\d{1,5}")
+"""What Dask's scheduler can be reached at; other schemes would be tried in vain for half a minute."""
+LOOPBACK = "127.0.0.1"
 CONNECT_S = 10
 WAIT_S = 600
 """A run gives up when no worker has come, or all have been gone, for so many seconds."""
@@ -142,9 +145,11 @@ def workers_of(cluster: str, devices: Sequence[str] = ()) -> Iterator[Workers]:
         from distributed import Client
     except ImportError as error:
         raise ClusterError("--cluster needs Dask: pip install '.[cluster]'") from error
-    if (local := LOCAL.fullmatch(cluster)) is None and cluster.startswith("local"):
+    local = LOCAL.fullmatch(cluster)
+    if local is None and not ADDRESS.fullmatch(cluster):
         raise ClusterError(
-            f"--cluster takes local:N with a number of processes, or an address, not {cluster!r}"
+            f"--cluster takes local:N with a number of processes, or a scheduler's address like "
+            f"tcp://HOST:8786 or tls://HOST:8786, not {cluster!r}"
         )
     with _local(int(local[1]), devices) if local else nullcontext(cluster) as address:
         try:
@@ -190,15 +195,17 @@ def _local(count: int, devices: Sequence[str]) -> Iterator[Any]:
         {**shared, **({"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {})}
         for number in range(count)
     ]
-    quiet = {"silence_logs": logging.ERROR, "dashboard": False}
+    pages = {"dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
+    # The host keeps strangers out: whoever reaches a worker's port can run functions in it.
     # No memory limit: Dask would pause or kill a worker for the pages that a store's files take.
+    options = {"silence_logs": logging.ERROR, "host": LOOPBACK, **pages, "nthreads": 1, "memory_limit": 0}
     workers = {
-        number: {"cls": Nanny, "options": {**quiet, "nthreads": 1, "memory_limit": 0, "env": environment}}
+        number: {"cls": Nanny, "options": {**options, "env": environment}}
         for number, environment in enumerate(environments)
     }
     scheduler = {
         "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": ":0"},
+        "options": {"host": LOOPBACK, "port": 0, **pages},
     }
     with SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.ERROR) as cluster:
         yield cluster

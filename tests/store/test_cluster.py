@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("distributed", reason="needs the extra [cluster]")
@@ -35,6 +36,37 @@ def test_a_single_worker_does_every_task_and_not_this_process(single: Cluster) -
 
 def _square(number: int) -> tuple[int, int]:
     return number**2, os.getpid()
+
+
+def listening() -> set[tuple[str, int]]:
+    """(address, port) of everything that this process and its children listen at."""
+    here = psutil.Process()
+    connections = [c for p in (here, *here.children(recursive=True)) for c in p.net_connections("tcp")]
+    return {(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN}
+
+
+def test_local_workers_listen_to_this_machine_alone() -> None:
+    before = listening()
+    with workers_of("local:2") as workers:
+        assert len(workers.client.ncores()) == 2
+        opened = listening() - before
+    assert len(opened) >= 4  # a scheduler, two workers, and who watches them
+    assert {address for address, _ in opened} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:8786", "ucx://a:1", "xxx", "tcp://", "tls://", "tcp://host", "local:0", "local", ""],
+)
+def test_an_address_that_no_scheduler_can_have_is_refused_at_once(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distributed.Client", lambda *_, **__: pytest.fail("it was called"))
+    with (
+        pytest.raises(ClusterError, match="local:N with a number of processes, or a scheduler's address"),
+        workers_of(address),
+    ):
+        pass
 
 
 def test_a_task_that_kills_its_workers_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
