@@ -179,7 +179,7 @@ def test_light_modules_load_no_torch(module: str) -> None:
 
 
 def test_no_room_names_a_path_of_the_machine_it_was_written_on() -> None:
-    """A path below a home, root's folder or a work tree's folder, whatever machine this test runs on."""
+    """A path below a home, a mount or a temporary folder, whatever machine this test runs on."""
     personal = re.compile(r"""["'\s=](/home/\w|/root\b|/Users/\w|/mnt/\w|/tmp/\w)""")
     for path in sources():
         found = personal.search(path.read_text(encoding="utf-8"))
