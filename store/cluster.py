@@ -196,7 +196,7 @@ def _local(count: int, devices: Sequence[str]) -> Iterator[Any]:
         for number in range(count)
     ]
     pages = {"dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
-    # The host keeps strangers out: whoever reaches a worker's port can run functions in it.
+    # Only this machine may connect: whoever reaches a worker's port can run functions in it.
     # No memory limit: Dask would pause or kill a worker for the pages that a store's files take.
     options = {"silence_logs": logging.ERROR, "host": LOOPBACK, **pages, "nthreads": 1, "memory_limit": 0}
     workers = {

@@ -60,7 +60,7 @@ def table(
 def show(tables: Iterable[Table], caveats: Iterable[str] = ()) -> None:
     """Print tables one after the other, each with its notes below it.
 
-    The caveats ("random weights", "synthetic audio") stand in the title, so no table travels without them.
+    The caveats ("random weights", "synthetic audio") stand in the title, so no table is shown without them.
     """
     marks = ", ".join(caveats)
     for one in tables:

@@ -2,7 +2,7 @@
 
 To add one: write a file that defines what encoder.EncoderModule lists, and add a line to ENCODERS.
 The command line, the tests of the contract, the tables' GFLOP and the model card then know it,
-because its cost and its licence travel in the spec that is stored with its features.
+because its cost and its licence are part of the spec that is stored with its features.
 """
 
 from __future__ import annotations

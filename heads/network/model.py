@@ -1,6 +1,6 @@
 """A head: standardisation, aggregator, one small MLP per axis, and the way back to the labels' scale.
 
-All that a score depends on travels with the weights: the encoders' full specs, the statistics of
+All that a score depends on is stored with the weights: the encoders' full specs, the statistics of
 features and targets in the training split, the calibration.  A head file is safetensors with one
 JSON text in its header; reading it runs no code.
 """
@@ -143,7 +143,7 @@ class Head(nn.Module):
         return self.to_scale(self(batch))
 
     def save(self, path: Path, record: Mapping[str, Any] | None = None) -> None:
-        """Write the head as one safetensors file; `record` (JSON values) travels along unread."""
+        """Write the head as one safetensors file; `record` (JSON values) is stored beside it and not read."""
         about = {
             "format": HEAD_FORMAT,
             "config": asdict(self.config),
