@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmmos.extract.compute import Compute, choose_device
 from mmmos.store.console import say
 from mmmos.store.files import write_text
-from mmmos.store.schema import EncoderSpec, Scale
+from mmmos.store.schema import EncoderSpec
 
 if TYPE_CHECKING:
     from mmmos.extract.encoders import Encoder
@@ -38,9 +38,9 @@ class ExtractRequest:
     size, layers, precision : str
         See `encoders.load_encoder`.
     scale : str
-        "LO,HI", the range of the scores.
+        The range of the scores, see `store.axes.parse_scale`.
     axes : str
-        Names of the table's axes, see `store.clips.parse_axes`; "" for those of its sidecar or the paper's.
+        Names of the table's axes, see `store.axes.parse_axes`; "" for those of its sidecar or the paper's.
     split, seed : float, int
         Train fraction and seed, for a table without a split column.
     min_coverage : float
@@ -127,14 +127,3 @@ def load_encoders(
         )
         for name in names
     ]
-
-
-def parse_scale(text: str) -> Scale:
-    """ "0,100" as a Scale; ValueError says what was expected."""
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(
-            f"--scale takes two numbers separated by a comma, as in 0,10, not {text!r}"
-        ) from None
-    return Scale(low, high)

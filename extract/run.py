@@ -9,11 +9,12 @@ from pathlib import Path
 from mmmos.extract.cluster import extract_on
 from mmmos.extract.compute import AUTO, Compute
 from mmmos.extract.extraction import ExtractionSummary, extract
-from mmmos.extract.request import ExtractRequest, load_encoders, parse_scale
+from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.survey import CoverageError, check_coverage, shared_audio, survey, write_rejects
-from mmmos.store.clips import ClipTable, parse_axes, read_clips, save_table
+from mmmos.store.axes import axes_beside, parse_axes, parse_scale
+from mmmos.store.clips import ClipTable, read_clips, save_table
 from mmmos.store.console import COVERAGE, OK, REJECTS, say, table
-from mmmos.store.schema import EncoderSpec
+from mmmos.store.schema import AES_AXES, EncoderSpec
 from mmmos.store.specs import near_misses, stored_specs
 
 
@@ -33,11 +34,12 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
         An exit code of `store.console`: OK, REJECTS or COVERAGE.
     """
     features = work / "features"
+    axes = parse_axes(request.axes) if request.axes else axes_beside(request.clips) or AES_AXES
     written = read_clips(
         request.clips,
         audio_root=request.audio_root,
-        scale=parse_scale(request.scale),
-        axes=parse_axes(request.axes) if request.axes else None,
+        scale=parse_scale(request.scale, axes),
+        axes=axes,
         train_fraction=request.split,
         seed=request.seed,
     )

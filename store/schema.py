@@ -6,7 +6,7 @@ Everything here is a frozen value without behaviour beyond naming itself.  No to
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -72,14 +72,50 @@ CROP_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Scale:
-    """The range that ratings live on, kept with the data so that predictions come back on it."""
+    """The range that ratings live on, kept with the data so that predictions come back on it.
+
+    ends: (low, high) of each axis, where the axes have different scales; `low` and `high` then hold all of
+          them.  Empty where one scale holds for every axis.
+    """
 
     low: float = 0.0
     high: float = 10.0
+    ends: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ValueError(f"a scale runs from low to high, not from {self.low} to {self.high}")
+        object.__setattr__(self, "ends", tuple((low, high) for low, high in self.ends))
+        for low, high in ((self.low, self.high), *self.ends):
+            if not (low < high and math.isfinite(low) and math.isfinite(high)):
+                raise ValueError(f"a scale runs from low to high, not from {low} to {high}")
+
+    @staticmethod
+    def of_axes(ends: Sequence[tuple[float, float]]) -> Scale:
+        """The scale of axes with these (low, high); a plain one where they are all the same."""
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
+        return Scale(low, high, tuple(ends) if len(set(ends)) > 1 else ())
+
+    def axis(self, number: int) -> Scale:
+        """The scale of one axis, by its place among the axes."""
+        return Scale(*self.ends[number]) if self.ends else self
+
+    def only(self, numbers: Iterable[int]) -> Scale:
+        """The scale of some of the axes, by their places."""
+        return Scale.of_axes([self.ends[number] for number in numbers]) if self.ends else self
+
+    @property
+    def lows(self) -> float | tuple[float, ...]:
+        """The low end, or that of each axis: what values [..., A] can be clipped by."""
+        return tuple(low for low, _ in self.ends) if self.ends else self.low
+
+    @property
+    def highs(self) -> float | tuple[float, ...]:
+        """The high end, or that of each axis."""
+        return tuple(high for _, high in self.ends) if self.ends else self.high
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON values, for `Scale(**values)`; ids are made from them."""
+        values: dict[str, Any] = {"low": self.low, "high": self.high}
+        return {**values, "ends": [list(pair) for pair in self.ends]} if self.ends else values
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 
 ALLOWED = {
     "store": set(),
+    "store/ratings": {"store"},
     "extract/encoders": {"store"},
     "extract": {"store", "extract/encoders"},
     "extract/corpora": {"store", "extract"},

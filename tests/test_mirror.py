@@ -30,6 +30,10 @@ ELSEWHERE: dict[str, str] = {
     "heads/results/page.py": "tests/heads/results/test_report.py",
     "heads/scoring/loading.py": "tests/heads/scoring/test_scorer.py",
     "mmmos/__init__.py": "tests/test_mmmos.py",
+    "store/ratings/grouping.py": "tests/store/ratings/test_reader.py",
+    "store/ratings/meaning.py": "tests/store/ratings/test_reader.py",
+    "store/ratings/roles.py": "tests/store/ratings/test_reader.py",
+    "store/ratings/sheet.py": "tests/store/ratings/test_reader.py",
 }
 """Product file -> the test file that specifies it, where that is not its mirror."""
 
@@ -40,7 +44,6 @@ ACROSS = {
     "tests/extract/test_memory.py": "what an extraction may hold in memory",
     "tests/heads/results/test_new_metric.py": "what one entry of METRICS brings about",
     "tests/heads/tuning/test_sweep_postgres.py": "a sweep whose study lies in PostgreSQL",
-    "tests/store/test_axes.py": "axes as data of a clip table, from the table to the store",
     "tests/store/test_store_machine.py": "a store under random sequences of calls",
 }
 """Test files that specify something that no single product file does."""

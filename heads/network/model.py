@@ -124,9 +124,8 @@ class Head(nn.Module):
         """[..., A] z-scored predictions from what `for_loss` returned: a distribution's expected level."""
         if not self.loss.distribution:
             return outputs
-        levels = (level_values(self.scale).to(outputs.device) - self.target_mean[:, None]) / self.target_std[
-            :, None
-        ]
+        levels = level_values(self.scale).to(outputs.device)
+        levels = (levels - self.target_mean[:, None]) / self.target_std[:, None]
         return (outputs.softmax(-1) * levels.to(outputs.dtype)).sum(-1)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -149,7 +148,7 @@ class Head(nn.Module):
             "config": asdict(self.config),
             "encoders": [asdict(spec) for spec in self.specs],
             "axes": list(self.axes),
-            "scale": asdict(self.scale),
+            "scale": self.scale.to_json(),
             "record": dict(record or {}),
         }
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
@@ -192,6 +191,11 @@ def _build(about: Any, tensors: Mapping[str, Tensor]) -> Head:
 
 
 def level_values(scale: Scale) -> Tensor:
-    """[RATING_LEVELS] the ratings on a scale: 1, 2 .. 10 for the scale 0-10, as no rating is 0."""
+    """[RATING_LEVELS] the ratings on a scale: 1, 2 .. 10 for the scale 0-10, as no rating is 0.
+
+    [A, RATING_LEVELS] where the axes have scales of their own.
+    """
+    if scale.ends:
+        return torch.stack([level_values(scale.axis(number)) for number in range(len(scale.ends))])
     bottom = scale.low + (scale.high - scale.low) / RATING_LEVELS if scale.low == 0 else scale.low
     return torch.linspace(bottom, scale.high, RATING_LEVELS, dtype=torch.float64)

@@ -113,7 +113,7 @@ def save_bundle(bundle: Bundle, folder: Path, card: str) -> Path:
         "format": FORMAT,
         "id": bundle.id,
         "axes": bundle.axes.names,
-        "scale": asdict(bundle.scale),
+        "scale": bundle.scale.to_json(),
         "members": [
             {"run": run, "title": head.config.title, "weight": weight}
             for (run, head), weight in zip(bundle.heads.items(), bundle.weights, strict=True)
@@ -195,7 +195,7 @@ def _check_members(heads: Mapping[str, Head], weights: Sequence[float], about: M
             raise ValueError(
                 f"heads/{run}.safetensors holds another head, or one for other axes or another scale"
             )
-    if list(first.axes) != about["axes"] or asdict(first.scale) != about["scale"]:
+    if list(first.axes) != about["axes"] or first.scale.to_json() != about["scale"]:
         raise ValueError("its axes or its scale are not those of its heads")
 
 

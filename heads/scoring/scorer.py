@@ -242,7 +242,7 @@ class Scorer:
         return result
 
     def _on_scale(self, values: Array) -> Array:
-        return np.clip(values, self.bundle.scale.low, self.bundle.scale.high)
+        return np.clip(values, self.bundle.scale.lows, self.bundle.scale.highs)
 
     def _by_axis(self, values: Array) -> dict[str, Any]:
         return {axis: _number(value) for axis, value in zip(self.axes, values, strict=True)}
