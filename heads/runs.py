@@ -24,8 +24,6 @@ RECORD = "record.json"
 CONFIG = "config.json"
 HEAD = "head.safetensors"
 PREDICTED = ("dev", "pam", "test")
-OOF = "oof"
-"""The name of out-of-fold predictions of the train split, beside those of PREDICTED."""
 
 
 class NotStoredError(ValueError):

@@ -22,7 +22,7 @@ from mmmos.store.clip_rows import TEXTS, check_columns, columns_of, off_scale, t
 from mmmos.store.crops import contain
 from mmmos.store.names import choose, digest
 from mmmos.store.rows import RowError, TableError, convert, read_rows, refusal
-from mmmos.store.schema import AES_AXES, SPLITS, Axes, Clip, Scale
+from mmmos.store.schema import AES_AXES, OOF, SPLITS, Axes, Clip, Scale
 from mmmos.store.splits import split_clips
 
 FORMAT = "mmmos-clips-1"
@@ -72,7 +72,9 @@ class ClipTable:
         return iter(self.clips)
 
     def of(self, split: str) -> tuple[Clip, ...]:
-        """The clips of one split, in the table's order."""
+        """The clips of one split, in the table's order; those of "oof" are the rated ones of train."""
+        if split == OOF:
+            return tuple(clip for clip in self.of("train") if any(s is not None for s in clip.scores))
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
         return tuple(clip for clip in self.clips if clip.split == split)

@@ -66,6 +66,9 @@ AES_AXES = Axes(
 SPLITS = ("train", "dev", "pam", "test", "none")
 """`dev` holds real recordings, `pam` mostly synthetic ones; the paper scores them apart."""
 
+OOF = "oof"
+"""Stands for the rated clips of `train`, each predicted by heads that saw none of its group."""
+
 CROP_SECONDS = 10.0
 """Every encoder sees exactly this much audio at a time (paper III-A)."""
 

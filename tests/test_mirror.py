@@ -42,6 +42,7 @@ ACROSS = {
     "tests/extract/encoders/test_contract.py": "what every encoder promises",
     "tests/extract/encoders/test_golden.py": "every encoder against reference outputs",
     "tests/extract/test_memory.py": "what an extraction may hold in memory",
+    "tests/heads/results/test_out_of_fold.py": "results of a table without dev and test splits",
     "tests/heads/results/test_new_metric.py": "what one entry of METRICS brings about",
     "tests/heads/tuning/test_sweep_postgres.py": "a sweep whose study lies in PostgreSQL",
     "tests/store/test_store_machine.py": "a store under random sequences of calls",

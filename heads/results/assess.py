@@ -13,10 +13,11 @@ from mmmos.heads.results import tables
 from mmmos.heads.results.baselines import baselines
 from mmmos.heads.results.comparison import Comparison, compare
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, main_axis
-from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.results.experiment import SAID_OF_AXES, SAID_OF_OOF, Experiment
 from mmmos.heads.results.scores import contenders, score, times_test_was_scored
 from mmmos.store import files
 from mmmos.store.predictions import Predictions
+from mmmos.store.schema import OOF
 from mmmos.store.table import Table
 
 ENSEMBLE = "ensemble"
@@ -90,23 +91,25 @@ def evaluate_runs(
     resamples
         Of every interval.
     """
+    experiment.held_out()
     names = list(dict.fromkeys(runs)) or [ENSEMBLE]
     subjects = [_subject(experiment, name) for name in names]
     other = _subject(experiment, against) if against else _best_single(experiment)
+    ridge = [_subject(experiment, experiment.ridge.id)] if experiment.ridge else []
     rows: list[Row] = []
     comparisons: list[Comparison] = []
     for split in experiment.splits:
         clips = experiment.table.of(split)
-        for subject in {s.id: s for s in [*subjects, other]}.values():
+        for subject in {s.id: s for s in [*subjects, other, *ridge]}.values():
             rows += subject.rows(split, resamples)
-        rows += evaluate(baselines(experiment.table, split), clips, resamples=0)
+        rows += experiment.shown(evaluate(baselines(experiment.table, split), clips, resamples=0))
         for subject in subjects:
             if subject.id != other.id:
                 pair = subject.predictions(split), other.predictions(split)
-                comparisons += compare(*pair, clips, resamples)
+                comparisons += experiment.shown(compare(*pair, clips, resamples))
     _write(experiment.work / "evaluation.csv", Row, rows)
     _write(experiment.work / "comparison.csv", Comparison, comparisons)
-    shown = [table for s in subjects for table in _tables_of(s, rows, experiment.splits)]
+    shown = [t for s in subjects for t in _tables_of(s, rows, experiment)]
     for subject in subjects:
         of_subject = [c for c in comparisons if c.run == subject.id]
         if of_subject:
@@ -130,6 +133,7 @@ def compare_ensembles(
     ValueError
         Where the rule `against` (left out: the default one) cannot be followed.
     """
+    experiment.held_out()
     against = against or default_rule(experiment.pool)
     found = contenders(experiment, tuple(dict.fromkeys([*rules, against])))
     chosen = {rule: ensemble for rule, ensemble in found.items() if isinstance(ensemble, Ensemble)}
@@ -187,9 +191,11 @@ def _assessment(
     shown: Sequence[Table],
     labels: dict[str, str],
 ) -> Assessment:
-    notes = []
+    notes = [SAID_OF_OOF] if OOF in experiment.splits else []
     if experiment.other_data:
         notes.append(f"{len(experiment.other_data)} runs of other clip tables were left out")
+    if not experiment.together:
+        notes.append(SAID_OF_AXES)
     if times := times_test_was_scored(experiment):
         notes.append(f"{times} different ensembles have been scored on this test split so far")
     return Assessment(tuple(rows), tuple(comparisons), tuple(shown), labels, experiment.caveats, tuple(notes))
@@ -216,7 +222,8 @@ def _subject(experiment: Experiment, name: str) -> _Subject:
         run = experiment.run(name)
 
         def rows_of(split: str, resamples: int) -> Sequence[Row]:
-            return evaluate([run.predictions(split)], experiment.table.of(split), resamples)
+            found = evaluate([run.predictions(split)], experiment.table.of(split), resamples)
+            return experiment.shown(found)
 
         return _Subject(run.id, run.title, run.predictions, rows_of)
     ensemble = load_ensemble(experiment)
@@ -230,16 +237,17 @@ def _subject(experiment: Experiment, name: str) -> _Subject:
 
 
 def _best_single(experiment: Experiment) -> _Subject:
-    split = next((s for s in ("pam", "dev") if s in experiment.pool.scores), "")
+    split = next((s for s in ("pam", "dev", OOF) if s in experiment.pool.scores), "")
     if not split:
         return _subject(experiment, experiment.runs[0].id)
     return _subject(experiment, experiment.pool.ranked(split)[0])
 
 
-def _tables_of(subject: _Subject, rows: Sequence[Row], splits: Sequence[str]) -> list[Table]:
+def _tables_of(subject: _Subject, rows: Sequence[Row], experiment: Experiment) -> list[Table]:
     shown: list[Table] = []
-    for split in splits:
-        shown += tables.figures(rows, subject.id, split, subject.label)
+    ridge = experiment.ridge.id if experiment.ridge else ""
+    for split in experiment.splits:
+        shown += tables.figures(rows, subject.id, split, subject.label, ridge)
         within = tables.domains(rows, subject.id, split)
         shown += [within] if within else []
     return shown

@@ -35,15 +35,15 @@ def write_report(work: Path, output: Path | None = None, resamples: int = RESAMP
     The path of the page.
     """
     experiment = open_experiment(work)
+    split = "test" if "test" in experiment.held_out() else experiment.splits[-1]
     ensemble = load_ensemble(experiment)
-    split = "test" if "test" in experiment.splits else experiment.splits[-1]
     found = Findings(
         experiment,
         ensemble,
         split,
         evaluate_runs(experiment, [ENSEMBLE], resamples=resamples),
         compare_ensembles(experiment, resamples=resamples),
-        tuple(series(ensemble.predict(experiment.runs, split), experiment.table, split)),
+        tuple(experiment.shown(series(ensemble.predict(experiment.runs, split), experiment.table, split))),
     )
     facts = [
         experiment.table.id,

@@ -35,7 +35,7 @@ def score(ensemble: Ensemble, experiment: Experiment, split: str, resamples: int
     if split == "test" and kept.is_file():
         content = json.loads(files.read_bytes(kept))
         return Scored(ensemble, split, tuple(Row(**row) for row in content["rows"]), content["scored_at"])
-    found = rows(ensemble.predict(experiment.runs, split), clips, resamples)
+    found = experiment.shown(rows(ensemble.predict(experiment.runs, split), clips, resamples))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if split == "test":
         content = {"ensemble": asdict(ensemble), "scored_at": now, "resamples": resamples}
