@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,35 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.network.aggregators import AGGREGATORS
+from mmmos.heads.network.aggregators import Aggregator, aggregator_of
+from mmmos.heads.network.closed_form import GaussianKernel
 from mmmos.heads.network.losses import LOSSES, RATING_LEVELS
-from mmmos.heads.network.reading import Batch, Reading
+from mmmos.heads.network.reading import Batch
 from mmmos.store import files
 from mmmos.store.names import choose, differences
 from mmmos.store.schema import Axes, EncoderSpec, Scale
 
 HEAD_FORMAT = 1
 DEFAULT_SCALE = Scale()
+
+FLOOR = 1e-3
+"""Share of a feature's own level below which its deviation is not believed: stored frames are that coarse."""
+
+ROOM = 1.0
+"""How far beyond the values of the training clips a feature may go, in its deviations there."""
+
+FAR = 3e38
+"""A limit that no feature reaches; infinity would not be a finite tensor."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of one encoder's features over the training crops: mean, deviation, smallest and largest value."""
+
+    mean: Tensor
+    deviation: Tensor
+    low: Tensor
+    high: Tensor
 
 
 class Towers(nn.Module):
@@ -53,6 +73,22 @@ class Towers(nn.Module):
         return torch.einsum("bah,aoh->bao", hidden, self.weight) + self.bias
 
 
+class LinearTowers(nn.Module):
+    """One linear map dim -> outputs per axis."""
+
+    def __init__(self, dim: int, axes: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        bound = 1 / math.sqrt(dim)
+        self.weight = nn.Parameter(torch.empty(axes, outputs, dim).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(axes, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, dim], or [B, A, dim] with a vector for each axis -> [B, A, outputs]."""
+        each = "bad,aod->bao" if x.dim() == 3 else "bd,aod->bao"
+        return torch.einsum(each, self.dropout(x), self.weight) + self.bias
+
+
 class Head(nn.Module):
     """One trained (or fresh) head.
 
@@ -64,6 +100,10 @@ class Head(nn.Module):
         Those rated in training.
     scale
         That of the labels.
+    support
+        Training clips that a kernel compares with; 0 for heads without one.
+    limited
+        Whether features are held within what training saw (all heads but those of earlier versions).
     """
 
     target_mean: Tensor
@@ -77,43 +117,68 @@ class Head(nn.Module):
         specs: Sequence[EncoderSpec],
         axes: Sequence[str],
         scale: Scale = DEFAULT_SCALE,
+        support: int = 0,
+        limited: bool = True,
     ) -> None:
         super().__init__()
         self.config, self.specs, self.axes, self.scale = config, tuple(specs), tuple(axes), scale
-        kind = AGGREGATORS[choose("aggregator", config.aggregator, AGGREGATORS)]
+        self.limited = limited
         self.loss = LOSSES[choose("loss", config.loss, LOSSES)]
-        self.reading = Reading(kind.reads, config.frame_rate_hz)
-        self.aggregator = kind(self.specs, config, len(axes))
+        self.aggregator = aggregator_of(self.specs, config, len(axes))
+        self.reading = self.aggregator.reading
         outputs = RATING_LEVELS if self.loss.distribution else 1
-        self.towers = Towers(self.aggregator.dim, config.hidden, len(axes), outputs, config.dropout)
+        self.towers = _towers(self.aggregator, config, len(axes), outputs, support)
         for index, spec in enumerate(self.specs):
             self.register_buffer(f"center_{index}", torch.zeros(self.reading.shape(spec)))
             self.register_buffer(f"gain_{index}", torch.ones(self.reading.shape(spec)))
+            if limited:
+                for name, value in (("low", -math.inf), ("high", math.inf)):
+                    end = torch.full(self.reading.shape(spec), value)
+                    self.register_buffer(f"{name}_{index}", end.clamp(-FAR, FAR))
         for name, value in (("target_mean", 0.0), ("target_std", 1.0), ("slope", 1.0), ("offset", 0.0)):
             self.register_buffer(name, torch.full((len(axes),), value, dtype=torch.float64))
 
-    def set_statistics(self, features: Sequence[tuple[Tensor, Tensor]], mean: Tensor, std: Tensor) -> None:
-        """(mean, deviation) of each encoder's features and of the scores [A], all over the train split.
+    def set_statistics(self, features: Sequence[Statistics], mean: Tensor, std: Tensor) -> None:
+        """Statistics of each encoder's features, mean and deviation of the scores [A], all of training.
 
-        A feature that never varies in training is centred and left at its own unit.
+        A feature's deviation counts as FLOOR of its level at least; one that never varies in training is
+        centred and left at its own unit.
         """
-        for index, (center, deviation) in enumerate(features):
-            getattr(self, f"center_{index}").copy_(center)
-            gain = torch.where(deviation > 1e-6 * center.abs() + 1e-12, 1 / deviation, 1.0)
+        for index, of in enumerate(features):
+            least = torch.maximum(of.deviation, FLOOR * of.mean.abs())
+            varies = of.deviation > 1e-6 * of.mean.abs() + 1e-12
+            gain = torch.where(varies, 1 / least, 1.0)
+            getattr(self, f"center_{index}").copy_(of.mean)
             getattr(self, f"gain_{index}").copy_(gain)
+            if self.limited:
+                # What never varied was never learnt from, so it may not speak: both limits are 0 then.
+                for name, end, room in (("low", of.low, -ROOM), ("high", of.high, ROOM)):
+                    z = torch.where(varies, (end - of.mean) * gain + room, 0.0)
+                    getattr(self, f"{name}_{index}").copy_(z)
         self.target_mean.copy_(mean)
         self.target_std.copy_(std)
 
+    def standardised(self, batch: Batch) -> list[Tensor]:
+        """Each encoder's features as z-scores, outside of training held within what training saw."""
+        made = []
+        for index, x in enumerate(batch.features):
+            # In place on a copy: fresh memory for every step costs as much as the arithmetic.
+            z = x.to(torch.float32, copy=True)
+            z.sub_(getattr(self, f"center_{index}")).mul_(getattr(self, f"gain_{index}"))
+            if self.limited and not self.training:
+                z.clamp_(getattr(self, f"low_{index}"), getattr(self, f"high_{index}"))
+            made.append(z)
+        return made
+
+    def vectors(self, batch: Batch) -> Tensor:
+        """[B, dim], or [B, A, dim]: what the towers are given."""
+        vectors: Tensor = self.aggregator(self.standardised(batch), batch.valid_s)
+        return vectors
+
     def outputs(self, batch: Batch) -> Tensor:
         """[B, A, 1] z-scored predictions, or [B, A, RATING_LEVELS] logits under a distribution loss."""
-        features = [
-            # In place on a copy: fresh memory for every step costs as much as the arithmetic.
-            x.to(torch.float32, copy=True)
-            .sub_(getattr(self, f"center_{index}"))
-            .mul_(getattr(self, f"gain_{index}"))
-            for index, x in enumerate(batch.features)
-        ]
-        return self.towers(self.aggregator(features, batch.valid_s))
+        outputs: Tensor = self.towers(self.vectors(batch))
+        return outputs
 
     def for_loss(self, batch: Batch) -> Tensor:
         """What the head's loss takes: [B, A], or [B, A, RATING_LEVELS] under a distribution loss."""
@@ -150,6 +215,7 @@ class Head(nn.Module):
             "axes": list(self.axes),
             "scale": self.scale.to_json(),
             "record": dict(record or {}),
+            "limited": self.limited,
         }
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         files.write_atomic(path, save(tensors, metadata={"head": json.dumps(about, sort_keys=True)}))
@@ -178,8 +244,11 @@ def _build(about: Any, tensors: Mapping[str, Tensor]) -> Head:
     if tuple(spec.id for spec in specs) != config.encoders:
         raise ValueError("its encoders are not those of its config")
     Axes(tuple(about["axes"]))  # refuses what cannot be names of axes
+    # The file holds as many rows as it says, so a forged one cannot ask for more memory than it fills.
+    support = len(tensors["towers.support"]) if "towers.support" in tensors else 0
     with torch.device("meta"):
-        head = Head(config, specs, about["axes"], Scale(**about["scale"]))
+        limited = bool(about.get("limited", False))  # heads of earlier versions have no limits
+        head = Head(config, specs, about["axes"], Scale(**about["scale"]), support, limited)
     expected = {name: (tuple(value.shape), value.dtype) for name, value in head.state_dict().items()}
     found = {name: (tuple(value.shape), value.dtype) for name, value in tensors.items()}
     if lines := differences(expected, found):
@@ -188,6 +257,15 @@ def _build(about: Any, tensors: Mapping[str, Tensor]) -> Head:
         raise ValueError("it holds values that are not finite")
     head.load_state_dict(dict(tensors), assign=True)
     return head.eval()
+
+
+def _towers(aggregator: Aggregator, config: HeadConfig, axes: int, outputs: int, support: int) -> nn.Module:
+    """What turns an aggregator's vector into scores."""
+    if aggregator.tower == "kernel":
+        return GaussianKernel(aggregator.dim, axes, support)
+    if aggregator.tower == "linear":
+        return LinearTowers(aggregator.dim, axes, outputs, config.dropout)
+    return Towers(aggregator.dim, config.hidden, axes, outputs, config.dropout)
 
 
 def level_values(scale: Scale) -> Tensor:

@@ -92,7 +92,7 @@ class Bundle:
 
 def fingerprint(head: Head) -> str:
     """xxh3-128 over a head's tensors and config: equal heads, equal numbers."""
-    state = xxhash.xxh3_128(json.dumps(asdict(head.config), sort_keys=True).encode())
+    state = xxhash.xxh3_128(json.dumps(head.config.settings, sort_keys=True).encode())
     for name, value in sorted(head.state_dict().items()):
         state.update(name.encode())
         state.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())
