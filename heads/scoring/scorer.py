@@ -39,7 +39,7 @@ from mmmos.heads.network.reading import Batch, Reading, as_read, layer_rule
 from mmmos.heads.scoring.answers import Answer, flags, identity, interval_columns
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.golden import deviations, golden_scores
-from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, mean_and_spread
+from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
 from mmmos.store.schema import EncoderSpec
 
@@ -91,7 +91,7 @@ class Scorer:
         self.bundle, self.front = bundle, front
         self.id, self.axes, self.caveats = bundle.id, bundle.axes.names, bundle.caveats
         self.heads = [head.to(front.device).eval() for head in bundle.heads.values()]
-        self.weights = np.array(bundle.weights) / np.sum(bundle.weights)
+        self.mixture = bundle.mixture
         self._lock = threading.Lock()
 
     def __call__(
@@ -196,7 +196,7 @@ class Scorer:
                     tally.features[spec_id].add(values[row], window.valid_s)
             if window.hop:
                 start_s = (tally.request.start_s or 0.0) + window.start_s
-                mean, _ = mean_and_spread(scores[row], self.weights)
+                mean, _ = self.mixture.mean_and_spread(scores[row])
                 times = {"start_s": round(start_s, 3), "end_s": round(start_s + window.valid_s, 3)}
                 tally.windows.append(times | self._by_axis(self._on_scale(mean)))
 
@@ -223,7 +223,7 @@ class Scorer:
 
     def _result(self, tally: _Tally, info: AudioInfo) -> Answer:
         """Scores, intervals, spread, domain, flags and timeline of a piece that was heard to its end."""
-        mean, spread = mean_and_spread(tally.scores.mean, self.weights)
+        mean, spread = self.mixture.mean_and_spread(tally.scores.mean)
         (nearest,), (strange,) = self.bundle.reference.place(
             {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
         )

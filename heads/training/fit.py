@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmmos.heads.config import CLOSED_FORM, HeadConfig
+from mmmos.heads.mixing import affine
 from mmmos.heads.network.model import Head
 from mmmos.heads.network.reading import weighted_mean
-from mmmos.heads.network.targets import Targets, affine
+from mmmos.heads.network.targets import Targets
 from mmmos.heads.training.data import Features, Indices
 from mmmos.heads.training.solving import solve_head
 from mmmos.store.clips import score_array
