@@ -28,6 +28,7 @@ from mmmos.heads.results import commands as results_commands
 from mmmos.heads.scoring import commands as scoring_commands
 from mmmos.store import commands as store_commands
 from mmmos.store.console import FAILED, REFUSED, say, table
+from mmmos.train import commands as train_commands
 
 app = typer.Typer(
     help="Four scores for audio, as people hear it: train such predictors on ratings, and score files.",
@@ -54,6 +55,7 @@ def options(
     """What can be said before any verb."""
 
 
+app.command()(train_commands.train)
 app.add_typer(corpora_commands.app, name="prepare")
 app.command()(weights_commands.weights)
 app.command()(extract_commands.extract)

@@ -19,10 +19,14 @@ from typing import Any
 from mmmos.heads.config import HeadConfig, encoder_name
 from mmmos.store import files
 from mmmos.store.predictions import Predictions
+from mmmos.store.schema import OOF as OOF
 
 RECORD = "record.json"
 CONFIG = "config.json"
 HEAD = "head.safetensors"
+OOF_RECORD = "record-oof.json"
+"""Beside out-of-fold predictions: how many folds there were."""
+
 PREDICTED = ("dev", "pam", "test")
 
 

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from mmmos.extract.corpora.table_command import table_command
 from mmmos.store.console import MISSING, OK, say, table
 
-app = typer.Typer(no_args_is_help=True, help="Make a clip table from public labels: labels, aes.")
+app = typer.Typer(no_args_is_help=True, help="Make a clip table from ratings, yours or public.")
 
 
 @app.command()
@@ -88,3 +89,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and sign and folder):
         raise ValueError(f"--corpus takes NAME=FOLDER, as in PAM=sets/pam, not {text!r}")
     return name, folder
+
+
+app.command("table")(table_command)

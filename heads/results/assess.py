@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from mmmos.heads.bootstrap import RESAMPLES
-from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble, default_rule
+from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, default_rule
+from mmmos.heads.recipe_file import Choice
 from mmmos.heads.results import tables
 from mmmos.heads.results.baselines import baselines
 from mmmos.heads.results.comparison import Comparison, compare
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, main_axis
 from mmmos.heads.results.experiment import SAID_OF_AXES, SAID_OF_OOF, Experiment
+from mmmos.heads.results.nested import predict
 from mmmos.heads.results.scores import contenders, score, times_test_was_scored
 from mmmos.store import files
 from mmmos.store.predictions import Predictions
@@ -55,8 +57,13 @@ class Assessment:
 
 
 def select_ensemble(experiment: Experiment, rule: str = "") -> Ensemble:
-    """Choose the ensemble by `rule` (left out: the default one) and keep it as work/ensemble.json."""
-    chosen = choose_ensemble(experiment.pool, experiment.table.id, rule)
+    """Choose the ensemble by `rule` and keep it as work/ensemble.json.
+
+    Left out, the rule is that of work/recipe.json, else the default one.
+    """
+    data = experiment.table.id
+    choice = Choice(data, rule) if rule else Choice.of(experiment.work, data)
+    chosen = choice.chooser({run.id for run in experiment.runs})(experiment.pool)
     chosen.save(experiment.work / ENSEMBLE_FILE)
     return chosen
 
@@ -231,9 +238,7 @@ def _subject(experiment: Experiment, name: str) -> _Subject:
     def scored(split: str, resamples: int) -> Sequence[Row]:
         return score(ensemble, experiment, split, resamples).rows
 
-    return _Subject(
-        ensemble.id, f"ensemble {ensemble.rule}", partial(ensemble.predict, experiment.runs), scored
-    )
+    return _Subject(ensemble.id, f"ensemble {ensemble.rule}", partial(predict, ensemble, experiment), scored)
 
 
 def _best_single(experiment: Experiment) -> _Subject:

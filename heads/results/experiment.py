@@ -36,7 +36,8 @@ SCORED_SPLITS = ("dev", "pam", "test")
 
 SAID_OF_OOF = (
     "oof: no split was held out, so these are out-of-fold figures: each clip of train as predicted by heads "
-    "that saw none of its group. What is chosen by them (an ensemble, a rule) is flattered a little."
+    "that saw none of its group. An ensemble is chosen once more without each fold before it predicts it; "
+    "which of several rules or heads is best, read off these figures, is flattered a little."
 )
 """To be said wherever such figures stand."""
 
@@ -98,11 +99,12 @@ class Experiment:
 
     @cached_property
     def ridge(self) -> Run | None:
-        """The best ridge regression among the runs: what a head has to beat to be worth its training."""
+        """The best plain ridge regression among the runs, on means or deviations: what a head has to beat."""
         found = [run for run in self.runs if run.config.aggregator == RIDGE]
         order = next((self.pool.ranked(s) for s in ("pam", "dev", OOF) if any(self._scores(s))), [])
         places = {run: place for place, run in enumerate(order)}
-        return min(found, key=lambda run: places.get(run.id, len(order)), default=None)
+        plain = [run for run in found if run.config.reads != "profile"] or found
+        return min(plain, key=lambda run: places.get(run.id, len(order)), default=None)
 
     def _scores(self, split: str) -> list[float]:
         return [score for score in self.pool.scores.get(split, {}).values() if score is not None]

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmmos.heads.bootstrap import RESAMPLES
 from mmmos.heads.results.assess import ENSEMBLE, compare_ensembles, evaluate_runs, load_ensemble
 from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.results.nested import predict
 from mmmos.heads.results.page import render
 from mmmos.heads.results.scores import score
 from mmmos.heads.results.sections import SECTIONS, Findings, tiles
@@ -43,7 +44,7 @@ def write_report(work: Path, output: Path | None = None, resamples: int = RESAMP
         split,
         evaluate_runs(experiment, [ENSEMBLE], resamples=resamples),
         compare_ensembles(experiment, resamples=resamples),
-        tuple(experiment.shown(series(ensemble.predict(experiment.runs, split), experiment.table, split))),
+        tuple(experiment.shown(series(predict(ensemble, experiment, split), experiment.table, split))),
     )
     facts = [
         experiment.table.id,

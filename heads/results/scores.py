@@ -11,6 +11,7 @@ from mmmos.heads.bootstrap import RESAMPLES
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble
 from mmmos.heads.results.evaluation import Row, rows
 from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.results.nested import predict
 from mmmos.store import files
 
 
@@ -35,7 +36,7 @@ def score(ensemble: Ensemble, experiment: Experiment, split: str, resamples: int
     if split == "test" and kept.is_file():
         content = json.loads(files.read_bytes(kept))
         return Scored(ensemble, split, tuple(Row(**row) for row in content["rows"]), content["scored_at"])
-    found = experiment.shown(rows(ensemble.predict(experiment.runs, split), clips, resamples))
+    found = experiment.shown(rows(predict(ensemble, experiment, split), clips, resamples))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if split == "test":
         content = {"ensemble": asdict(ensemble), "scored_at": now, "resamples": resamples}

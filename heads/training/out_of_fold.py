@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.runs import OOF, Run
+from mmmos.heads.runs import OOF, OOF_RECORD, Run
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fit, predict, rated
 from mmmos.heads.training.train_run import caveats_of
@@ -21,7 +21,6 @@ from mmmos.store import files
 from mmmos.store.predictions import Predictions
 from mmmos.store.splits import group_folds
 
-OOF_RECORD = "record-oof.json"
 FOLD_SEED = 0
 """Every run of a table is divided alike, so that their out-of-fold predictions can be averaged."""
 

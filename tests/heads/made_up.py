@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmmos.heads.config import HeadConfig
+from mmmos.heads.runs import OOF, OOF_RECORD
 from mmmos.store.clips import ClipTable, save_table
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import AES_AXES, Axes, Clip
@@ -100,6 +101,8 @@ def write_run(work: Path, table: ClipTable, config: HeadConfig, splits: Iterable
     curve = [{"number": e + 1, "train_loss": 1 / (e + 1), "dev_loss": 0.2 + 1 / (e + 1)} for e in range(6)]
     record = {"run": config.id, "curve": curve, "best_epoch": 6, "seconds": 1.0}
     (folder / "record.json").write_text(json.dumps(record))
+    if OOF in splits:
+        (folder / OOF_RECORD).write_text(json.dumps({"folds": 5}))
     for split in splits:
         made_up_run(table, split, noise, config.id, axes=axes).save(folder / f"predictions-{split}.parquet")
 

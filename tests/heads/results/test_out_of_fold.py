@@ -11,6 +11,7 @@ import pytest
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.results.assess import compare_ensembles, evaluate_runs, select_ensemble
 from mmmos.heads.results.experiment import SAID_OF_AXES, SAID_OF_OOF, open_experiment
+from mmmos.heads.results.nested import predict
 from mmmos.heads.results.report import write_report
 from mmmos.heads.runs import NotStoredError
 from mmmos.store.clips import ClipTable
@@ -62,6 +63,19 @@ def test_without_any_the_way_to_make_them_is_named(tmp_path: Path) -> None:
 def test_a_held_out_split_comes_before_them(tmp_path: Path) -> None:
     work = made_up_work(tmp_path, made_up_table(of=AXES), splits=("dev", "oof"))
     assert open_experiment(work).splits == ("dev",)
+
+
+def test_the_ensemble_is_chosen_anew_without_the_fold_that_it_predicts(work: Path) -> None:
+    experiment = open_experiment(work)
+    ensemble = select_ensemble(experiment, "best:oof")
+    best = experiment.run(ensemble.members[0])
+    nested = predict(ensemble, experiment, "oof")
+    assert nested.clip_ids == best.predictions("oof").clip_ids
+    stored = np.stack([run.predictions("oof").values for run in experiment.runs])
+    # Every value is that of a run, each fold's of one and the same.
+    assert (stored == nested.values).any(axis=0).all()
+    worst = experiment.pool.ranked("oof")[-1]
+    assert not np.array_equal(nested.values, experiment.run(worst).predictions("oof").values)
 
 
 def test_a_ridge_regression_stands_beside_every_figure(work: Path) -> None:
