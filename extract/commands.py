@@ -9,7 +9,7 @@ import typer
 
 from mmmos.extract.compute import Compute
 from mmmos.extract.request import ExtractRequest
-from mmmos.store.console import Batch, Device, Weights, Work, Workers
+from mmmos.store.console import Batch, Device, Licence, TrustRemoteCode, Weights, Work, Workers
 
 
 def extract(
@@ -59,6 +59,8 @@ def extract(
     min_coverage: Annotated[
         float, typer.Option(help="Stop if fewer of the clips can be read.")
     ] = ExtractRequest.min_coverage,
+    licence: Licence = "",
+    trust_remote_code: TrustRemoteCode = False,
     cluster: Annotated[
         str, typer.Option(metavar="ADDRESS|local:N", help="Encode on the workers of a Dask cluster.")
     ] = "",
@@ -83,6 +85,8 @@ def extract(
         "split": split,
         "seed": seed,
         "min_coverage": min_coverage,
+        "licence": licence,
+        "trust_remote_code": trust_remote_code,
     }
     if clips is None:
         request = ExtractRequest.last(work, {n: v for n, v in chosen.items() if _was_given(context, n)})

@@ -17,6 +17,7 @@ from mmmos.extract.audio_info import AudioError, AudioInfo
 from mmmos.extract.compute import AUTO, Compute, choose_device
 from mmmos.extract.decoding import Listening, Sound, open_file, open_wave
 from mmmos.extract.encoders import Encoder, WeightsMissing, find_weights, load_encoder
+from mmmos.extract.encoders.own import source_of
 from mmmos.extract.encoding import BatchSize, encode_batches
 from mmmos.extract.perturb import PERTURBATIONS, open_perturbed
 from mmmos.extract.stream import Event, Window, listen
@@ -104,7 +105,7 @@ def rebuild(
     given = find_weights([spec.name for spec in specs if not spec.is_random], weights)
     return [
         load_encoder(
-            spec.name,
+            source_of(spec),
             audio_recipe=AUDIO_RECIPE,
             weights=given.get(spec.name),
             random_seed=int(spec.weights.partition(":")[2]) if spec.is_random else None,

@@ -45,6 +45,10 @@ class ExtractRequest:
         Train fraction and seed, for a table without a split column.
     min_coverage : float
         The fraction of the clips that has to be readable.
+    licence : str
+        "permissive" refuses encoders whose terms are not known to allow commercial use.
+    trust_remote_code : bool
+        Whether code that comes with a model of the hub may run.
     caveats : tuple of str
         What every result on this table has to say, e.g. "synthetic audio".
     """
@@ -63,6 +67,8 @@ class ExtractRequest:
     seed: int = 0
     min_coverage: float = MIN_COVERAGE
     caveats: tuple[str, ...] = ()
+    licence: str = ""
+    trust_remote_code: bool = False
 
     @staticmethod
     def last(work: Path, changed: dict[str, Any]) -> ExtractRequest:
@@ -110,6 +116,8 @@ def load_encoders(
     names = [name.strip() for name in request.encoders.split(",") if name.strip()]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"--encoders takes different names separated by commas, not {request.encoders!r}")
+    if request.licence not in ("", "permissive"):
+        raise ValueError(f"--licence takes permissive, not {request.licence!r}")
     pretrained = request.random_weights is None
     weights = find_weights(names, request.weights) if pretrained else dict.fromkeys(names)
     return [
@@ -124,6 +132,8 @@ def load_encoders(
             device=choose_device(compute.device),
             stock=compute.stock,
             stored=stored,
+            trust=request.trust_remote_code,
+            permissive=request.licence == "permissive",
         )
         for name in names
     ]

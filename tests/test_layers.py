@@ -15,7 +15,8 @@ import pytest
 from tests.conftest import ROOT
 
 WHOLE = {
-    "store", "extract", "extract/corpora", "heads", "heads/commands.py", "heads/training", "heads/results",
+    "store", "store/ratings", "extract", "extract/corpora", "heads", "heads/commands.py", "heads/training",
+    "heads/results",
     "heads/scoring",
 }  # fmt: skip
 """What a verb may call that goes the whole way."""

@@ -7,7 +7,7 @@ because its cost and its licence are part of the spec that is stored with its fe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -18,7 +18,9 @@ from mmmos.extract.encoders import loadable  # noqa: F401  before the first impo
 from mmmos.extract.encoders import aes, fullband, logmel, m2d, muq, muq16k, wavlm
 from mmmos.extract.encoders.encoder import Encoder, EncoderModule, LoadOptions
 from mmmos.extract.encoders.layers import check_rule, summarise
+from mmmos.extract.encoders.licences import require_permissive
 from mmmos.extract.encoders.locate import assign
+from mmmos.extract.encoders.own import is_own, own_encoder
 from mmmos.extract.encoders.published import earlier_spec
 from mmmos.extract.encoders.weights import WeightsMismatch, WeightsMissing
 from mmmos.store.console import say
@@ -49,14 +51,15 @@ SIZES = ("full", "tiny")
 PRECISIONS = ("fp32", "bf16")
 
 
-def find_weights(names: Iterable[str], weights: Path | None) -> dict[str, Path | None]:
+def find_weights(names: Sequence[str], weights: Path | None) -> dict[str, Path | None]:
     """The `weights` to give to `load_encoder` for each name, after all their files were looked for.
 
     Raises as `locate.assign`, before anything is fetched.
     """
-    modules = {name: ENCODERS[choose("encoder", name, ENCODERS)] for name in names}
+    named = [name for name in names if not is_own(name)]
+    modules = {name: ENCODERS[choose("encoder", name, ENCODERS)] for name in named}
     wanted = {name: module.PUBLISHED for name, module in modules.items() if module.PUBLISHED is not None}
-    return dict.fromkeys(modules) | assign(wanted, weights)
+    return dict.fromkeys(names) | assign(wanted, weights)
 
 
 def load_encoder(
@@ -71,6 +74,8 @@ def load_encoder(
     device: str | torch.device = "cpu",
     stock: bool = False,
     stored: Iterable[EncoderSpec] = (),
+    trust: bool = False,
+    permissive: bool = False,
 ) -> Encoder:
     """One encoder, ready to run on `device`, with the spec that names its features.
 
@@ -96,23 +101,35 @@ def load_encoder(
         Specs of features that are there already.  Where an earlier version made one of them from this
         very weight file, the encoder takes that spec, see `published`.
 
+    trust : bool
+        Run code that comes with a model of the hub (`own`).
+    permissive : bool
+        Refuse an encoder whose terms are not known to allow commercial use.
+
     Raises
     ------
     ValueError
-        For unknown choices.
+        For unknown choices, and refused terms.
     WeightsMissing
         Where pretrained weights are not found; the message says which file to put where.
     WeightsMismatch
         Where a weight file does not belong to this encoder.
     """
-    module = ENCODERS[choose("encoder", name, ENCODERS)]
     choose("size", size, SIZES)
     choose("precision", precision, PRECISIONS)
     device = torch.device(device)
     options = LoadOptions(weights, random_seed, size, stock, precision, on_cpu=device.type == "cpu")
+    module: EncoderModule
+    if is_own(name):
+        module = own_encoder(name, options, trust=trust)
+        name = module.name
+    else:
+        module = ENCODERS[choose("encoder", name, ENCODERS)]
     if size == "tiny" and random_seed is None and module.PUBLISHED is not None:
         raise ValueError(f"{name}: no pretrained weights exist in size tiny; give a seed for random ones")
     loaded = module.load(options)
+    if permissive:
+        require_permissive(name, loaded.origin.licence)
     weightless = loaded.origin.weights == "none"
     spec = EncoderSpec(
         name=name,

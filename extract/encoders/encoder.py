@@ -85,7 +85,7 @@ class EncoderModule(Protocol):
         Raised whenever the file's own code changes its output.
     PARTIAL_FRAMES : bool
         Optional, default False: whether a frame that is only partly audio counts as valid.
-    GFLOP_A_CROP : float
+    GFLOP_A_CROP : float or None
         Arithmetic of the full-size network on one crop: what scoring new audio costs.
     PUBLISHED : Published or None
         Name, licence and place of the pretrained weights; None for an encoder without weights.

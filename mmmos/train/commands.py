@@ -24,7 +24,7 @@ from mmmos.extract.corpora.table_command import (
     wishes_of,
 )
 from mmmos.extract.request import ExtractRequest
-from mmmos.store.console import Device, Weights, say
+from mmmos.store.console import Device, Licence, TrustRemoteCode, Weights, say
 from mmmos.store.ratings.reader import Reading
 from mmmos.train.verdict import Verdict
 
@@ -49,6 +49,8 @@ def train(
         str, typer.Option(envvar="MMMOS_ENCODERS", help="Comma-separated names; a wrong one lists the known.")
     ] = ENCODERS,
     weights: Weights = None,
+    licence: Licence = "",
+    trust_remote_code: TrustRemoteCode = False,
     preset: Annotated[
         str,
         typer.Option(help="size: heads and values by the number of clips; paper: the paper's sixteen."),
@@ -85,6 +87,8 @@ def train(
         scale=scale_text(reading),
         seed=seed,
         min_coverage=min_coverage,
+        licence=licence,
+        trust_remote_code=trust_remote_code,
     )
     options = _given(reading, axes, scale, column, split)
     lines = by_hand(ratings, options, request, work, preset, output)
