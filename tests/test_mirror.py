@@ -32,7 +32,6 @@ ELSEWHERE: dict[str, str] = {
     "heads/results/page.py": "tests/heads/results/test_report.py",
     "heads/scoring/loading.py": "tests/heads/scoring/test_scorer.py",
     "heads/recipe_file.py": "tests/test_train.py",
-    "heads/training/recipe.py": "tests/test_train.py",
     "heads/results/nested.py": "tests/heads/results/test_out_of_fold.py",
     "extract/corpora/table_command.py": "tests/test_train.py",
     "mmmos/__init__.py": "tests/test_mmmos.py",

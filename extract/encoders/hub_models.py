@@ -52,7 +52,11 @@ def open_model(repository: str, revision: str, seed: int | None, *, trust: bool)
                 model = AutoModel.from_config(config, trust_remote_code=where["trust_remote_code"])
     except (OSError, ValueError, KeyError, ImportError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        hint = ". Its code would have to run here: --trust-remote-code" if "trust_remote_code" in str(error) else ""
+        hint = (
+            ". Its code would have to run here: --trust-remote-code"
+            if "trust_remote_code" in str(error)
+            else ""
+        )
         raise ValueError(f"hf:{repository} cannot be loaded: {first[:300]}{hint}") from None
     extractor = _extractor(repository, where)
     rate_hz = int(
