@@ -109,7 +109,7 @@ def _refuse_with_preset(*, grid: bool, sweep: bool) -> None:
 
 
 FOLDS = 5
-PRESETS = ("size", "paper")
+"""Where a recipe has none and no clip is held out."""
 
 
 def train_recipe(work: Path, preset: str, *, seed: int = 0, jobs: int = 0, cluster: str = "") -> int:
@@ -120,11 +120,9 @@ def train_recipe(work: Path, preset: str, *, seed: int = 0, jobs: int = 0, clust
     from mmmos.heads.recipe_file import Choice
     from mmmos.heads.training.recipe import recipe_for
     from mmmos.store.clips import load_table
-    from mmmos.store.names import choose
 
-    name = choose("preset", preset, PRESETS).replace("size", "")
     specs, data = _specs(work), load_table(work / "clips.json")
-    recipe = recipe_for(data, specs, preset=name, seed=seed)
+    recipe = recipe_for(data, specs, preset=preset, seed=seed)
     held_out = any(data.of(split) for split in ("dev", "pam", "test"))
     folds = recipe.folds or (0 if held_out else FOLDS)
     for note in recipe.notes:

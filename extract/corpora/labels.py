@@ -72,6 +72,11 @@ def read_aes(labels: Path, split: str = "paper", seed: int = 0) -> ClipTable:
     return ClipTable((*clips, *_with_domains(test)))
 
 
+def read_pam(path: Path) -> list[Clip]:
+    """The clips of AES-PAM's label file, without a split."""
+    return _read(Path(path), "")
+
+
 def grouped_split(clips: Sequence[Clip], seed: int = 0) -> list[Clip]:
     """AES-natural and AES-PAM divided as the paper's sizes, stratified by system, no group on two sides.
 

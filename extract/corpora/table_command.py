@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmmos.store import files
-from mmmos.store.clips import write_clips
 from mmmos.store.console import say, table
-from mmmos.store.ratings.reader import Reading, read_ratings
-from mmmos.store.ratings.roles import Wishes
+
+if TYPE_CHECKING:
+    from mmmos.store.ratings.reader import Reading
+    from mmmos.store.ratings.roles import Wishes
 
 Ratings = Annotated[Path, typer.Argument(help="Table of ratings, in any form of docs/tables.md.")]
 Audio = Annotated[
@@ -39,6 +39,8 @@ MIN_COVERAGE = 0.95
 
 def wishes_of(axes: str, scale: str, columns: Sequence[str] | None, split: float | None, seed: int) -> Wishes:
     """The options as wishes; ValueError for a --column that is not ROLE=NAME."""
+    from mmmos.store.ratings.roles import Wishes
+
     pairs = {}
     for text in columns or ():
         role, sign, name = text.partition("=")
@@ -50,12 +52,10 @@ def wishes_of(axes: str, scale: str, columns: Sequence[str] | None, split: float
 
 def understood(path: Path, audio: Path | None, wishes: Wishes, min_coverage: float) -> Reading:
     """Read ratings and tell what was understood; ValueError where too many audio files are not there."""
+    from mmmos.store.ratings.reader import read_ratings
+
     reading = read_ratings(path, audio, wishes)
-    table(
-        f"What {path} is taken for",
-        ("what", "understood as", "changed by"),
-        [(one.what, one.how, one.option) for one in reading.understood],
-    )
+    tell(reading, path)
     found, named = len(reading.table), len(reading.table) + len(reading.missing)
     if found < min_coverage * named:
         raise ValueError(
@@ -66,8 +66,20 @@ def understood(path: Path, audio: Path | None, wishes: Wishes, min_coverage: flo
     return reading
 
 
+def tell(reading: Reading, path: Path) -> None:
+    """Print what a table was taken for."""
+    table(
+        f"What {path} is taken for",
+        ("what", "understood as", "changed by"),
+        [(one.what, one.how, one.option) for one in reading.understood],
+    )
+
+
 def keep(reading: Reading, output: Path) -> None:
     """Write a reading as a clip table, its axes beside it, and who gave each rating where that is known."""
+    from mmmos.store import files
+    from mmmos.store.clips import write_clips
+
     write_clips(reading.table, output)
     if reading.raters:
         files.write_csv(

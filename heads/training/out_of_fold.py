@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.mixing import Line, affine, through
 from mmmos.heads.network.model import Head
-from mmmos.heads.runs import OOF, PREDICTED, RECORD, Run
+from mmmos.heads.runs import OOF, OOF_RECORD, PREDICTED, RECORD, Run
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fit, predict, rated
 from mmmos.heads.training.train_run import caveats_of, to_predictions

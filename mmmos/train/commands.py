@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,10 +23,12 @@ from mmmos.extract.corpora.table_command import (
     understood,
     wishes_of,
 )
-from mmmos.extract.request import ExtractRequest
 from mmmos.store.console import Device, Licence, TrustRemoteCode, Weights, say
-from mmmos.store.ratings.reader import Reading
-from mmmos.train.verdict import Verdict
+
+if TYPE_CHECKING:
+    from mmmos.extract.request import ExtractRequest
+    from mmmos.store.ratings.reader import Reading
+    from mmmos.train.verdict import Verdict
 
 ENCODERS = "logmel,fullband"
 """What needs no weights, no licence and no GPU."""
@@ -72,6 +74,7 @@ def train(
     writes the bundle and a report.  Running it again goes on from where it stopped.
     """
     from mmmos.extract.compute import Compute
+    from mmmos.extract.request import ExtractRequest
     from mmmos.train import steps
 
     deadline = steps.Deadline.of(minutes)

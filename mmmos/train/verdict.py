@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mmmos.heads.results.evaluation import EVERYWHERE, Row, index_rows
 from mmmos.store.schema import OOF, Clip
+
+if TYPE_CHECKING:
+    from mmmos.heads.results.evaluation import Row
 
 FEW_CLIPS = 60
 """Below this a correlation of 0.5 has an interval of 0.4 and more, and heads cannot be told apart."""
@@ -45,9 +48,11 @@ def verdict(rows: Sequence[Row], ridge: Sequence[Row], clips: Sequence[Clip], ax
 
 
 def _utterance(rows: Sequence[Row]) -> Mapping[str, Row]:
+    from mmmos.heads.results.evaluation import EVERYWHERE
+
     return {
         row.axis: row
-        for row in index_rows(rows).values()
+        for row in rows
         if (row.level, row.domain, row.metric) == ("utterance", EVERYWHERE, "srcc")
     }
 

@@ -73,8 +73,11 @@ def read_ratings(path: Path, audio: Path | None = None, wishes: Wishes | None = 
     TableError
         Where something cannot be understood: the columns that are there, and the nearest meaning.
     """
-    path, wishes = Path(path), wishes or Wishes()
-    sheet = read_sheet(path)
+    return understand(read_sheet(Path(path)), Path(path), audio, wishes or Wishes())
+
+
+def understand(sheet: Sheet, path: Path, audio: Path | None, wishes: Wishes) -> Reading:
+    """`read_ratings` of columns and rows that were read, or put together, before."""
     meaning = find_meaning(sheet, wishes)
     found = Audio(Path(audio) if audio else path.parent)
     rated = rated_clips(sheet, meaning, path)
