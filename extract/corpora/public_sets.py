@@ -17,6 +17,9 @@ from pathlib import Path
 from mmmos.extract.corpora.downloads import DownloadError
 from mmmos.store.console import say
 
+HUB: str | None = None
+"""Address of the hub; None for huggingface_hub's own."""
+
 ZENODO = "https://zenodo.org/api/records/"
 TIMEOUT_S = 60.0
 PIECE_BYTES = 1 << 20
@@ -94,7 +97,10 @@ def fetch(name: str, folder: Path, *, accepted: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         if one.hub:
-            snapshot_download(one.hub, repo_type="dataset", local_dir=folder, allow_patterns=list(one.files))
+            wanted = list(one.files)
+            snapshot_download(
+                one.hub, repo_type="dataset", local_dir=folder, allow_patterns=wanted, endpoint=HUB
+            )
         else:
             _fetch_record(one.zenodo, folder)
     except (OSError, ValueError, KeyError, HfHubHTTPError) as error:

@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 
 from mmmos.extract.corpora import public_sets
@@ -33,8 +32,7 @@ METADATA = "".join(
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server = Hub()
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
-    monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", server.url)
+    monkeypatch.setattr(public_sets, "HUB", server.url)
     monkeypatch.setattr(public_sets, "ZENODO", f"{server.url}/records/")
     yield server
     server.close()
@@ -99,6 +97,18 @@ def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
 def test_what_the_hub_does_not_have_is_said_with_the_page(tmp_path: Path, hub: Hub) -> None:
     with pytest.raises(DownloadError, match=r"huggingface.co/datasets/ASLP-lab/SongEval by hand"):
         fetch("songeval", tmp_path, accepted=True)
+
+
+def test_a_set_of_the_hub_is_fetched_once_and_only_what_is_needed(tmp_path: Path, hub: Hub) -> None:
+    start = "/datasets/ASLP-lab/SongEval/resolve/main/"
+    for name in ("metadata.jsonl", "mp3/0.mp3", "other/big.bin"):
+        hub.files[start + name] = name.encode()
+    fetch("songeval", tmp_path, accepted=True)
+    assert (tmp_path / "mp3" / "0.mp3").read_text() == "mp3/0.mp3"
+    assert not (tmp_path / "other").exists()
+    served = hub.served[start + "mp3/0.mp3"]
+    fetch("songeval", tmp_path, accepted=True)
+    assert hub.served[start + "mp3/0.mp3"] == served
 
 
 def test_audioeval_becomes_a_table_with_single_ratings_prompts_and_systems(
