@@ -12,7 +12,7 @@ from typing import Any
 
 from mmmos.store.clip_rows import split_name
 from mmmos.store.ratings.meaning import Meaning, as_list, as_number
-from mmmos.store.ratings.sheet import Sheet
+from mmmos.store.ratings.sheet import Sheet, is_blank
 from mmmos.store.rows import TableError, refusal
 from mmmos.store.schema import Clip
 
@@ -123,7 +123,7 @@ def _values(
 
 def _number(row: Mapping[str, Any], column: str, sheet: Sheet) -> float | None:
     value = row.get(column)
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if not column or is_blank(value):
         return None
     number = as_number(value, sheet.decimal_comma)
     if number is None or not math.isfinite(number):
@@ -133,7 +133,7 @@ def _number(row: Mapping[str, Any], column: str, sheet: Sheet) -> float | None:
 
 def _list(row: Mapping[str, Any], column: str) -> tuple[float, ...]:
     value = row.get(column)
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if not column or is_blank(value):
         return ()
     numbers = as_list(value)
     if numbers is None or not all(map(math.isfinite, numbers)):

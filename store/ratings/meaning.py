@@ -116,9 +116,10 @@ def _guessed_axes(sheet: Sheet, free: Sequence[str]) -> tuple[Axes, dict[str, st
     if not names and (single := [c for c in free if canonical(c) in LISTS]):
         return Axes(("score",)), {}, {"score": single[0]}
     if not names:
+        near = _nearly(sheet, free)
         raise TableError(
-            f"no column holds ratings, that is numbers. The columns are {', '.join(sheet.columns)}; say "
-            "which ones with --axes NAME,NAME"
+            f"no column holds ratings, that is numbers that vary{near}. The columns are "
+            f"{', '.join(sheet.columns)}; say which ones with --axes NAME,NAME"
         )
     if len(names) > MAX_AXES:
         raise TableError(
@@ -128,6 +129,16 @@ def _guessed_axes(sheet: Sheet, free: Sequence[str]) -> tuple[Axes, dict[str, st
     axes = AES_AXES if set(names) == set(AES_AXES.names) else Axes(tuple(names))
     _join_list(sheet, axes, scores, lists)
     return axes, scores, lists
+
+
+def _nearly(sheet: Sheet, free: Sequence[str]) -> str:
+    """The column that comes nearest: most of its cells are numbers, and one that is not."""
+    for column in free:
+        values = sheet.values(column)
+        odd = [value for value in values if as_number(value, sheet.decimal_comma) is None]
+        if odd and len(odd) < len(values) / 2 and not _is_bookkeeping(column):
+            return f"; {column!r} comes nearest, but holds {odd[0]!r}"
+    return ""
 
 
 def _is_bookkeeping(column: str) -> bool:

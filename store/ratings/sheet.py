@@ -21,6 +21,9 @@ AUDIO_SUFFIXES = (
 )  # fmt: skip
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 OTHER_FILES = (".xlsx", ".xls", ".ods", ".parquet", ".mat", ".sav")
+NOTHING = ("", "na", "n/a", "nan", "null", "none", "-", "?")
+"""Words, in small letters, by which tables say that a cell is empty."""
+
 VOICEMOS = ("system", "path", "score", "_", "listener")
 """Columns of the lists of single ratings of VoiceMOS 2022, which have no header."""
 
@@ -41,8 +44,7 @@ class Sheet:
     def values(self, column: str) -> list[Any]:
         """The cells of a column that are not empty; texts without blanks at their ends."""
         cells = (row.get(column) for row in self.rows.values())
-        texts = (cell.strip() if isinstance(cell, str) else cell for cell in cells)
-        return [cell for cell in texts if cell is not None and cell != ""]
+        return [cell.strip() if isinstance(cell, str) else cell for cell in cells if not is_blank(cell)]
 
 
 def read_sheet(path: Path) -> Sheet:
@@ -92,6 +94,11 @@ def headerless(cells: Sequence[str], path: Path) -> list[str]:
     raise TableError(
         f"{path}: its first row, {', '.join(cells[:6])}, is not a header. Put the columns' names above it"
     )
+
+
+def is_blank(cell: Any) -> bool:
+    """Whether a cell says that there is nothing: empty, or a word such as NA."""
+    return cell is None or (isinstance(cell, str) and cell.strip().lower() in NOTHING)
 
 
 def is_number(text: str) -> bool:

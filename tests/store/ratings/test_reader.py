@@ -130,6 +130,7 @@ def _table(folder: Path, text: str) -> Path:
             Wishes(),
             r"columns are clip_nmae, MOS; 'clip_nmae' comes nearest",
         ),
+        ("path,MOS\na.wav,3\nb.wav,4\nc.wav,x\n", Wishes(), "'MOS' comes nearest, but holds 'x'"),
         ("path,comment\na.wav,good\n", Wishes(), "no column holds ratings.*path, comment.*--axes"),
         (
             "path,MOS\na.wav,3\nb.wav,2\n",
@@ -155,6 +156,12 @@ def test_what_cannot_be_understood_is_refused_with_what_is_there(
 ) -> None:
     with pytest.raises(TableError, match=reason):
         read_ratings(_table(tmp_path, text), wishes=wishes)
+
+
+@pytest.mark.parametrize("blank", ["", "NA", "n/a", "NaN", "-"])
+def test_words_for_nothing_and_an_index_without_a_name_are_no_ratings(tmp_path: Path, blank: str) -> None:
+    found = read_ratings(_table(tmp_path, f",path,MOS\n0,a.wav,3\n1,b.wav,{blank}\n2,c.wav,2\n"))
+    assert [clip.scores for clip in found.table] == [(3.0,), (None,), (2.0,)]
 
 
 def test_files_that_are_not_there_are_named_and_left_out(tmp_path: Path) -> None:
