@@ -207,11 +207,11 @@ def train(
     )
     for run, reason in result.failed.items():
         say(f"failed: {run}: {reason}")
-    _say_where_training_ended(done)
+    say_where_training_ended(done)
     return FAILED if result.failed else OK
 
 
-def _say_where_training_ended(records: Sequence[Mapping[str, Any]]) -> None:
+def say_where_training_ended(records: Sequence[Mapping[str, Any]]) -> None:
     """Say how many heads may not be trained to their end, and what to do."""
     epochs = [record for record in records if len(record["curve"]) > 1]
     last = [r for r in epochs if r["best_epoch"] == r["config"]["epochs"] == len(r["curve"])]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mmmos.heads.commands import say_where_training_ended
 from mmmos.heads.results.evaluation import Row
+from mmmos.store.clips import ClipTable, save_table
 from mmmos.store.schema import Clip
 from mmmos.train.steps import Deadline, TimeUpError
 from mmmos.train.verdict import verdict
@@ -140,3 +142,28 @@ def test_the_time_is_over_whatever_handles_errors() -> None:
         work_that_handles_errors()
     with Deadline().held():
         pass
+
+
+def test_heads_of_a_table_without_a_split_names_the_ways_on(
+    cli: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    table = ClipTable((Clip("a", "a.wav", scores=(1.0, 2.0, 3.0, 4.0)),))
+    save_table(table, tmp_path / "clips.json")
+    done = cli("heads", "--work", tmp_path)
+    assert done.code == 2
+    for part in ("no column split", "--split 0.8", "--folds 5"):
+        assert part in done.err
+
+
+def test_training_that_stopped_at_its_last_epoch_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    curve = [{"dev_loss": 0.5}, {"dev_loss": 0.4}]
+    early = {"curve": curve, "best_epoch": 1, "config": {"epochs": 2}}
+    last = {**early, "best_epoch": 2}
+    blind = {**last, "curve": [{"dev_loss": None}] * 2}
+    say_where_training_ended([early])
+    assert capsys.readouterr().err == ""
+    say_where_training_ended([early, last, blind])
+    err = capsys.readouterr().err
+    assert "1 of 3 heads ran all their epochs, as there is no dev split" in err
+    assert "1 of 3 heads were best at their last epoch" in err
+    assert "--epochs 30" in err
