@@ -118,7 +118,7 @@ class Solved(SideBySide):
     """
 
     reads = "profile"
-    tower = "linear"
+    tower = "bounded"
     picked: Tensor
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:

@@ -28,7 +28,7 @@ TUBE = 0.1
 """Errors up to a tenth of the scores' deviation are free in support vector regression."""
 
 CHOICES: dict[str, list[dict[str, float]]] = {
-    "ridge": [{"penalty": 10.0**power} for power in range(-4, 4)],
+    "ridge": [{"penalty": 10.0**power} for power in range(-2, 4)],
     "kernel_ridge": [
         {"width": width, "penalty": penalty}
         for width, penalty in itertools.product(WIDTHS, (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0))

@@ -89,6 +89,22 @@ class LinearTowers(nn.Module):
         return torch.einsum(each, self.dropout(x), self.weight) + self.bias
 
 
+class BoundedLinear(LinearTowers):
+    """One linear map per axis whose scores stay between `low` and `high` [A], those of training."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, dim: int, axes: int) -> None:
+        super().__init__(dim, axes, 1, 0.0)
+        self.register_buffer("low", torch.full((axes,), -FAR))
+        self.register_buffer("high", torch.full((axes,), FAR))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, dim] -> [B, A, 1]."""
+        return torch.clamp(super().forward(x), self.low[:, None], self.high[:, None])
+
+
 class Head(nn.Module):
     """One trained (or fresh) head.
 
@@ -263,6 +279,8 @@ def _towers(aggregator: Aggregator, config: HeadConfig, axes: int, outputs: int,
     """What turns an aggregator's vector into scores."""
     if aggregator.tower == "kernel":
         return GaussianKernel(aggregator.dim, axes, support)
+    if aggregator.tower == "bounded":
+        return BoundedLinear(aggregator.dim, axes)
     if aggregator.tower == "linear":
         return LinearTowers(aggregator.dim, axes, outputs, config.dropout)
     return Towers(aggregator.dim, config.hidden, axes, outputs, config.dropout)

@@ -224,14 +224,17 @@ class Scorer:
     def _result(self, tally: _Tally, info: AudioInfo) -> Answer:
         """Scores, intervals, spread, domain, flags and timeline of a piece that was heard to its end."""
         mean, spread = self.mixture.mean_and_spread(tally.scores.mean)
-        (nearest,), (strange,) = self.bundle.reference.place(
-            {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
-        )
+        of_clip = {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
+        (nearest,), (strange,) = self.bundle.reference.place(of_clip)
+        (excess,) = self.bundle.reference.excess(of_clip)
         domain = tally.request.domain or nearest
-        result = self._by_axis(self._on_scale(mean))
+        centre = self._on_scale(mean)
+        result = self._by_axis(centre)
         for level in CONFIDENCE_LEVELS:
-            half = self.bundle.intervals.half_widths(level, spread, domain)
-            ends = zip(self.axes, self._on_scale(mean - half), self._on_scale(mean + half), strict=True)
+            # Nothing was measured out there, so an interval grows with the distance; and it is laid around
+            # the score that is given, so that it cannot shrink to nothing at an end of the scale.
+            half = self.bundle.intervals.half_widths(level, spread, domain) * excess
+            ends = zip(self.axes, self._on_scale(centre - half), self._on_scale(centre + half), strict=True)
             for axis, *limits in ends:
                 result |= zip(interval_columns(axis, level), map(_number, limits), strict=True)
         result |= {f"{axis}_spread": value for axis, value in self._by_axis(spread).items()}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmmos.heads.network.aggregators import Solved
 from mmmos.heads.network.closed_form import GaussianKernel, Solution, solve
-from mmmos.heads.network.model import Head
+from mmmos.heads.network.model import BoundedLinear, Head
 from mmmos.heads.network.reading import weighted_mean
 from mmmos.heads.training.data import CHUNK, Features, Indices
 from mmmos.store.splits import group_folds, groups_of
@@ -42,7 +42,7 @@ def solve_head(head: Head, features: Features, clips: Indices) -> Solving:
     notes = _pick_layers(head, features, clips, y, folds)
     x = clip_vectors(head, features, clips)
     solutions = [_solve_axis(head.config.aggregator, x, column, folds) for column in y.T]
-    _keep(head, x, solutions)
+    _keep(head, x, y, solutions)
     pred = head.towers(torch.from_numpy(x).float()).squeeze(-1).detach().double().numpy()
     errors = [solution.error for solution in solutions]
     for axis, solution in zip(head.axes, solutions, strict=True):
@@ -126,8 +126,11 @@ def _layer_vectors(
     return weighted_mean(values, owner, torch.from_numpy(features.valid_s[rows])).numpy()
 
 
-def _keep(head: Head, x: NDArray[np.float64], solutions: list[Solution]) -> None:
-    """Put the solutions of all axes into the head."""
+def _keep(head: Head, x: NDArray[np.float64], y: NDArray[np.float64], solutions: list[Solution]) -> None:
+    """Put the solutions of all axes into the head.
+
+    A ridge is held within the scores that it saw: on clips unlike those it would go as far as it likes.
+    """
     with torch.no_grad():
         weights = torch.from_numpy(np.stack([solution.weights for solution in solutions])).float()
         bias = torch.tensor([solution.bias for solution in solutions])
@@ -138,5 +141,8 @@ def _keep(head: Head, x: NDArray[np.float64], solutions: list[Solution]) -> None
             towers.bias.copy_(bias)
             towers.width.copy_(torch.tensor([solution.choice["width"] for solution in solutions]))
         else:
+            assert isinstance(towers, BoundedLinear)
             towers.weight.copy_(weights[:, None])
             towers.bias.copy_(bias[:, None])
+            towers.low.copy_(torch.from_numpy(np.nanmin(y, axis=0)))
+            towers.high.copy_(torch.from_numpy(np.nanmax(y, axis=0)))
