@@ -103,7 +103,8 @@ class Experiment:
         found = [run for run in self.runs if run.config.aggregator == RIDGE]
         order = next((self.pool.ranked(s) for s in ("pam", "dev", OOF) if any(self._scores(s))), [])
         places = {run: place for place, run in enumerate(order)}
-        plain = [run for run in found if run.config.reads != "profile"] or found
+        # The recipe's baseline is on means and deviations; other ridges are members like any head.
+        plain = [run for run in found if run.config.reads == "statistics"] or found
         return min(plain, key=lambda run: places.get(run.id, len(order)), default=None)
 
     def _scores(self, split: str) -> list[float]:

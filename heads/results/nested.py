@@ -2,6 +2,10 @@
 
 What is chosen and calibrated by out-of-fold predictions has seen their ratings.  Here it is chosen once more
 for each fold, on the other folds alone, and only then predicts the fold.  No torch.
+
+Level and spread are set by the ensemble's own line for all folds together: a line for each fold would shift
+the folds against each other and so cost rank correlation that no user loses.  Errors are flattered by these
+two numbers an axis, ranks by nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from mmmos.heads.ensemble import Ensemble
+from mmmos.heads.mixing import through
 from mmmos.heads.pool import Pool, agreement
 from mmmos.heads.recipe_file import Choice
 from mmmos.heads.results.experiment import Experiment
@@ -56,12 +61,13 @@ def _nested(ensemble: Ensemble, experiment: Experiment, choice: Choice) -> Predi
     by_id = {clip.id: clip for clip in experiment.table}
     fold = group_folds([by_id[clip_id] for clip_id in stored.clip_ids], folds)
     values = np.full((len(stored.clip_ids), len(stored.axes)), np.nan)
-    choose = choice.chooser(set(runs))
+    choose = replace(choice, calibrate=False).chooser(set(runs))
     for number in range(folds):
         held = fold == number
         chosen = choose(_without(pool, held))
         members = np.stack([pool.predictions[OOF][member][held] for member in chosen.members])
         values[held], _ = chosen.mixture.mean_and_spread(members)
+    values = through(ensemble.calibration, values)
     caveats = ensemble.predict(experiment.runs, OOF).caveats
     return Predictions(ensemble.id, OOF, stored.clip_ids, values, stored.axes, caveats)
 

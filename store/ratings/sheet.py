@@ -68,8 +68,8 @@ def read_sheet(path: Path) -> Sheet:
         wrong = [n for n, line in enumerate(lines, 1) if len(line) != 2]
         if wrong:
             raise TableError(f"{path}, line {wrong[0]}: not `id value`, as its first line is")
-        rows = {n: {"id": line[0], "score": line[1]} for n, line in enumerate(lines, 1)}
-        return Sheet(("id", "score"), rows, "lines of id and value, without a header")
+        scored = {n: {"id": line[0], "score": line[1]} for n, line in enumerate(lines, 1)}
+        return Sheet(("id", "score"), scored, "lines of id and value, without a header")
     separator = max(SEPARATORS, key=first.count)
     names = headerless(first.split(separator), path)
     form = f"CSV separated by {SEPARATORS[separator]}" + (", without a header" if names else "")
