@@ -20,10 +20,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.network.aggregators import Aggregator, aggregator_of
-from mmmos.heads.network.closed_form import GaussianKernel
+from mmmos.heads.network.aggregators import aggregator_of
 from mmmos.heads.network.losses import LOSSES, RATING_LEVELS
 from mmmos.heads.network.reading import Batch
+from mmmos.heads.network.towers import FAR, towers_of
 from mmmos.store import files
 from mmmos.store.names import choose, differences
 from mmmos.store.schema import Axes, EncoderSpec, Scale
@@ -37,9 +37,6 @@ FLOOR = 1e-3
 ROOM = 1.0
 """How far beyond the values of the training clips a feature may go, in its deviations there."""
 
-FAR = 3e38
-"""A limit that no feature reaches; infinity would not be a finite tensor."""
-
 
 @dataclass(frozen=True)
 class Statistics:
@@ -49,60 +46,6 @@ class Statistics:
     deviation: Tensor
     low: Tensor
     high: Tensor
-
-
-class Towers(nn.Module):
-    """Independent MLPs dim -> hidden -> outputs, one per axis, the first layer as one product."""
-
-    def __init__(self, dim: int, hidden: int, axes: int, outputs: int, dropout: float) -> None:
-        super().__init__()
-        self.axes, self.dropout = axes, nn.Dropout(dropout)
-        self.inner = nn.Linear(dim, axes * hidden)
-        bound = 1 / math.sqrt(hidden)
-        self.weight = nn.Parameter(torch.empty(axes, outputs, hidden).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(axes, outputs).uniform_(-bound, bound))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, dim], or [B, A, dim] with a vector for each axis -> [B, A, outputs]."""
-        if x.dim() == 3:
-            weight = self.inner.weight.unflatten(0, (self.axes, -1))
-            hidden = torch.einsum("bad,ahd->bah", x, weight) + self.inner.bias.unflatten(0, (self.axes, -1))
-        else:
-            hidden = self.inner(x).unflatten(-1, (self.axes, -1))
-        hidden = self.dropout(torch.relu(hidden))
-        return torch.einsum("bah,aoh->bao", hidden, self.weight) + self.bias
-
-
-class LinearTowers(nn.Module):
-    """One linear map dim -> outputs per axis."""
-
-    def __init__(self, dim: int, axes: int, outputs: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        bound = 1 / math.sqrt(dim)
-        self.weight = nn.Parameter(torch.empty(axes, outputs, dim).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.zeros(axes, outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, dim], or [B, A, dim] with a vector for each axis -> [B, A, outputs]."""
-        each = "bad,aod->bao" if x.dim() == 3 else "bd,aod->bao"
-        return torch.einsum(each, self.dropout(x), self.weight) + self.bias
-
-
-class BoundedLinear(LinearTowers):
-    """One linear map per axis whose scores stay between `low` and `high` [A], those of training."""
-
-    low: Tensor
-    high: Tensor
-
-    def __init__(self, dim: int, axes: int) -> None:
-        super().__init__(dim, axes, 1, 0.0)
-        self.register_buffer("low", torch.full((axes,), -FAR))
-        self.register_buffer("high", torch.full((axes,), FAR))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, dim] -> [B, A, 1]."""
-        return torch.clamp(super().forward(x), self.low[:, None], self.high[:, None])
 
 
 class Head(nn.Module):
@@ -143,7 +86,7 @@ class Head(nn.Module):
         self.aggregator = aggregator_of(self.specs, config, len(axes))
         self.reading = self.aggregator.reading
         outputs = RATING_LEVELS if self.loss.distribution else 1
-        self.towers = _towers(self.aggregator, config, len(axes), outputs, support)
+        self.towers = towers_of(self.aggregator, config, len(axes), outputs, support)
         for index, spec in enumerate(self.specs):
             self.register_buffer(f"center_{index}", torch.zeros(self.reading.shape(spec)))
             self.register_buffer(f"gain_{index}", torch.ones(self.reading.shape(spec)))
@@ -273,17 +216,6 @@ def _build(about: Any, tensors: Mapping[str, Tensor]) -> Head:
         raise ValueError("it holds values that are not finite")
     head.load_state_dict(dict(tensors), assign=True)
     return head.eval()
-
-
-def _towers(aggregator: Aggregator, config: HeadConfig, axes: int, outputs: int, support: int) -> nn.Module:
-    """What turns an aggregator's vector into scores."""
-    if aggregator.tower == "kernel":
-        return GaussianKernel(aggregator.dim, axes, support)
-    if aggregator.tower == "bounded":
-        return BoundedLinear(aggregator.dim, axes)
-    if aggregator.tower == "linear":
-        return LinearTowers(aggregator.dim, axes, outputs, config.dropout)
-    return Towers(aggregator.dim, config.hidden, axes, outputs, config.dropout)
 
 
 def level_values(scale: Scale) -> Tensor:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mmmos.heads.network.aggregators import Solved
 from mmmos.heads.network.closed_form import GaussianKernel, Solution, solve
-from mmmos.heads.network.model import BoundedLinear, Head
+from mmmos.heads.network.model import Head
 from mmmos.heads.network.reading import weighted_mean
+from mmmos.heads.network.towers import BoundedLinear
 from mmmos.heads.training.data import CHUNK, Features, Indices
 from mmmos.store.splits import group_folds, groups_of
 

@@ -17,8 +17,9 @@ from torch import nn
 from mmmos.heads.grids import configure
 from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.losses import LOSSES
-from mmmos.heads.network.model import DEFAULT_SCALE, Head, Statistics, Towers, level_values
+from mmmos.heads.network.model import DEFAULT_SCALE, Head, Statistics, level_values
 from mmmos.heads.network.reading import Batch
+from mmmos.heads.network.towers import Towers
 from mmmos.store.schema import AES_AXES, Scale
 from tests.heads.small import M2D, MUQ, WAVLM
 
