@@ -60,7 +60,7 @@ def test_the_best_is_complete_and_the_earlier_of_equals() -> None:
     assert best_of(rows[4:], OBJECTIVE) is None
 
 
-def test_the_best_against_the_first_on_the_same_resamples() -> None:
+def test_the_best_against_the_first_on_clips_that_were_held_back() -> None:
     rng = np.random.default_rng(0)
     truth = rng.normal(5, 1, 60)
     clips = [
