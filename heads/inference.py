@@ -12,12 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from mmmos.heads.left_out import Index, left_out
 from mmmos.heads.metrics import METRICS, Array
-
-Index = NDArray[np.intp]
 
 LEVEL = 0.95
 
@@ -105,17 +103,6 @@ def gathered(index: Index) -> Index:
         return index
     order = np.random.default_rng(0).permutation(clusters)
     return np.asarray(order % MAX_GROUPS, dtype=np.intp)[index]
-
-
-def left_out(metric: str, pred: Array, truth: Array, index: Index) -> Array:
-    """METRICS[metric] without each cluster in turn, [C]; NaN where it is undefined then."""
-    result = np.full(int(index.max()) + 1, np.nan)
-    for cluster in range(len(result)):
-        kept = index != cluster
-        value = METRICS[metric](pred[kept], truth[kept])
-        if value is not None:
-            result[cluster] = value
-    return result
 
 
 def interval(metric: str, value: float, pred: Array, truth: Array, index: Index) -> Interval:

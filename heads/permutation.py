@@ -18,7 +18,8 @@ from itertools import product
 import numpy as np
 from scipy.stats import rankdata
 
-from mmmos.heads.inference import MIN_CLUSTERS, Index, gathered, interval_of_difference
+from mmmos.heads.inference import MIN_CLUSTERS, gathered, interval_of_difference
+from mmmos.heads.left_out import Index
 from mmmos.heads.metrics import METRICS, Array, is_constant
 
 PERMUTATIONS = 1000

@@ -16,7 +16,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from mmmos.heads.inference import MIN_CLUSTERS, Index, clusters_of, interval
+from mmmos.heads.inference import MIN_CLUSTERS, clusters_of, interval
+from mmmos.heads.left_out import Index
 from mmmos.heads.metrics import METRICS, Array, composite, system_means, tie_safe
 from mmmos.heads.permutation import MIN_SWAPPED
 from mmmos.heads.results.ceiling import Ceiling, ceiling, composite_ratings

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.inference import MIN_CLUSTERS, Index, clusters_of
+from mmmos.heads.inference import MIN_CLUSTERS, clusters_of
+from mmmos.heads.left_out import Index
 from mmmos.heads.permutation import paired
 from mmmos.heads.tuning.objective import Objective, held_back
 from mmmos.store import files

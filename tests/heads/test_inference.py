@@ -13,7 +13,6 @@ from mmmos.heads.inference import (
     gathered,
     interval,
     interval_of_difference,
-    left_out,
 )
 from mmmos.heads.metrics import METRICS
 
@@ -41,14 +40,6 @@ def test_many_clusters_are_gathered_into_equal_groups_of_whole_clusters(rng):
     assert len({(i, g) for i, g in zip(index, groups, strict=True)}) == 525
     assert set(np.bincount(groups)) <= {10, 12}
     np.testing.assert_array_equal(gathered(index % 7), index % 7)
-
-
-@pytest.mark.parametrize("name", METRICS)
-def test_each_cluster_is_left_out_once(name, rng):
-    pred, truth, index = rng.normal(5, 1, 30), rng.normal(5, 1, 30), np.arange(30) % 6
-    values = left_out(name, pred, truth, index)
-    assert values[2] == METRICS[name](pred[index != 2], truth[index != 2])
-    assert len(values) == 6
 
 
 @pytest.mark.parametrize("name", METRICS)
