@@ -24,14 +24,22 @@ from typing import Any
 
 import numpy as np
 
+from mmmos.heads.config import HeadConfig
 from mmmos.heads.inference import MIN_CLUSTERS, cluster_index, interval, interval_of_difference
 from mmmos.heads.metrics import METRICS, Array, system_means
 from mmmos.heads.permutation import swap_test
+from mmmos.heads.tuning.objective import Objective
+from mmmos.heads.tuning.study import Plan, TrialRow, best_of, summarise
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import Clip
 
-STUDIES, QUICK_STUDIES = 2000, 20
+STUDIES, QUICK_STUDIES = 2000, 4
 SYSTEMS = (8, 10, 20, 36)
 CLIPS = 12
 """Of each system."""
+
+TRIALS = (10, 30, 100)
+SWEPT_SYSTEMS, SWEPT_CLIPS = 40, 6
 
 DOMAIN_MEANS = np.array([-0.9, 0.1, 0.8])
 LARGE = 6000
@@ -130,6 +138,39 @@ def by_systems(counts: Sequence[int], studies: int, seed: int) -> dict[str, Any]
     return result
 
 
+def gain(trials: int, studies: int, seed: int, systems: bool) -> float:
+    """The share of sweeps whose interval of the gain excludes 0 though all trials are equally good.
+
+    systems: False has clips without systems, as recordings have; then half of the clips is held back.
+    """
+    objective = Objective.parse("pam:srcc:CE")
+    plan = Plan((HeadConfig("data", ("wavlm-0",)),), objective, 0, 0)
+    excluded = 0
+    for study in range(studies):
+        rng = np.random.default_rng([seed, trials, study])
+        count, each = (SWEPT_SYSTEMS, SWEPT_CLIPS) if systems else (SWEPT_SYSTEMS * SWEPT_CLIPS, 1)
+        drawn = draw(rng, count, each)
+        ids = tuple(f"c{n:04d}" for n in range(len(drawn.truth)))
+        named = drawn.systems if systems else ("",) * len(ids)
+        clips = [
+            Clip(name, "", system=system, scores=(float(rated), None, None, None))
+            for name, system, rated in zip(ids, named, drawn.truth, strict=True)
+        ]
+        common = drawn.runs[0]
+        said, rows = {}, []
+        for number in range(trials):
+            own = np.repeat(rng.normal(0, 0.25, count), each) + rng.normal(0, 0.3, len(ids))
+            run = f"run{number}"
+            said[run] = Predictions(run, "pam", ids, (common + own)[:, None], ("CE",))
+            rows.append(TrialRow(number, "complete", objective.value(said[run], clips), {}, run, ""))
+        best = best_of(rows, objective)
+        kept = {row.run: said[row.run] for row in (rows[0], best) if row is not None}
+        found = summarise(plan, rows, kept, clips)
+        if found.low is not None and found.high is not None:
+            excluded += not found.low <= 0.0 <= found.high
+    return excluded / studies
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -140,6 +181,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     studies = QUICK_STUDIES if chosen.quick else chosen.studies
     result = by_systems(SYSTEMS, studies, chosen.seed)
+    result["gain"] = {"systems": {}, "clips": {}}
+    for trials in TRIALS:
+        for kind in result["gain"]:
+            share = gain(trials, max(1, studies // 4), chosen.seed, kind == "systems")
+            result["gain"][kind][trials] = round(share, 4)
+            print(
+                f"{trials:3} trials  no true gain, half of the {kind} held back: {share:.3f} exclude 0",
+                flush=True,
+            )
     print(json.dumps({**result, "studies": studies, "seed": chosen.seed}))
 
 
