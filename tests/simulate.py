@@ -187,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             share = gain(trials, max(1, studies // 4), chosen.seed, kind == "systems")
             result["gain"][kind][trials] = round(share, 4)
             print(
-                f"{trials:3} trials  no true gain, half of the {kind} held back: {share:.3f} exclude 0",
+                f"{trials:3} trials  no true gain, {kind} held back: {share:.3f} exclude 0",
                 flush=True,
             )
     print(json.dumps({**result, "studies": studies, "seed": chosen.seed}))

@@ -67,12 +67,8 @@ def test_a_filter_names_fields_and_values(work):
     assert len(run_set("loss=ut|con,aggregator=mlp", runs, work).runs) == 4
     assert len(run_set("encoders=wavlm+m2d", runs, work).runs) == 4
     assert len(run_set("study=s", runs, work).runs) == 1
-    for wrong, said in (
-        ("los=ut", "known"),
-        ("loss=ut,con", "FIELD=VALUE"),
-        ("papr", "paper"),
-        ("loss=x", "none of"),
-    ):
+    wrongs = {"los=ut": "known", "loss=ut,con": "FIELD=VALUE", "papr": "paper", "loss=x": "none of"}
+    for wrong, said in wrongs.items():
         with pytest.raises(ValueError, match=said):
             run_set(wrong, runs, work)
 

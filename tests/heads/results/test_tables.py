@@ -63,7 +63,7 @@ def test_the_paper_table_has_a_line_a_run_and_its_figures(tmp_path):
 def test_figures_show_value_ceiling_and_baseline(scored):
     clips, systems = figures(scored, "run", "test", "ours")
     assert clips.title == "test, utterance level, 96 clips"
-    assert systems.title == "test, system level, 8 systems"
+    assert systems.title == "test, system level, 12 systems"
     assert len(clips.rows) == 5 * 3
     row = find(scored, run="run", level="utterance", domain="all", axis="CE", metric="lcc")
     assert clips.rows[0][3] == f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"

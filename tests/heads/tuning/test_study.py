@@ -95,15 +95,10 @@ def test_the_best_against_the_first_on_clips_that_were_held_back() -> None:
 
 def test_too_few_clips_to_hold_any_back_claim_no_gain() -> None:
     clips = [Clip(f"c{n}", "", scores=(float(n), None, None, None)) for n in range(12)]
+    ids = tuple(clip.id for clip in clips)
     said = {
-        f"run{n}": Predictions(
-            f"run{n}",
-            "pam",
-            tuple(c.id for c in clips),
-            np.random.default_rng(n).normal(5, 1, (12, 1)),
-            ("CE",),
-        )
-        for n in (0, 1)
+        run: Predictions(run, "pam", ids, np.random.default_rng(n).normal(5, 1, (12, 1)), ("CE",))
+        for n, run in enumerate(("run0", "run1"))
     }
     (plan,) = plans(BASES[:1], OBJECTIVE, "cell", 0, 5)
     found = summarise(plan, [row(0, value=0.1), row(1, value=0.9)], said, clips)
