@@ -46,7 +46,7 @@ def test_evaluate_scores_the_ensemble_beside_baselines_and_the_best_single(exper
     undefined = written[written.value.isna()]
     assert len(undefined) == sum(row.value is None for row in got.rows) > 0
     assert undefined.reason.notna().all()
-    assert "1 different ensembles have been scored on this test split so far" in got.notes
+    assert "the test split was looked at 2 times so far: 1 ensembles and 1 runs" in got.notes
 
 
 def test_named_runs_are_compared_with_a_named_run(experiment):
