@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmmos.heads.pool import Pool
+from mmmos.heads.run_sets import RunSet
 from mmmos.heads.runs import Run
 from mmmos.heads.selectors import select
 from mmmos.store import files
@@ -42,12 +43,27 @@ FURTHER = {
 
 @dataclass(frozen=True)
 class Ensemble:
-    """members: run ids, the heaviest first; weights: positive, summing to 1; data: id of their clip table."""
+    """A weighted mean of runs.
+
+    Parameters
+    ----------
+    rule
+        What chose them.
+    members
+        Run ids, the heaviest first.
+    weights
+        Of the members; positive, summing to 1.
+    data
+        Id of their clip table.
+    runs
+        The runs among which was chosen; None where that was not noted.
+    """
 
     rule: str
     members: tuple[str, ...]
     weights: tuple[float, ...]
     data: str
+    runs: RunSet | None = None
 
     def __post_init__(self) -> None:
         if not self.members or len(self.members) != len(self.weights):
@@ -74,6 +90,7 @@ class Ensemble:
                 content["rule"],
                 dict(zip(content["members"], content["weights"], strict=True)),
                 content["data"],
+                RunSet(among["name"], tuple(among["runs"])) if (among := content.get("runs")) else None,
             )
             if ensemble.id != content["id"]:
                 raise ValueError(f"it says {content['id']} but is {ensemble.id}")
@@ -92,9 +109,9 @@ class Ensemble:
         return average([by_id[m].predictions(split) for m in self.members], self.weights, run=self.id)
 
 
-def from_weights(rule: str, weights: Mapping[str, float], data: str) -> Ensemble:
-    """The ensemble of the runs and weights that a rule gave (see `select`)."""
-    return Ensemble(rule, tuple(weights), tuple(weights.values()), data)
+def from_weights(rule: str, weights: Mapping[str, float], data: str, among: RunSet | None = None) -> Ensemble:
+    """The ensemble of the runs and weights that a rule gave (see `select`) `among` these runs."""
+    return Ensemble(rule, tuple(weights), tuple(weights.values()), data, among)
 
 
 def default_rule(pool: Pool) -> str:
@@ -105,13 +122,15 @@ def default_rule(pool: Pool) -> str:
     return f"top:{scored[0]}:8" if scored else PAPER_RULE
 
 
-def choose_ensemble(pool: Pool, data: str, rule: str = "") -> Ensemble:
+def choose_ensemble(pool: Pool, data: str, rule: str = "", among: RunSet | None = None) -> Ensemble:
     """Follow `rule` (left out: `default_rule`) over the runs of a pool, never looking at the test split.
 
     Parameters
     ----------
     data
         Id of the clip table that the runs were trained on.
+    among
+        The set of runs that the pool is of, to be noted.
     """
     rule = rule or default_rule(pool)
-    return from_weights(rule, select(rule, pool), data)
+    return from_weights(rule, select(rule, pool), data, among)

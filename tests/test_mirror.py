@@ -38,6 +38,7 @@ ACROSS = {
     "tests/extract/encoders/test_contract.py": "what every encoder promises",
     "tests/extract/encoders/test_golden.py": "every encoder against reference outputs",
     "tests/extract/test_memory.py": "what an extraction may hold in memory",
+    "tests/heads/test_ties.py": "means that tie in exact arithmetic, from ratings to figures",
     "tests/heads/results/test_new_metric.py": "what one entry of METRICS brings about",
     "tests/heads/tuning/test_sweep_postgres.py": "a sweep whose study lies in PostgreSQL",
     "tests/store/test_axes.py": "axes as data of a clip table, from the table to the store",

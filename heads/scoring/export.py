@@ -44,7 +44,7 @@ def export_bundle(
     golden: bool = True,
     weights: Path | None = None,
     device: str = "auto",
-    resamples: int = 1000,
+    accuracy: bool = True,
 ) -> Bundle:
     """Write the ensemble of `work`/ensemble.json as a bundle folder.
 
@@ -53,8 +53,8 @@ def export_bundle(
     golden
         Also score the golden waveforms, for which the encoders are loaded (pretrained ones from `weights` or
         the hub; where they cannot be found, that is said).  Without, an installation cannot check itself.
-    resamples
-        Of the bootstrap intervals of the accuracy; 0 leaves the accuracy out and test untouched.
+    accuracy
+        False leaves the figures on dev, PAM and test out, and test untouched.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def export_bundle(
     """
     work, destination = Path(work), Path(destination)
     experiment = open_experiment(work)
-    bundle = collect(experiment, load_ensemble(experiment), resamples)
+    bundle = collect(experiment, load_ensemble(experiment), accuracy)
     if (destination / ABOUT).exists():
         files.remove(destination / ABOUT)  # a half-written mixture of two bundles must not be one
     save_bundle(bundle, destination, model_card(bundle))
@@ -92,13 +92,13 @@ def bundle_of_work(work: Path) -> Path:
             return folder
     except BundleError:
         pass
-    export_bundle(work, folder, golden=False, resamples=0)
+    export_bundle(work, folder, golden=False, accuracy=False)
     return folder
 
 
-def collect(experiment: Experiment, ensemble: Ensemble, resamples: int = 1000) -> Bundle:
+def collect(experiment: Experiment, ensemble: Ensemble, accuracy: bool = True) -> Bundle:
     """Everything that goes into a bundle, from a work folder."""
-    runs = {run.id: run for run in experiment.runs}
+    runs = {run.id: run for run in experiment.everything}
     heads = {member: Head.load(runs[member].head_path) for member in ensemble.members}
     records = [runs[member].record for member in ensemble.members]
     specs = tuple({spec.id: spec for head in heads.values() for spec in head.specs}.values())
@@ -108,7 +108,7 @@ def collect(experiment: Experiment, ensemble: Ensemble, resamples: int = 1000) -
     def find_domains(clips: Sequence[Clip]) -> list[str]:
         return reference.place(reference_features(experiment, clips, reference))[0]
 
-    intervals = intervals_of(experiment, ensemble, axes, find_domains if resamples else None)
+    intervals = intervals_of(experiment, ensemble, axes, find_domains if accuracy else None)
     caveats = tuple(dict.fromkeys([*experiment.table.caveats, *(c for r in records for c in r["caveats"])]))
     about: dict[str, Any] = {
         "ensemble": ensemble.id,
@@ -120,8 +120,8 @@ def collect(experiment: Experiment, ensemble: Ensemble, resamples: int = 1000) -
         },
         "training": training_summary(experiment.table),
         "accuracy": {
-            split: [asdict(row) for row in score(ensemble, experiment, split, resamples).rows]
-            for split in (experiment.splits if resamples else ())
+            split: [asdict(row) for row in score(ensemble, experiment, split).rows]
+            for split in (experiment.splits if accuracy else ())
         },
         "versions": {"mmmos": __version__, **{name: version(name) for name in LIBRARIES}},
     }

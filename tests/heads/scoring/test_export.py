@@ -27,7 +27,7 @@ def experiment() -> Experiment:
 def test_stale_heads_do_not_stay(experiment: Experiment, tmp_path: Path) -> None:
     opened = open_experiment(experiment.work)
     for run in opened.runs[:2]:
-        bundle = collect(opened, from_weights("one", {run.id: 1.0}, opened.table.id), resamples=0)
+        bundle = collect(opened, from_weights("one", {run.id: 1.0}, opened.table.id), accuracy=False)
         save_bundle(bundle, tmp_path, "")
         assert [path.stem for path in (tmp_path / "heads").iterdir()] == [run.id]
 
@@ -49,7 +49,7 @@ def test_a_work_folders_bundle_is_made_once_and_again_for_another_ensemble(
 def test_a_bundle_names_the_versions_that_made_it(experiment: Experiment) -> None:
     opened = open_experiment(experiment.work)
     one = from_weights("one", {opened.runs[0].id: 1.0}, opened.table.id)
-    versions = collect(opened, one, resamples=0).about["versions"]
+    versions = collect(opened, one, accuracy=False).about["versions"]
     assert versions["mmmos"] == __version__
     assert {"torch", "numpy"} < versions.keys()
 
@@ -93,7 +93,7 @@ def test_titles_of_other_axes_travel_with_a_bundle(experiment: Experiment, tmp_p
     own = Axes(names, ("Enjoyment", "Use", "Complexity", "Quality"))
     renamed = replace(opened, table=replace(opened.table, axes=own))
     one = from_weights("one", {opened.runs[0].id: 1.0}, opened.table.id)
-    plain, titled = (collect(made, one, resamples=0) for made in (opened, renamed))
+    plain, titled = (collect(made, one, accuracy=False) for made in (opened, renamed))
     assert "titles" not in plain.about
     assert read_bundle(save_bundle(titled, tmp_path, "")).axes == own
     assert titled.id == plain.id, "titles change no score"
