@@ -137,6 +137,13 @@ def commit(temporary: Temporary, path: Path) -> None:
     sync_folder(path.parent)
 
 
+def append(path: Path, data: Buffer) -> None:
+    """Add to a file that grows; a kill may leave a part of it.  Hold its lock."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), "ab", buffering=0) as file:
+        _write_all(file.fileno(), data)
+        os.fsync(file.fileno())
+
+
 def remove(path: Path) -> None:
     os.unlink(path)
     sync_folder(Path(path).parent)
@@ -144,15 +151,11 @@ def remove(path: Path) -> None:
 
 def read_bytes(path: Path, limit_bytes: int = 1 << 30) -> bytes:
     """The whole of a regular file; OSError if there is none, ValueError if it is over the limit."""
-    fd = open_regular(path)
-    try:
-        size = size_of(fd)
-        if size > limit_bytes:
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        if (size := size_of(file.fileno())) > limit_bytes:
             raise ValueError(f"{path} has {size} bytes; at most {limit_bytes} are read")
         data = bytearray(size)
-        read_into(fd, data, 0)
-    finally:
-        os.close(fd)
+        read_into(file.fileno(), data, 0)
     return bytes(data)
 
 
@@ -238,7 +241,6 @@ def leftovers(folder: Path) -> list[Leftover]:
 
 
 def flock(fd: int) -> None:
-    """Wait for a file's lock and take it."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
     except OSError as refused:
@@ -255,7 +257,6 @@ def _write_all(fd: int, part: Buffer) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Names in a folder survive a power cut after this call."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

@@ -16,12 +16,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+import xxhash
+
 from mmmos.store import files
 
 KEY, WORD = "mmmos-seal", "mmmos-sha256"
 BLANK = f"{WORD} {'0' * 64}"
 """What a writer puts under KEY, for `seal` to fill in."""
 DIGITS = re.compile(rb"mmmos-sha256 ([0-9a-f]{64})")
+LINE_WORD = "mmmos-xxh3"
+LINE = re.compile(rb'(\{.*),"mmmos-seal":"mmmos-xxh3 ([0-9a-f]{16})"\}\n?')
 MAX_JSON_BYTES = 1 << 22
 """Of a JSON file whose size does not grow with the data."""
 
@@ -93,6 +97,25 @@ def read_object(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]
     value = read_json(path, limit_bytes)
     if not isinstance(value, dict):
         raise ValueError(f"{path}: a JSON object was expected, not {type(value).__name__}")
+    return value
+
+
+def seal_line(text: str) -> bytes:
+    """One line of a file that grows line by line: a JSON object with its own checksum as the last entry."""
+    start = text[:-1].encode()
+    return start + f',"{KEY}":"{LINE_WORD} {xxhash.xxh3_64_hexdigest(start)}"}}\n'.encode()
+
+
+def open_line(line: bytes, what: object) -> dict[str, Any]:
+    """The object of a line, sealed or of old; DamagedFileError or ValueError beginning with `what`."""
+    match = LINE.fullmatch(line)
+    if match and xxhash.xxh3_64_hexdigest(match[1]).encode() == match[2]:
+        line = match[1] + b"}"
+    elif match or KEY.encode() in line or LINE_WORD.encode() in line:
+        raise DamagedFileError(f"{what} is damaged: its checksum does not match")
+    value = parse_json(line, what)
+    if not isinstance(value, dict):
+        raise ValueError(f"{what}: a JSON object was expected, not {type(value).__name__}")
     return value
 
 
