@@ -1,0 +1,46 @@
+"""SIGTERM ends each command and its workers with the promised line, and the same command goes on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mmmos.store.stopping import MESSAGE
+from tests.conftest import ROOT
+from tests.heads.small import M2D, WAVLM, work_folder
+
+WORDS = {
+    "heads": ("heads", "--aggregator", "mlp", "--jobs", "2", "--epochs", "200000", "--patience", "200000"),
+    "sweep": ("heads", "--sweep", "--aggregator", "mlp", "--loss", "ut", "--jobs", "2", "--trials", "9")
+    + ("--epochs", "200000", "--patience", "200000"),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_sigterm_ends_a_training_and_its_workers(tmp_path: Path, name: str) -> None:
+    work = work_folder(tmp_path, count=36, specs=(WAVLM, M2D))
+    words = (sys.executable, "pipeline.py", *WORDS[name], "--work", str(work))
+    with subprocess.Popen(
+        words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as command:
+        process = psutil.Process(command.pid)
+        while command.poll() is None and len(workers := busy(process)) < 2:
+            time.sleep(0.2)
+        command.send_signal(signal.SIGTERM)
+        _, said = command.communicate(timeout=60)
+    assert said.splitlines()[-1] == MESSAGE, said
+    assert "Traceback" not in said
+    assert command.returncode == 143
+    assert not [one for one in workers if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def busy(process: psutil.Process) -> list[psutil.Process]:
+    return [
+        one for one in process.children(recursive=True) if "resource_tracker" not in " ".join(one.cmdline())
+    ]
