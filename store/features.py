@@ -21,7 +21,7 @@ import numpy as np
 from mmmos.store import files, shards
 from mmmos.store.index import CropIndex
 from mmmos.store.schema import Crop, EncoderSpec
-from mmmos.store.shard_check import check_shard, read_row
+from mmmos.store.shard_check import Claims, check_shard, read_row
 from mmmos.store.shards import CropFeatures, DamagedError, Shard
 from mmmos.store.specs import SPEC_FILE, read_spec, stored_specs, write_spec
 
@@ -189,7 +189,16 @@ class FeatureStore:
             descriptor, shard = self._opened(name)
             read_row(descriptor.fd, shard, row, column, out[at])
             valid[at] = shard.valid_frames[row]
+            if (other := self._index.twice.get(crop_ids[at])) is not None:
+                self._refuse_contradiction(shard, other)
         return valid
+
+    def _refuse_contradiction(self, shard: Shard, other: str) -> None:
+        """DamagedError where two shards hold one crop with different values."""
+        claims = Claims(self.spec)
+        found = [*claims.against(self._opened(other)[1]), *claims.against(shard)]
+        if found:
+            raise DamagedError(f"{shard.name}: crop {found[0][0]}: {found[0][1]}")
 
     def _locate(self, crop_id: str) -> tuple[str, int]:
         found = self._index.find(crop_id)
@@ -215,7 +224,12 @@ class FeatureStore:
                 shard = check_shard(descriptor.fd, name, self.spec)
                 crop_ids = self._index.ids.get(name, shard.crop_ids)
                 if tuple(crop_ids) != shard.crop_ids:
-                    raise DamagedError(f"{name}: holds other crops than the index says")
+                    # Not read on: what is missing was planned by the wrong index.
+                    self._index.rebuild()
+                    raise DamagedError(
+                        f"{name}: holds other crops than the index says; the index is made anew: run the "
+                        "same command again"
+                    )
                 # The index's own strings, so that a million ids are held once.
                 shard = self._checked[name] = replace(shard, crop_ids=crop_ids)
             return descriptor, shard

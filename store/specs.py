@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mmmos.store import files, sealed, shards
+from mmmos.store.console import say
 from mmmos.store.names import differences
 from mmmos.store.schema import EncoderSpec
 
@@ -66,8 +68,20 @@ def store_folders(root: Path) -> list[Path]:
 
 
 def stored_specs(root: Path) -> list[EncoderSpec]:
-    """The specs of all stores below `root`, by folder name."""
-    return [read_spec(folder) for folder in store_folders(root)]
+    """The specs of all stores below `root`, by folder name; one that cannot be is left aside with a word."""
+    specs = []
+    for folder in store_folders(root):
+        try:
+            specs.append(read_spec(folder))
+        except (OSError, ValueError) as reason:
+            _say_skipped(folder, str(reason))
+    return specs
+
+
+@cache
+def _say_skipped(folder: Path, reason: str) -> None:
+    """Once a process: a copy beside a store, or one that is damaged, blocks nothing."""
+    say(f"{folder} is left aside, its features are not used: {reason}")
 
 
 def near_misses(root: Path, spec: EncoderSpec) -> list[str]:

@@ -15,10 +15,10 @@ from mmmos.store.stopping import MESSAGE
 from tests.conftest import ROOT
 from tests.heads.small import M2D, WAVLM, work_folder
 
+ENDLESS = ("--jobs", "2", "--epochs", "200000", "--patience", "200000")
 WORDS = {
-    "heads": ("heads", "--aggregator", "mlp", "--jobs", "2", "--epochs", "200000", "--patience", "200000"),
-    "sweep": ("heads", "--sweep", "--aggregator", "mlp", "--loss", "ut", "--jobs", "2", "--trials", "9")
-    + ("--epochs", "200000", "--patience", "200000"),
+    "heads": ("heads", "--aggregator", "mlp", *ENDLESS),
+    "sweep": ("heads", "--sweep", "--aggregator", "mlp", "--loss", "ut", "--trials", "9", *ENDLESS),
 }
 
 

@@ -14,9 +14,15 @@ import pytest
 from mmmos.store.stopping import MESSAGE
 from tests.conftest import ROOT
 
+DEAF = """
+        while True:
+            try:
+                time.sleep(60)
+            except BaseException:
+                pass"""
 BODIES = {
     "asleep": "time.sleep(60)",
-    "deaf": "\n        while True:\n            try:\n                time.sleep(60)\n            except BaseException:\n                pass",
+    "deaf": DEAF,
     "threaded": "threading.Thread(target=time.sleep, args=(60,)).start(); time.sleep(60)",
 }
 CODE = """
@@ -47,7 +53,10 @@ def test_a_signal_ends_a_command_and_its_processes(body: str, number: signal.Sig
 
 
 def test_a_worker_ends_with_its_parent_however_that_ends() -> None:
-    worker = "import time; from mmmos.store.stopping import end_with_parent; end_with_parent(); print('up', flush=True); time.sleep(60)"
+    worker = (
+        "import time; from mmmos.store.stopping import end_with_parent; "
+        "end_with_parent(); print('up', flush=True); time.sleep(60)"
+    )
     code = (
         "import subprocess, sys, time\n"
         f"child = subprocess.Popen([sys.executable, '-c', {worker!r}], stdout=subprocess.PIPE)\n"
