@@ -26,6 +26,7 @@ BLANK = f"{WORD} {'0' * 64}"
 DIGITS = re.compile(rb"mmmos-sha256 ([0-9a-f]{64})")
 LINE_WORD = "mmmos-xxh3"
 LINE = re.compile(rb'(\{.*),"mmmos-seal":"mmmos-xxh3 ([0-9a-f]{16})"\}\n?')
+LINE_END = re.compile(rb'mmmos-xxh3 [0-9a-f]{16}"\}')
 MAX_JSON_BYTES = 1 << 22
 """Of a JSON file whose size does not grow with the data."""
 

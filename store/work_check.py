@@ -51,7 +51,9 @@ def _predictions(path: Path) -> bool:
 def _journal(path: Path) -> bool:
     data = files.read_bytes(path, MAX_BYTES)
     lines = data.splitlines(keepends=True)
-    whole = lines[: len(lines) - (not data.endswith(b"\n"))]  # the last line may be torn by a kill
+    # The last line may be torn by a kill; one that has its seal is not torn, whatever follows.
+    torn = not data.endswith(b"\n") and not sealed.LINE_END.search(lines[-1] if lines else b"")
+    whole = lines[: len(lines) - torn]
     for number, line in enumerate(whole, 1):
         sealed.open_line(line, f"{path} line {number}")
     return all(sealed.KEY.encode() in line for line in whole)
