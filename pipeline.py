@@ -130,7 +130,7 @@ def demo(
 
 def main() -> None:
     """Run a verb; what a user can mend is said in one line, anything else shows its traceback."""
-    _use_utf8()
+    _begin_anew()
     with stoppable():
         try:
             app()
@@ -142,11 +142,17 @@ def main() -> None:
             sys.exit(REFUSED)
 
 
-def _use_utf8() -> None:
-    """Begin anew with UTF-8 file names where the locale has others: tables name files in UTF-8."""
-    if sys.getfilesystemencoding() != "utf-8" and "PYTHONUTF8" not in os.environ:
-        os.environ["PYTHONUTF8"] = "1"
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+def _begin_anew() -> None:
+    """Start this process again where Python was told what this program cannot work with."""
+    wanted = {}
+    if sys.getfilesystemencoding() != "utf-8":
+        wanted["PYTHONUTF8"] = "1"  # tables name files in UTF-8, whatever the locale
+    if sys.flags.optimize > 1:
+        wanted["PYTHONOPTIMIZE"] = "1"  # transformers cannot be imported without docstrings
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.environ.update(wanted)
+        words = [word for word in sys.orig_argv[1:] if word != "-OO"]
+        os.execv(sys.executable, [sys.executable, *words])
 
 
 if __name__ == "__main__":

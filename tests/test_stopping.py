@@ -1,7 +1,8 @@
-"""SIGTERM ends each command and its workers with the promised line, and the same command goes on."""
+"""SIGTERM ends a command and its workers with the promised line; odd settings of Python do not matter."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -44,3 +45,18 @@ def busy(process: psutil.Process) -> list[psutil.Process]:
     return [
         one for one in process.children(recursive=True) if "resource_tracker" not in " ".join(one.cmdline())
     ]
+
+
+LATIN = {"LC_ALL": "en_US.ISO-8859-1", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("setting", [{"PYTHONOPTIMIZE": "2"}, LATIN])
+def test_the_command_line_begins_anew_where_python_was_told_what_it_cannot_work_with(
+    setting: dict[str, str],
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "pipeline.py", "ensemble", "--help"],
+        cwd=ROOT, env={**os.environ, **setting}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "--rule" in done.stdout
