@@ -206,12 +206,12 @@ def listing(folder: Path) -> dict[str, int]:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold a file's lock; waits for whoever has it, and a dead process has none."""
+def lock(path: Path) -> Iterator[int]:
+    """Hold a file's lock, yields its descriptor; waits for whoever has it, and a dead process has none."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         flock(fd)
-        yield
+        yield fd
     finally:
         os.close(fd)
 
