@@ -18,8 +18,8 @@ from tests.heads.tuning.dying import killed
 
 STUDIES = (("pam:srcc", 3), ("dev:mse", 4))
 """Objective and trials of the studies that are killed; more kinds are in tests/heads/tuning."""
-WRITES = 40
-"""A kill comes at one of so many writes to the journal from the start of a process."""
+WRITES, KILLS = 20, 12
+"""A kill comes at one of so many writes to the journal from the start of a process, so often in a study."""
 
 
 def _cell(work: Path) -> tuple[HeadConfig, ...]:
@@ -63,7 +63,7 @@ def sweeps(bench: Bench, count: int) -> Iterator[Injected]:
             work_folder(folder, count=24, specs=(WAVLM,))
         (expected,) = sweep(_cell(whole), whole, jobs=1, **settings)  # type: ignore[arg-type]
         places = []
-        while struck + len(places) < count and len(places) < WRITES:
+        while struck + len(places) < count and len(places) < KILLS:
             at, torn = 1 + int(bench.rng.integers(WRITES)), bool(bench.rng.integers(2))
             if not killed(_cell(work), work, at, torn, **settings):
                 break

@@ -51,7 +51,7 @@ CALLS += ("stat",)
 """The file calls of store/files.py and store/folders.py; fcntl.flock is counted with them."""
 
 children = multiprocessing.get_context("forkserver")
-children.set_forkserver_preload([__name__])
+children.set_forkserver_preload([__name__, "tests.faults.writes"])
 
 
 @dataclass(frozen=True)

@@ -168,9 +168,14 @@ def forge(folder: Path, one: Crop, frames: float = 1.0, valid: int = 10) -> str:
     return name
 
 
-def test_right_checksums_over_wrong_values_are_found_at_read_and_by_verify(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -np.nan])
+def test_right_checksums_over_wrong_values_are_found_at_read_and_by_verify(
+    tmp_path: Path, value: float
+) -> None:
     store = fill(tmp_path, 3)
-    name = forge(store.folder, crop(9), frames=np.nan)
+    forge(store.folder, crop(8), frames=-65504.0)
+    store.frames([crop(8).id])
+    name = forge(store.folder, crop(9), frames=value)
     with pytest.raises(DamagedError, match=f"{name}: crop {crop(9).id}: its frames are not all finite"):
         store.frames([crop(9).id])
     assert [(d.shard, d.crop) for d in verify(store.folder, fraction=1.0).damaged] == [(name, crop(9).id)]
