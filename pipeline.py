@@ -27,7 +27,8 @@ from mmmos.heads import commands as heads_commands
 from mmmos.heads.results import commands as results_commands
 from mmmos.heads.scoring import commands as scoring_commands
 from mmmos.store import commands as store_commands
-from mmmos.store.console import FAILED, REFUSED, say, table
+from mmmos.store.console import REFUSED, say, table
+from mmmos.store.stopping import stoppable
 
 app = typer.Typer(
     help="Four scores for audio, as people hear it: train such predictors on ratings, and score files.",
@@ -129,17 +130,29 @@ def demo(
 
 def main() -> None:
     """Run a verb; what a user can mend is said in one line, anything else shows its traceback."""
-    try:
-        app()
-    except (ValueError, OSError, RuntimeError) as error:
-        if os.environ.get("MMMOS_TRACEBACK"):
-            raise
-        say(f"error: {error}")
-        say("(set MMMOS_TRACEBACK=1 to see where this was raised)")
-        sys.exit(REFUSED)
-    except KeyboardInterrupt:
-        say("stopped; what was finished is kept, and the same command goes on from there")
-        sys.exit(FAILED)
+    _begin_anew()
+    with stoppable():
+        try:
+            app()
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            if os.environ.get("MMMOS_TRACEBACK"):
+                raise
+            say(f"error: {error}")
+            say("(set MMMOS_TRACEBACK=1 to see where this was raised)")
+            sys.exit(REFUSED)
+
+
+def _begin_anew() -> None:
+    """Start this process again where Python was told what this program cannot work with."""
+    wanted = {}
+    if sys.getfilesystemencoding() != "utf-8":
+        wanted["PYTHONUTF8"] = "1"  # tables name files in UTF-8, whatever the locale
+    if sys.flags.optimize > 1:
+        wanted["PYTHONOPTIMIZE"] = "1"  # transformers cannot be imported without docstrings
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.environ.update(wanted)
+        words = [word for word in sys.orig_argv[1:] if word != "-OO"]
+        os.execv(sys.executable, [sys.executable, *words])
 
 
 if __name__ == "__main__":

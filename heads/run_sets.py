@@ -6,7 +6,6 @@ So a command that trains a grid notes its runs in work/grids.json, the grid that
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.grids import GRIDS, TRI_ENC
 from mmmos.heads.runs import Run
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.names import choose
 
 GRIDS_FILE = "grids.json"
@@ -53,7 +52,7 @@ def note_grid(work: Path, name: str, configs: Iterable[HeadConfig]) -> None:
     whole = next((g for g in grids if g["grid"] == name and set(runs) <= set(g["runs"])), None)
     one = whole or {"grid": name, "data": configs[0].data, "runs": runs}
     kept = [g for g in grids if g is not whole and not (g["grid"] == name and set(g["runs"]) <= set(runs))]
-    files.write_json(Path(work) / GRIDS_FILE, [*kept, one])
+    sealed.write_json(Path(work) / GRIDS_FILE, {"grids": [*kept, one]})
 
 
 def trained_grids(work: Path) -> list[dict[str, Any]]:
@@ -61,7 +60,7 @@ def trained_grids(work: Path) -> list[dict[str, Any]]:
     path = Path(work) / GRIDS_FILE
     if not path.is_file():
         return []
-    found = json.loads(files.read_bytes(path))
+    found = sealed.read_object(path).get("grids")
     if not isinstance(found, list) or any({"grid", "data", "runs"} - set(one) for one in found):
         raise ValueError(f"{path} does not list trained grids; remove it and train the grid again")
     return found

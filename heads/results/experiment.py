@@ -6,7 +6,6 @@ can be looked at where neither features nor heads nor audio are.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +18,7 @@ from mmmos.heads.metrics import Array, srcc
 from mmmos.heads.pool import SELECTION_SPLITS, Pool, composite_of_rated
 from mmmos.heads.run_sets import ALL, LAST, RunSet, run_set
 from mmmos.heads.runs import RECORD, NotStoredError, Run, runs_folder
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.clips import ClipTable, load_table
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import FACTS_BEFORE
@@ -168,7 +167,7 @@ def set_of_ensemble(work: Path, data: str) -> str:
     """The name of the set that the ensemble of a work folder was chosen among; "" where that is not known."""
     path = Path(work) / ENSEMBLE_FILE
     try:
-        kept = json.loads(files.read_bytes(path)) if path.is_file() else {}
+        kept = sealed.read_object(path) if path.is_file() else {}
         return str(kept["runs"]["name"]) if kept.get("data") == data and kept.get("runs") else ""
     except (AttributeError, KeyError, TypeError, ValueError):
         return ""  # whoever needs the ensemble itself will say what is wrong with it

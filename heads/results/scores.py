@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble
 from mmmos.heads.results.evaluation import Row, rows
 from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.runs import Run
-from mmmos.store import files
+from mmmos.store import sealed
 
 STATISTICS = 2
 """Raised whenever the same predictions get other figures or intervals; older kept rows are computed anew."""
@@ -41,7 +40,7 @@ def score(subject: Ensemble | Run, experiment: Experiment, split: str, intervals
     kept = _kept(experiment) / f"{subject.id}.json"
     before: dict[str, Any] = {}
     if split == "test" and kept.is_file():
-        before = json.loads(files.read_bytes(kept))
+        before = sealed.read_object(kept)
         if before.get("statistics") == STATISTICS and (before["intervals"] or not intervals):
             return Scored(subject, split, tuple(Row(**row) for row in before["rows"]), before["scored_at"])
     if isinstance(subject, Run):
@@ -53,24 +52,24 @@ def score(subject: Ensemble | Run, experiment: Experiment, split: str, intervals
     if split == "test":
         what = {"run": subject.id} if isinstance(subject, Run) else {"ensemble": asdict(subject)}
         content = {**what, "data": experiment.table.id, "scored_at": at, "statistics": STATISTICS}
-        files.write_json(kept, {**content, "intervals": intervals, "rows": [asdict(row) for row in found]})
+        sealed.write_json(kept, {**content, "intervals": intervals, "rows": [asdict(row) for row in found]})
     return Scored(subject, split, tuple(found), at)
 
 
 def note_seen(experiment: Experiment, runs: Sequence[Run]) -> None:
     """Note that these runs were scored on the test split without keeping their rows."""
     path = _kept(experiment) / SEEN
-    before = json.loads(files.read_bytes(path)) if path.is_file() else {}
+    before = sealed.read_object(path) if path.is_file() else {}
     new = {run.id: {"data": run.config.data, "at": _now()} for run in runs if run.id not in before}
     if new:
-        files.write_json(path, {**before, **new})
+        sealed.write_json(path, {**before, **new})
 
 
 def times_test_was_scored(experiment: Experiment) -> tuple[int, int]:
     """How many different ensembles and single runs were scored on the test split of this table so far."""
     ensembles, runs = set(), set()
     for path in _kept(experiment).glob("*.json"):
-        content = json.loads(files.read_bytes(path))
+        content = sealed.read_object(path)
         if path.name == SEEN:
             runs |= {run for run, seen in content.items() if seen["data"] == experiment.table.id}
         elif (content.get("data") or content["ensemble"]["data"]) == experiment.table.id:

@@ -14,7 +14,7 @@ from mmmos.heads.inference import MIN_CLUSTERS, clusters_of
 from mmmos.heads.left_out import Index
 from mmmos.heads.permutation import paired
 from mmmos.heads.tuning.objective import Objective, held_back
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.names import choose, digest
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip
@@ -121,7 +121,7 @@ class Result:
     def save(self, folder: Path) -> Path:
         """Write `<study>.json` with every trial; returns its path."""
         path = Path(folder) / f"{self.study}.json"
-        files.write_json(path, asdict(self))
+        sealed.write_json(path, asdict(self))
         return path
 
 

@@ -19,6 +19,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from mmmos.heads.config import HeadConfig
+from mmmos.heads.runs import Run
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import DivergedError
 from mmmos.heads.training.parallel import Share, features_of, in_processes
@@ -34,6 +35,7 @@ from mmmos.heads.tuning.storage import (
     open_study,
     original_number,
     prepare,
+    reported,
     settled,
 )
 from mmmos.heads.tuning.study import Plan, Result, TrialRow, plans, summarise
@@ -145,6 +147,9 @@ def _run(trial: Trial, plan: Plan, features: Features, work: Path, started: Call
     try:
         config = replace(suggest_cell(trial, plan.bases), seed=plan.training_seed)
         trial.set_user_attr(RUN, config.id)
+        if Run.of(work, config).is_whole:
+            for step, known in sorted(reported(trial.study, trial).items()):
+                trial.report(known, step)
         predictions = train_trial(plan, config, features, work, partial(_report, trial, plan, features))
         value = plan.objective.value(predictions, features.table.of(plan.objective.clip_split))
         if value is None:
