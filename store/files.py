@@ -43,7 +43,7 @@ def make_folder(path: Path) -> None:
         os.mkdir(path)
     except FileExistsError:
         return
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_atomic(path: Path, *parts: Buffer) -> None:
@@ -88,7 +88,7 @@ class Temporary:
         self.path = folder / f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}"
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            _flock(self.fd)
+            flock(self.fd)
         except BaseException:
             self.discard()
             raise
@@ -134,12 +134,12 @@ def commit(temporary: Temporary, path: Path) -> None:
         temporary.discard()
         raise
     temporary.close()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def remove(path: Path) -> None:
     os.unlink(path)
-    _sync_folder(Path(path).parent)
+    sync_folder(Path(path).parent)
 
 
 def read_bytes(path: Path, limit_bytes: int = 1 << 30) -> bytes:
@@ -207,7 +207,7 @@ def lock(path: Path) -> Iterator[None]:
     """Hold a file's lock; waits for whoever has it, and a dead process has none."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        _flock(fd)
+        flock(fd)
         yield
     finally:
         os.close(fd)
@@ -231,13 +231,14 @@ def leftovers(folder: Path) -> list[Leftover]:
             path = Path(folder) / name
             try:
                 age_s = max(0.0, time.time() - os.stat(path, follow_symlinks=False).st_mtime)
-                found.append(Leftover(path, size, age_s, _locked(path)))
+                found.append(Leftover(path, size, age_s, locked(path)))
             except FileNotFoundError:
                 continue
     return found
 
 
-def _flock(fd: int) -> None:
+def flock(fd: int) -> None:
+    """Wait for a file's lock and take it."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
     except OSError as refused:
@@ -253,7 +254,8 @@ def _write_all(fd: int, part: Buffer) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Names in a folder survive a power cut after this call."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -261,7 +263,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _locked(path: Path) -> bool:
+def locked(path: Path) -> bool:
+    """Whether a process holds a file's lock."""
     try:
         fd = open_regular(path)
     except ValueError:
