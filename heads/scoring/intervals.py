@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmmos.store.names import ALL, beside_all
+
 Array = NDArray[np.float64]
 
 CONFIDENCE_LEVELS = (0.80, 0.95)
@@ -239,9 +241,9 @@ def _rows(
     on: str,
 ) -> tuple[Coverage, ...]:
     """A row per level, domain and axis from (level, inside [N, A], half-widths [N, A])."""
-    masks = _by_domain(domains, "all")
+    masks = _by_domain(domains, ALL_DOMAINS)
     if len(masks) == 2:  # a single domain is all of them
-        masks = {"all": masks["all"]}
+        masks = {ALL_DOMAINS: masks[ALL_DOMAINS]}
     rows = []
     for level, inside, widths in parts:
         for domain, members in masks.items():
@@ -250,7 +252,11 @@ def _rows(
                 n = int(np.isfinite(values).sum())
                 if n:
                     width = 2 * float(np.nanmean(widths[members, column]))
-                    rows.append(Coverage(on, domain, axis, level, float(np.nanmean(values)), width, n))
+                    rows.append(
+                        Coverage(
+                            on, beside_all(domain) or ALL, axis, level, float(np.nanmean(values)), width, n
+                        )
+                    )
     return tuple(rows)
 
 
