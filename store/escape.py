@@ -49,7 +49,7 @@ def html_text(text: str) -> str:
 
 def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, on one line; where it allows HTML, too."""
-    return MARKDOWN.sub(r"\\\1", html.escape(inert(text.strip()), quote=False))
+    return MARKDOWN.sub(r"\\\1", html.escape(inert(" ".join(text.split())), quote=False))
 
 
 def spreadsheet(text: str) -> str:

@@ -50,7 +50,7 @@ def test_a_caveat_cannot_break_the_card() -> None:
     bundle = replace(made_bundle([logmel()]), caveats=("two\n# lines", "<script>x</script>"))
     card = model_card(bundle)
     assert r"> - two \# lines" in card
-    assert "<script" not in card.replace(r"\<", "")
+    assert "<script" not in card
     assert card.count("\n# ") == 1
 
 
