@@ -6,7 +6,6 @@ again from stored predictions alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from mmmos.heads.pool import Pool
 from mmmos.heads.runs import Run
 from mmmos.heads.selectors import select
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.names import signature
 from mmmos.store.predictions import Predictions, average
 
@@ -63,13 +62,13 @@ class Ensemble:
         return signature("ensemble", {"members": self.members, "weights": self.weights, "data": self.data})
 
     def save(self, path: Path) -> None:
-        files.write_json(path, {"id": self.id, **asdict(self)})
+        sealed.write_json(path, {"id": self.id, **asdict(self)})
 
     @classmethod
     def load(cls, path: Path) -> Ensemble:
         """Read what `save` wrote; ValueError where it is something else or was changed by hand."""
         try:
-            content = json.loads(files.read_bytes(path))
+            content = sealed.read_object(path)
             ensemble = from_weights(
                 content["rule"],
                 dict(zip(content["members"], content["weights"], strict=True)),

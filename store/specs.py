@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
-from mmmos.store import files, shards
+from mmmos.store import files, sealed, shards
 from mmmos.store.names import differences
 from mmmos.store.schema import EncoderSpec
 
@@ -18,16 +17,16 @@ MAX_ROW_BYTES = 1 << 30
 
 def write_spec(folder: Path, spec: EncoderSpec) -> None:
     """Say in the folder what its features depend on."""
-    files.write_json(folder / SPEC_FILE, asdict(spec))
+    sealed.write_json(folder / SPEC_FILE, asdict(spec))
 
 
 def read_spec(folder: Path) -> EncoderSpec:
     """The spec in a store's folder, checked: ValueError unless it is complete and names this folder."""
     path = Path(folder) / SPEC_FILE
-    try:
-        values: Any = json.loads(files.read_bytes(path, 1 << 16))
-    except ValueError as reason:
-        raise ValueError(f"{path}: {reason}") from None
+    data = files.read_bytes(path, 1 << 16)
+    values: Any = sealed.parse_json(data, path)
+    if isinstance(values, dict):
+        values.pop(sealed.KEY, None)
     kinds: dict[str, Any] = {
         "str": str,
         "int": int,
@@ -57,6 +56,7 @@ def read_spec(folder: Path) -> EncoderSpec:
         raise ValueError(
             f"{path}: frames {spec.frames}, dim {spec.dim}, layers {spec.layers} are not plausible"
         )
+    sealed.is_sealed(data, path)  # last, so that a wrong field is named; the facts have no other check
     return spec
 
 

@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.losses import LOSSES, RATING_LEVELS
 from mmmos.heads.network.reading import Batch, Reading
-from mmmos.store import files
+from mmmos.store import files, sealed
 from mmmos.store.names import choose, differences
 from mmmos.store.schema import Axes, EncoderSpec, Scale
 
 HEAD_FORMAT = 1
+MAX_HEAD_BYTES, MAX_HEADER_BYTES = 1 << 32, 1 << 22
 DEFAULT_SCALE = Scale()
 
 
@@ -145,6 +146,7 @@ class Head(nn.Module):
     def save(self, path: Path, record: Mapping[str, Any] | None = None) -> None:
         """Write the head as one safetensors file; `record` (JSON values) is stored beside it and not read."""
         about = {
+            sealed.KEY: sealed.BLANK,
             "format": HEAD_FORMAT,
             "config": asdict(self.config),
             "encoders": [asdict(spec) for spec in self.specs],
@@ -153,7 +155,8 @@ class Head(nn.Module):
             "record": dict(record or {}),
         }
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        files.write_atomic(path, save(tensors, metadata={"head": json.dumps(about, sort_keys=True)}))
+        data = save(tensors, metadata={"head": json.dumps(about, sort_keys=True)})
+        files.write_atomic(path, sealed.seal(data))
 
     @staticmethod
     def load(path: Path) -> Head:
@@ -162,13 +165,24 @@ class Head(nn.Module):
         The architecture is laid out without memory first and must match the file's tensors by name,
         shape and type, so that a forged header cannot ask for more than the file holds.
         """
+        # Links are followed: the hub's cache is made of them.
+        data = files.read_bytes(Path(path).resolve(), MAX_HEAD_BYTES)
         try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {}).get("head", "null"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return _build(about, tensors)
+            header = sealed.parse_json(data[8 : 8 + _header_bytes(data)], "its header")
+            about = sealed.parse_json(header["__metadata__"]["head"], "its description")
+            head = _build(about, load(data))
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise ValueError(f"{path} is not a head of this project: {error}") from error
+        sealed.is_sealed(data, path)
+        return head
+
+
+def _header_bytes(data: bytes) -> int:
+    """Length of a safetensors file's header."""
+    length = int.from_bytes(data[:8], "little")
+    if not 2 <= length <= min(len(data) - 8, MAX_HEADER_BYTES):
+        raise ValueError(f"a header of {length} bytes in a file of {len(data)}")
+    return length
 
 
 def _build(about: Any, tensors: Mapping[str, Tensor]) -> Head:

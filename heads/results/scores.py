@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from mmmos.heads.bootstrap import RESAMPLES
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble
 from mmmos.heads.results.evaluation import Row, rows
 from mmmos.heads.results.experiment import Experiment
-from mmmos.store import files
+from mmmos.store import sealed
 
 
 @dataclass(frozen=True)
@@ -33,21 +32,21 @@ def score(ensemble: Ensemble, experiment: Experiment, split: str, resamples: int
     clips = experiment.table.of(split)
     kept = experiment.work / "test-scores" / f"{ensemble.id}.json"
     if split == "test" and kept.is_file():
-        content = json.loads(files.read_bytes(kept))
+        content = sealed.read_object(kept)
         return Scored(ensemble, split, tuple(Row(**row) for row in content["rows"]), content["scored_at"])
     found = rows(ensemble.predict(experiment.runs, split), clips, resamples)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if split == "test":
         content = {"ensemble": asdict(ensemble), "scored_at": now, "resamples": resamples}
         content["rows"] = [asdict(row) for row in found]
-        files.write_json(kept, content)
+        sealed.write_json(kept, content)
     return Scored(ensemble, split, tuple(found), now)
 
 
 def times_test_was_scored(experiment: Experiment) -> int:
     """How many different ensembles have been scored on the test split of this table so far."""
     kept = (experiment.work / "test-scores").glob("ensemble-*.json")
-    return sum(json.loads(files.read_bytes(path))["ensemble"]["data"] == experiment.table.id for path in kept)
+    return sum(sealed.read_object(path)["ensemble"]["data"] == experiment.table.id for path in kept)
 
 
 def contenders(

@@ -5,7 +5,6 @@ A section is a function of `Findings` and an entry of SECTIONS.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.results.page import Plot, Section, Tile
 from mmmos.heads.results.series import Series, worst
 from mmmos.heads.runs import Run
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.rows import read_rows
 from mmmos.store.schema import SPLITS
 from mmmos.store.table import Cell, Table
@@ -201,7 +200,7 @@ def sweeps(found: Findings) -> Section | None:
         return None
     body: list[tuple[Cell, ...]] = []
     charts = []
-    for study in (json.loads(files.read_bytes(path)) for path in paths):
+    for study in (sealed.read_object(path) for path in paths):
         first, best = ((study[which] or {}).get("value") for which in ("first", "best"))
         bounds = None if study["low"] is None else f"[{study['low']:.3f}, {study['high']:.3f}]"
         about = (study["study"], study["objective"], len(study["trials"]))

@@ -6,7 +6,6 @@ touching it.  The dev split still stops each fold's training early, as it does t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from mmmos.heads.runs import OOF, Run
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fit, predict, rated
 from mmmos.heads.training.train_run import caveats_of
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.predictions import Predictions
 from mmmos.store.splits import group_folds
 
@@ -29,7 +28,7 @@ FOLD_SEED = 0
 def has_out_of_fold(work: Path, config: HeadConfig, folds: int) -> bool:
     """True where a run has out-of-fold predictions of this many folds."""
     path = Run.of(work, config).folder / OOF_RECORD
-    return path.is_file() and json.loads(files.read_bytes(path))["folds"] == folds
+    return path.is_file() and sealed.read_object(path).get("folds") == folds
 
 
 def keep_out_of_fold(
@@ -42,7 +41,7 @@ def keep_out_of_fold(
     found = found or out_of_fold(config, features, folds)
     found.save(run.predictions_path(OOF))
     about = {"run": config.id, "folds": folds, "seed": FOLD_SEED, "clips": len(found.clip_ids)}
-    files.write_json(run.folder / OOF_RECORD, about)
+    sealed.write_json(run.folder / OOF_RECORD, about)
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from mmmos.heads.bootstrap import RESAMPLES, clusters_of, draw, paired
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.tuning.objective import Objective
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.names import choose, digest
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip
@@ -108,7 +108,7 @@ class Result:
     def save(self, folder: Path) -> Path:
         """Write `<study>.json` with every trial; returns its path."""
         path = Path(folder) / f"{self.study}.json"
-        files.write_json(path, asdict(self))
+        sealed.write_json(path, asdict(self))
         return path
 
 
