@@ -25,6 +25,7 @@ from mmmos.extract.corpora import commands as corpora_commands
 from mmmos.extract.request import ExtractRequest
 from mmmos.heads import commands as heads_commands
 from mmmos.heads.results import commands as results_commands
+from mmmos.heads.scoring import audiobox_commands
 from mmmos.heads.scoring import commands as scoring_commands
 from mmmos.store import commands as store_commands
 from mmmos.store.console import FAILED, REFUSED, say, table
@@ -63,9 +64,11 @@ app.command()(results_commands.evaluate)
 app.command()(results_commands.report)
 app.command()(scoring_commands.predict)
 app.command()(scoring_commands.compare)
+app.command()(scoring_commands.calibrate)
 app.command()(scoring_commands.sensitivity)
 app.command()(scoring_commands.serve)
 app.command()(scoring_commands.push)
+app.command("audio-aes")(audiobox_commands.audio_aes)
 app.add_typer(store_commands.app, name="store")
 
 DEMO_ENCODERS = "wavlm,muq,m2d,logmel"

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.losses import LOSSES, RATING_LEVELS
+from mmmos.heads.network.projections import Layout, Projections
 from mmmos.heads.network.reading import Batch, Reading
 from mmmos.store import files, sealed
 from mmmos.store.names import choose, differences
@@ -65,6 +66,9 @@ class Head(nn.Module):
         Those rated in training.
     scale
         That of the labels.
+    layout
+        Of the towers of a published head (see `projections`), whose scores are not held to the scale.  None:
+        a head of ours.
     """
 
     target_mean: Tensor
@@ -78,6 +82,7 @@ class Head(nn.Module):
         specs: Sequence[EncoderSpec],
         axes: Sequence[str],
         scale: Scale = DEFAULT_SCALE,
+        layout: Layout | None = None,
     ) -> None:
         super().__init__()
         self.config, self.specs, self.axes, self.scale = config, tuple(specs), tuple(axes), scale
@@ -85,13 +90,19 @@ class Head(nn.Module):
         self.loss = LOSSES[choose("loss", config.loss, LOSSES)]
         self.reading = Reading(kind.reads, config.frame_rate_hz)
         self.aggregator = kind(self.specs, config, len(axes))
-        outputs = RATING_LEVELS if self.loss.distribution else 1
-        self.towers = Towers(self.aggregator.dim, config.hidden, len(axes), outputs, config.dropout)
+        self.layout = layout
+        self.towers = self._towers(self.aggregator.dim)
         for index, spec in enumerate(self.specs):
             self.register_buffer(f"center_{index}", torch.zeros(self.reading.shape(spec)))
             self.register_buffer(f"gain_{index}", torch.ones(self.reading.shape(spec)))
         for name, value in (("target_mean", 0.0), ("target_std", 1.0), ("slope", 1.0), ("offset", 0.0)):
             self.register_buffer(name, torch.full((len(axes),), value, dtype=torch.float64))
+
+    def _towers(self, dim: int) -> nn.Module:
+        if self.layout is not None:
+            return Projections(dim, len(self.axes), self.layout)
+        outputs = RATING_LEVELS if self.loss.distribution else 1
+        return Towers(dim, self.config.hidden, len(self.axes), outputs, self.config.dropout)
 
     def set_statistics(self, features: Sequence[tuple[Tensor, Tensor]], mean: Tensor, std: Tensor) -> None:
         """(mean, deviation) of each encoder's features and of the scores [A], all over the train split.
@@ -114,7 +125,8 @@ class Head(nn.Module):
             .mul_(getattr(self, f"gain_{index}"))
             for index, x in enumerate(batch.features)
         ]
-        return self.towers(self.aggregator(features, batch.valid_s))
+        outputs: Tensor = self.towers(self.aggregator(features, batch.valid_s))
+        return outputs
 
     def for_loss(self, batch: Batch) -> Tensor:
         """What the head's loss takes: [B, A], or [B, A, RATING_LEVELS] under a distribution loss."""
@@ -154,6 +166,8 @@ class Head(nn.Module):
             "scale": asdict(self.scale),
             "record": dict(record or {}),
         }
+        if self.layout is not None:
+            about["layout"] = asdict(self.layout)
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         data = save(tensors, metadata={"head": json.dumps(about, sort_keys=True)})
         files.write_atomic(path, sealed.seal(data))
@@ -193,8 +207,9 @@ def _build(about: Any, tensors: Mapping[str, Tensor]) -> Head:
     if tuple(spec.id for spec in specs) != config.encoders:
         raise ValueError("its encoders are not those of its config")
     Axes(tuple(about["axes"]))  # refuses what cannot be names of axes
+    layout = Layout(**about["layout"]) if "layout" in about else None
     with torch.device("meta"):
-        head = Head(config, specs, about["axes"], Scale(**about["scale"]))
+        head = Head(config, specs, about["axes"], Scale(**about["scale"]), layout)
     expected = {name: (tuple(value.shape), value.dtype) for name, value in head.state_dict().items()}
     found = {name: (tuple(value.shape), value.dtype) for name, value in tensors.items()}
     if lines := differences(expected, found):

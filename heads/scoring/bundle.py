@@ -85,6 +85,11 @@ class Bundle:
         return next(iter(self.heads.values())).scale
 
     @property
+    def bounded(self) -> bool:
+        """Whether scores are held to the scale: those of published heads are what their own code gives."""
+        return all(head.layout is None for head in self.heads.values())
+
+    @property
     def encoders(self) -> tuple[EncoderSpec, ...]:
         """Specs of what the members need, and of nothing else: an ensemble without MuQ never loads MuQ."""
         return tuple({spec.id: spec for head in self.heads.values() for spec in head.specs}.values())
@@ -92,7 +97,8 @@ class Bundle:
 
 def fingerprint(head: Head) -> str:
     """xxh3-128 over a head's tensors and config: equal heads, equal numbers."""
-    state = xxhash.xxh3_128(json.dumps(asdict(head.config), sort_keys=True).encode())
+    about = asdict(head.config) | ({} if head.layout is None else {"layout": asdict(head.layout)})
+    state = xxhash.xxh3_128(json.dumps(about, sort_keys=True).encode())
     for name, value in sorted(head.state_dict().items()):
         state.update(name.encode())
         state.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())

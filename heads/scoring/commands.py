@@ -1,32 +1,23 @@
-"""The commands of scoring: `predict`, `compare`, `sensitivity`, `serve` and `push`."""
+"""The commands of scoring: `predict`, `compare`, `calibrate`, `sensitivity`, `serve` and `push`."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmmos.heads.scoring.opening import BundleOption, folder_of, open_scorer, reporting
 from mmmos.store.console import DAMAGED, OK, REJECTS, WORSE, Batch, Device, Weights, Work, Workers, say, table
 
 if TYPE_CHECKING:
-    from mmmos.heads.scoring.answers import Answer, Writer
+    from mmmos.heads.scoring.answers import Writer
     from mmmos.heads.scoring.requests import AudioRequest
     from mmmos.heads.scoring.scorer import Scorer
-
-REPORT_EVERY_S = 10.0
-
-BundleOption = Annotated[
-    str,
-    typer.Option(
-        "--bundle",
-        help="A bundle's folder, or owner/name on the Hugging Face hub. Left out: the ensemble of --work.",
-    ),
-]
 
 
 def predict(
@@ -97,7 +88,7 @@ def _write(
 ) -> int:
     """Score and write; `errors` are those that a resumed file holds already.  Returns the exit code."""
     audio_s = 0.0
-    for answer in _reporting(scorer.stream(requests, hop_s=hop_s), len(requests)):
+    for answer in reporting(scorer.stream(requests, hop_s=hop_s), len(requests)):
         writer.write(answer)
         errors += "error" in answer
         audio_s += answer.get("seconds", 0.0)
@@ -150,13 +141,63 @@ def _scores(scorer: Scorer, source: str) -> tuple[dict[str, dict[str, float]], i
 
     requests = list_requests([source])
     scores, errors = {}, 0
-    for answer in _reporting(scorer.stream(requests), len(requests)):
+    for answer in reporting(scorer.stream(requests), len(requests)):
         if "error" in answer:
             say(f"{answer['path']}: {answer['error']}")
             errors += 1
         else:
             scores[namesake(answer["id"], source)] = {axis: answer[axis] for axis in scorer.axes}
     return scores, errors
+
+
+def calibrate(
+    clips: Annotated[
+        Path,
+        typer.Option(help="Table of clips that you have rated: path, a column an axis, domain if known."),
+    ],
+    bundle: BundleOption = "",
+    work: Work = Path("work"),
+    audio_root: Annotated[
+        Path | None, typer.Option(help="Where the table's paths begin. Left out: beside it.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder for the bundle. Left out: in place, for audiobox ./audiobox."
+        ),
+    ] = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    batch: Batch = None,
+    workers: Workers = None,
+) -> None:
+    """Give a bundle intervals from ratings of your own, of clips that it was not trained on."""
+    from mmmos.heads.scoring.calibration import calibrate_bundle, rated_requests, save_calibrated
+    from mmmos.store.clips import read_clips
+
+    scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
+    folder = output or folder_of(bundle, work)
+    rated = read_clips(clips, scale=scorer.bundle.scale, axes=scorer.bundle.axes)
+    requests = rated_requests(rated, clips.parent if audio_root is None else audio_root)
+    answers = list(reporting(scorer.stream(requests), len(requests)))
+    unread = [answer for answer in answers if "error" in answer]
+    for answer in unread:
+        say(f"{answer['path']}: {answer['error']}")
+    made = calibrate_bundle(
+        scorer.bundle, rated, answers, f"{len(answers) - len(unread)} clips of {clips.name}"
+    )
+    save_calibrated(made, folder)
+    table(
+        "Intervals, cross-checked over left-out fifths of these clips",
+        ("axis", "domain", "promised", "covered", "mean width", "n"),
+        [
+            (c.axis, c.domain, f"{c.level:.0%}", f"{c.share:.1%}", c.width, c.n)
+            for c in made.intervals.coverage
+        ],
+        scorer.caveats,
+    )
+    say(f"kept in {folder}: score with `mmmos predict FILES... --bundle {folder}`")
+    raise typer.Exit(REJECTS if unread else OK)
 
 
 def sensitivity(
@@ -244,35 +285,3 @@ def export(work: Path, folder: Path, repository: str = "") -> None:
     say(f"bundle with its model card: {folder}")
     if repository:
         say(push_to_hub(folder, repository))
-
-
-def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
-    """The scorer of a bundle's folder, of one on the hub, or of a work folder's ensemble."""
-    from mmmos.heads.scoring.export import bundle_of_work
-    from mmmos.heads.scoring.hub import from_pretrained
-    from mmmos.heads.scoring.loading import load_bundle
-
-    if not bundle:
-        folder = bundle_of_work(work)
-        say(f"scoring with {folder}, the ensemble of {work}")
-        scorer = load_bundle(folder, **options)
-    elif not Path(bundle).exists() and bundle.count("/") == 1:
-        scorer = from_pretrained(bundle, **options)
-    else:
-        scorer = load_bundle(bundle, **options)
-    for caveat in scorer.caveats:
-        say(f"beware: {caveat}")
-    return scorer
-
-
-def _reporting(answers: Iterable[Answer], of: int) -> Iterator[Answer]:
-    """The same answers; says on stderr every ten seconds how far they have come."""
-    started_s = spoken_s = time.monotonic()
-    audio_s = 0.0
-    for done, answer in enumerate(answers, 1):
-        yield answer
-        audio_s += answer.get("seconds", 0.0)
-        now_s = time.monotonic()
-        if now_s - spoken_s >= REPORT_EVERY_S:
-            spoken_s = now_s
-            say(f"{done}/{of} files, {audio_s / (now_s - started_s):.1f} times real time")

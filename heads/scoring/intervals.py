@@ -64,6 +64,12 @@ class Intervals:
     source: str
     coverage: tuple[Coverage, ...] = ()
 
+    @staticmethod
+    def uncalibrated(axes: Sequence[str]) -> Intervals:
+        """Without any interval, until rated clips are there to take them from."""
+        none = dict.fromkeys(CONFIDENCE_LEVELS, (None,) * len(axes))
+        return Intervals(tuple(axes), (0.0,) * len(axes), {ALL_DOMAINS: none}, {ALL_DOMAINS: 0}, "no clips")
+
     def half_widths(self, level: float, spread: Array, domain: str = ALL_DOMAINS) -> Array:
         """Half-widths [A] for one clip with member spread [A]; NaN where no interval can be given."""
         own = self.quantiles.get(domain, {}).get(level) or (None,) * len(self.axes)

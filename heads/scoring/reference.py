@@ -45,8 +45,16 @@ class Reference:
         assert total is not None
         return np.sqrt(total / len(self.means))
 
+    @staticmethod
+    def unknown() -> Reference:
+        """Of a bundle whose training clips are not known: every clip belongs to its one unnamed domain."""
+        return Reference(("",), {}, {}, 1.0, 0)
+
     def place(self, features: Mapping[str, NDArray[Any]]) -> tuple[list[str], NDArray[np.bool_]]:
         """Nearest domain of each of N clips, and whether it lies too far even from that one."""
+        if not self.means:
+            count = len(next(iter(features.values())))
+            return [self.domains[0]] * count, np.zeros(count, dtype=bool)
         distances = self.distances(features)
         return [self.domains[k] for k in distances.argmin(axis=1)], distances.min(axis=1) > self.limit
 
@@ -65,6 +73,8 @@ class Reference:
     ) -> Reference:
         """From `about` and `arrays`; ValueError unless they fit the encoders, spec id -> D."""
         domains = tuple(str(name) for name in about["domains"])
+        if int(about["clips"]) == 0 and not arrays and domains == ("",):
+            return Reference.unknown()
         expected: dict[str, tuple[int, ...]] = {f"mean/{n}": (len(domains), d) for n, d in dims.items()}
         expected |= {f"deviation/{n}": (d,) for n, d in dims.items()}
         if {name: array.shape for name, array in arrays.items()} != expected or not domains:

@@ -81,7 +81,7 @@ def _expand(source: str, audio_root: Path | None) -> list[AudioRequest]:
             raise RequestError(f"{source}: no audio below this folder ({' '.join(sorted(AUDIO_SUFFIXES))})")
         return [_plain(str(p)) for p in found]
     if path.suffix.lower() in LIST_SUFFIXES:
-        return _read_list(path, audio_root)
+        return read_list(path, audio_root)
     if not path.exists() and glob.has_magic(source):
         matches = sorted(m for m in glob.glob(source, recursive=True) if Path(m).is_file())  # noqa: PTH207
         if not matches:
@@ -94,10 +94,11 @@ def _plain(path: str) -> AudioRequest:
     return AudioRequest(path, path, Path(path))
 
 
-def _read_list(path: Path, audio_root: Path | None) -> list[AudioRequest]:
+def read_list(path: Path, audio_root: Path | None) -> list[AudioRequest]:
+    """The requests of a list, row by row; ids may repeat, see `list_requests` for its columns."""
     try:
         rows = read_rows(path, MAX_LIST_BYTES, _check_columns)
-        made, reasons = convert(rows, lambda values: _request(values, path.parent, audio_root))
+        made, reasons = convert(rows, lambda values: read_request(values, path.parent, audio_root))
     except RowError as reason:
         raise RequestError(str(reason)) from None
     if reasons or not made:
@@ -110,7 +111,8 @@ def _check_columns(names: Sequence[str]) -> None:
         raise RowError(f"no column 'path', only {', '.join(names) or 'nothing'}")
 
 
-def _request(values: Mapping[str, Any], folder: Path, audio_root: Path | None) -> AudioRequest:
+def read_request(values: Mapping[str, Any], folder: Path, audio_root: Path | None) -> AudioRequest:
+    """The request of one row of a list in `folder`; ValueError says what is wrong with it."""
     path = values.get("path")
     if not isinstance(path, str) or not path.strip() or "\0" in path:
         raise ValueError("no path")

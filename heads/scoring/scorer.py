@@ -242,6 +242,8 @@ class Scorer:
         return result
 
     def _on_scale(self, values: Array) -> Array:
+        if not self.bundle.bounded:
+            return values
         return np.clip(values, self.bundle.scale.low, self.bundle.scale.high)
 
     def _by_axis(self, values: Array) -> dict[str, Any]:
