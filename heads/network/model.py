@@ -27,9 +27,12 @@ from mmmos.heads.network.reading import Batch, Reading
 from mmmos.store import files, sealed
 from mmmos.store.names import choose, differences
 from mmmos.store.schema import Axes, EncoderSpec, Scale
+from mmmos.store.specs import spec_of
 
 HEAD_FORMAT = 1
 MAX_HEAD_BYTES, MAX_HEADER_BYTES = 1 << 32, 1 << 22
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
+"""What safetensors calls the types of numbers."""
 DEFAULT_SCALE = Scale()
 
 
@@ -180,30 +183,43 @@ class Head(nn.Module):
         shape and type, so that a forged header cannot ask for more than the file holds.
         """
         # Links are followed: the hub's cache is made of them.
-        data = files.read_bytes(Path(path).resolve(), MAX_HEAD_BYTES)
+        real = Path(path).resolve()
         try:
-            header = sealed.parse_json(data[8 : 8 + _header_bytes(data)], "its header")
-            about = sealed.parse_json(header["__metadata__"]["head"], "its description")
-            head = _build(about, load(data))
+            header = _header(real)
+            head = _blank(sealed.parse_json(header["__metadata__"]["head"], "its description"), header)
+            data = files.read_bytes(real, MAX_HEAD_BYTES)
+            _fill(head, load(data))
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise ValueError(f"{path} is not a head of this project: {error}") from error
         sealed.is_sealed(data, path)
         return head
 
 
-def _header_bytes(data: bytes) -> int:
-    """Length of a safetensors file's header."""
-    length = int.from_bytes(data[:8], "little")
-    if not 2 <= length <= min(len(data) - 8, MAX_HEADER_BYTES):
-        raise ValueError(f"a header of {length} bytes in a file of {len(data)}")
-    return length
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file: name -> type, shape and place of each tensor, and the metadata."""
+    fd = files.open_regular(path)
+    try:
+        size, start = files.size_of(fd), bytearray(8)
+        files.read_into(fd, start, 0)
+        length = int.from_bytes(start, "little")
+        if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
+            raise ValueError(f"a header of {length} bytes in a file of {size}")
+        text = bytearray(length)
+        files.read_into(fd, text, 8)
+    finally:
+        files.close(fd)
+    header = sealed.parse_json(bytes(text), "its header")
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    return header
 
 
-def _build(about: Any, tensors: Mapping[str, Tensor]) -> Head:
+def _blank(about: Any, header: Mapping[str, Any]) -> Head:
+    """The head that a description is of, without memory, if it has the tensors that the header names."""
     if not isinstance(about, dict) or about.get("format") != HEAD_FORMAT:
         raise ValueError(f"its header has no description of format {HEAD_FORMAT}")
     config = HeadConfig.from_json(about["config"])
-    specs = [EncoderSpec(**spec) for spec in about["encoders"]]
+    specs = [spec_of(spec, "its encoder") for spec in about["encoders"]]
     if tuple(spec.id for spec in specs) != config.encoders:
         raise ValueError("its encoders are not those of its config")
     Axes(tuple(about["axes"]))  # refuses what cannot be names of axes
@@ -211,13 +227,22 @@ def _build(about: Any, tensors: Mapping[str, Tensor]) -> Head:
     with torch.device("meta"):
         head = Head(config, specs, about["axes"], Scale(**about["scale"]), layout)
     expected = {name: (tuple(value.shape), value.dtype) for name, value in head.state_dict().items()}
-    found = {name: (tuple(value.shape), value.dtype) for name, value in tensors.items()}
+    found = {
+        name: (tuple(one["shape"]), DTYPES.get(one["dtype"], one["dtype"]))
+        for name, one in header.items()
+        if name != "__metadata__"
+    }
     if lines := differences(expected, found):
         raise ValueError(f"tensors differ from the config's (expected first): {'; '.join(lines[:3])}")
+    return head
+
+
+def _fill(head: Head, tensors: Mapping[str, Tensor]) -> None:
+    """Give a blank head its tensors; ValueError for values that no training gives."""
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
         raise ValueError("it holds values that are not finite")
     head.load_state_dict(dict(tensors), assign=True)
-    return head.eval()
+    head.eval()
 
 
 def level_values(scale: Scale) -> Tensor:
