@@ -13,16 +13,21 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.store.names import choose
 from mmmos.store.rows import RowError, csv_rows, json_rows
+from mmmos.store.schema import Scale
 
 if TYPE_CHECKING:
     from mmmos.extract.front import AudioInfo
@@ -51,6 +56,22 @@ def flags(info: AudioInfo, out_of_domain: bool) -> list[str]:
         "out_of_domain": out_of_domain,
     }
     return [name for name, holds in found.items() if holds]
+
+
+FARTHEST = 1.0
+"""A score that is farther outside of its scale than this many times its span is no prediction."""
+
+
+def beyond_scale(values: NDArray[np.float64], axes: Sequence[str], scale: Scale, bounded: bool) -> str:
+    """Why a file's scores [A], before they are held to the scale, cannot be believed; "" where they can."""
+    reach = FARTHEST * (scale.high - scale.low) if bounded else math.inf
+    for axis, value in zip(axes, values, strict=True):
+        if not (scale.low - reach <= value <= scale.high + reach and math.isfinite(value)):
+            return (
+                f"{axis} comes out as {value:.4g} on a scale from {scale.low:g} to {scale.high:g}: these "
+                "heads are damaged, or were never meant for such audio"
+            )
+    return ""
 
 
 FORMATS = ("jsonl", "csv")

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmmos.heads.scoring.json_values import is_count, numbers, record
 from mmmos.store.names import ALL, beside_all
 
 Array = NDArray[np.float64]
@@ -86,7 +87,7 @@ class Intervals:
         """What `to_json` gave; KeyError, TypeError or ValueError for anything else."""
         axes = tuple(values["axes"])
         quantiles = {
-            domain: {float(level): _numbers(q, axes) for level, q in of.items()}
+            domain: {float(level): numbers(q, axes) for level, q in of.items()}
             for domain, of in values["quantiles"].items()
         }
         if (
@@ -94,11 +95,16 @@ class Intervals:
             or ALL_DOMAINS not in quantiles
         ):
             raise ValueError(f"quantiles are not those of the levels {CONFIDENCE_LEVELS}")
-        base = _numbers(values["base"], axes)
+        base = numbers(values["base"], axes)
         if any(b is None for b in base):
             raise ValueError("base is not a number for every axis")
-        coverage = tuple(Coverage(**row) for row in values["coverage"])
-        return Intervals(axes, base, quantiles, dict(values["clips"]), str(values["source"]), coverage)  # type: ignore[arg-type]
+        coverage = tuple(record(Coverage, row) for row in values["coverage"])
+        clips, source = values["clips"], values["source"]
+        if not isinstance(source, str) or set(clips) != set(quantiles):
+            raise ValueError("the clips that intervals rest on are not those of their quantiles")
+        if not all(map(is_count, clips.values())):
+            raise ValueError("the number of clips that intervals rest on is not a whole number from 0 on")
+        return Intervals(axes, base, quantiles, dict(clips), source, coverage)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,12 +270,3 @@ def _rows(
                         )
                     )
     return tuple(rows)
-
-
-def _numbers(values: Sequence[Any], axes: Sequence[str]) -> tuple[float | None, ...]:
-    if len(values) != len(axes):
-        raise ValueError(f"{len(values)} values for {len(axes)} axes")
-    numbers = tuple(None if value is None else float(value) for value in values)
-    if any(n is not None and not 0.0 <= n < math.inf for n in numbers):
-        raise ValueError("a quantile or a base is not a number from 0 on")
-    return numbers
