@@ -1,4 +1,4 @@
-"""The commands of scoring: `predict`, `compare`, `calibrate`, `sensitivity`, `serve` and `push`."""
+"""The commands of scoring: `predict`, `calibrate`, `sensitivity`, `serve` and `push`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmmos.heads.scoring.opening import BundleOption, folder_of, open_scorer, reporting
-from mmmos.store.console import DAMAGED, OK, REJECTS, WORSE, Batch, Device, Weights, Work, Workers, say, table
+from mmmos.heads.scoring.opening import BundleOption, folder_of, known_id, open_scorer, reporting
+from mmmos.store.console import DAMAGED, OK, REJECTS, Batch, Device, Weights, Work, Workers, say, table
+from mmmos.store.names import choose
 
 if TYPE_CHECKING:
     from mmmos.heads.scoring.answers import Writer
@@ -55,7 +56,8 @@ def predict(
     ] = False,
 ) -> None:
     """Score audio: a score with intervals per axis, flags, a timeline if wanted; one row per file."""
-    from mmmos.heads.scoring.answers import OutputFile, Writer
+    from mmmos.heads.scoring.answers import FORMATS, Writer
+    from mmmos.heads.scoring.output_file import OutputFile, Settings, check_output
     from mmmos.heads.scoring.requests import list_requests
 
     requests = list_requests(files or (), audio_root)
@@ -66,17 +68,20 @@ def predict(
     if resume and output is None:
         raise ValueError("--resume goes on with a file: name it by -o")
     chosen = form or ("csv" if output is not None and output.suffix.lower() == ".csv" else "jsonl")
+    choose("format", chosen, FORMATS)
+    hop_s = hop if timeline else None
+    settings = Settings(hop_s, domain, known_id(bundle))
+    if output is not None:
+        check_output(output, settings, resume=resume)
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
     if check and (lines := scorer.check()):
         say("the golden scores differ here:\n  " + "\n  ".join(lines))
         raise typer.Exit(DAMAGED)
-    hop_s = hop if timeline else None
     if output is None:
         code = _write(scorer, requests, Writer(sys.stdout, chosen, scorer.axes), hop_s)
     else:
-        with OutputFile(
-            output, chosen, scorer.axes, requests, scorer.id, timeline=timeline, resume=resume
-        ) as file:
+        settings = replace(settings, bundle=scorer.id)
+        with OutputFile(output, chosen, scorer.axes, requests, settings, resume=resume) as file:
             if file.done:
                 say(f"{output}: {file.done} of {len(requests)} are there, going on")
             code = _write(scorer, requests[file.done :], file.writer, hop_s, errors=file.errors)
@@ -97,57 +102,6 @@ def _write(
         + (f", {errors} could not be read" if errors else "")
     )
     return REJECTS if errors else OK
-
-
-def compare(
-    a: Annotated[str, typer.Argument(help="Folder, pattern or list of the audio as it was.")],
-    b: Annotated[str, typer.Argument(help="The same of what it is compared with.")],
-    bundle: BundleOption = "",
-    work: Work = Path("work"),
-    pairing: Annotated[
-        str, typer.Option(help="auto, paired (by name below the folder) or unpaired.")
-    ] = "auto",
-    margin: Annotated[float, typer.Option(min=0, help="Points of the scale that do not matter.")] = 0.0,
-    weights: Weights = None,
-    device: Device = "auto",
-    batch: Batch = None,
-    workers: Workers = None,
-) -> None:
-    """Is B better or worse than A?  Exit code 7 where it is worse on some axis, for use in checks."""
-    from mmmos.heads.scoring.ab import compare_scores
-
-    scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
-    (scores_a, unread_a), (scores_b, unread_b) = _scores(scorer, a), _scores(scorer, b)
-    outcome = compare_scores(scores_a, scores_b, scorer.axes, pairing=pairing, margin=margin)
-    table(
-        f"B - A, {'paired' if outcome.paired else 'unpaired'}, margin {margin:g}",
-        ("axis", "A", "B", "B - A", "low", "high", "detectable", "n A", "n B", "verdict"),
-        [
-            (d.axis, d.mean_a, d.mean_b, d.difference, d.low, d.high, d.detectable, d.n_a, d.n_b, d.verdict)
-            for d in outcome.differences
-        ],
-        scorer.caveats,
-    )
-    say("low, high: 95 % for all rows together; detectable: the smallest true difference that would show")
-    if outcome.left_out:
-        say(f"{len(outcome.left_out)} files without a namesake were left out, first {outcome.left_out[0]}")
-    raise typer.Exit(WORSE if outcome.worse else REJECTS if unread_a or unread_b else OK)
-
-
-def _scores(scorer: Scorer, source: str) -> tuple[dict[str, dict[str, float]], int]:
-    """Name -> axis -> score of what can be read, and how much cannot."""
-    from mmmos.heads.scoring.ab import namesake
-    from mmmos.heads.scoring.requests import list_requests
-
-    requests = list_requests([source])
-    scores, errors = {}, 0
-    for answer in reporting(scorer.stream(requests), len(requests)):
-        if "error" in answer:
-            say(f"{answer['path']}: {answer['error']}")
-            errors += 1
-        else:
-            scores[namesake(answer["id"], source)] = {axis: answer[axis] for axis in scorer.axes}
-    return scores, errors
 
 
 def calibrate(

@@ -59,6 +59,18 @@ def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
     return scorer
 
 
+def known_id(bundle: str) -> str:
+    """The id of a bundle's folder as its file says it; "" for what has to be loaded to know it."""
+    from mmmos.heads.scoring.bundle import ABOUT, MAX_ABOUT_BYTES
+    from mmmos.store import sealed
+
+    path = Path(bundle) / ABOUT
+    if not bundle or not path.is_file():
+        return ""
+    about = sealed.read_object(path.resolve(), MAX_ABOUT_BYTES)
+    return str(about.get("id", ""))
+
+
 def folder_of(bundle: str, work: Path) -> Path:
     """Where a bundle that is changed is kept: its own folder, or ./audiobox for the ready one."""
     from mmmos.heads.scoring.loading import AUDIOBOX, is_ready
