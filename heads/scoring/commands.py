@@ -203,16 +203,20 @@ def serve(
     bundle: BundleOption = "",
     work: Work = Path("work"),
     port: Annotated[int | None, typer.Option(help="Left out: the first free one from 7860.")] = None,
+    address: Annotated[
+        str, typer.Option(help="Listen on this address, so that other machines can reach the page.")
+    ] = "127.0.0.1",
     weights: Weights = None,
     device: Device = "auto",
     batch: Batch = None,
 ) -> None:
     """A page on this machine: drop a file, see its scores with intervals and a timeline (needs gradio)."""
-    from mmmos.heads.scoring.serve import serving
+    from mmmos.heads.scoring.serve import LOCAL, serving
 
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch)
-    with serving(scorer, port) as address:
-        say(f"listening at {address} until Ctrl-C")
+    with serving(scorer, port, address) as url:
+        whose = "on this machine alone" if address == LOCAL else f"on {address}, for all who can reach it"
+        say(f"listening at {url}, {whose}, until Ctrl-C")
         while True:
             time.sleep(3600)
 
