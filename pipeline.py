@@ -86,6 +86,11 @@ def demo(
     from mmmos.extract.run import run
     from mmmos.store.clips import load_table
 
+    there = sorted(path.name for path in work.iterdir()) if work.is_dir() else []
+    if there and not (work / "corpus").is_dir():
+        raise ValueError(
+            f"{work} holds {', '.join(there[:5])}, which no demonstration made: name a new folder"
+        )
     say("1/5 synthesising a corpus")
     clips = synthesise(work / "corpus", seed)
     say("2/5 extracting features")

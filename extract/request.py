@@ -12,6 +12,7 @@ from mmmos.extract.compute import Compute, choose_device
 from mmmos.store.console import say
 from mmmos.store.files import write_text
 from mmmos.store.schema import EncoderSpec, Scale
+from mmmos.store.sealed import read_object
 
 if TYPE_CHECKING:
     from mmmos.extract.encoders import Encoder
@@ -64,6 +65,10 @@ class ExtractRequest:
     min_coverage: float = MIN_COVERAGE
     caveats: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.min_coverage <= 1.0:  # NaN is not either
+            raise ValueError(f"--min-coverage takes a part from 0 to 1, not {self.min_coverage}")
+
     @staticmethod
     def last(work: Path, changed: dict[str, Any]) -> ExtractRequest:
         """The last request of a work folder, with `changed` fields; ValueError where there is none."""
@@ -71,10 +76,13 @@ class ExtractRequest:
         if not path.exists():
             raise ValueError(f"no --clips given, and {work} has no earlier extraction to go on with")
         say(f"going on with the table and settings of {path}")
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("clips", "audio_root", "weights"):
-            kept[name] = kept[name] and Path(kept[name])
-        return ExtractRequest(**{**kept, "caveats": tuple(kept["caveats"]), **changed})
+        kept = read_object(path)
+        try:
+            for name in ("clips", "audio_root", "weights"):
+                kept[name] = kept[name] and Path(kept[name])
+            return ExtractRequest(**{**kept, "caveats": tuple(kept["caveats"]), **changed})
+        except (KeyError, TypeError) as reason:
+            raise ValueError(f"{path} is no request that an extraction kept: {reason}") from None
 
     def remember(self, work: Path) -> None:
         """Keep the request for a later `extract` without a table."""

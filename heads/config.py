@@ -91,12 +91,13 @@ class HeadConfig:
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is {self.dropout}; it must be in [0, 1)")
         choose("precision", self.precision, ("fp32", "bf16"))
+
+    def check_sizes(self) -> None:
+        """ValueError where no head can be built: for a width or rate that its aggregator cannot have."""
         needed = AGGREGATOR_FIELDS.get(self.aggregator, frozenset())
         if "width" in needed and self.width < 1:
             raise ValueError(f"width is {self.width}; a {self.aggregator} needs at least 1")
-        if not 0.0 <= self.frame_rate_hz <= MAX_FRAME_RATE_HZ or (
-            "frame_rate_hz" in needed and not self.frame_rate_hz
-        ):
+        if "frame_rate_hz" in needed and not 0.0 < self.frame_rate_hz <= MAX_FRAME_RATE_HZ:
             raise ValueError(f"frame_rate_hz is {self.frame_rate_hz}; above 0 and up to {MAX_FRAME_RATE_HZ}")
 
     def _check_types(self) -> None:

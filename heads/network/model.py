@@ -88,6 +88,7 @@ class Head(nn.Module):
         layout: Layout | None = None,
     ) -> None:
         super().__init__()
+        config.check_sizes()
         self.config, self.specs, self.axes, self.scale = config, tuple(specs), tuple(axes), scale
         kind = AGGREGATORS[choose("aggregator", config.aggregator, AGGREGATORS)]
         self.loss = LOSSES[choose("loss", config.loss, LOSSES)]

@@ -12,7 +12,9 @@ from mmmos.heads.results.page import render
 from mmmos.heads.results.scores import score
 from mmmos.heads.results.sections import SECTIONS, Findings, tiles
 from mmmos.heads.results.series import series
-from mmmos.store import files
+from mmmos.store import files, folders
+
+TITLE = "How well people's ratings are predicted"
 
 
 def write_report(work: Path, output: Path | None = None, resamples: int = RESAMPLES) -> Path:
@@ -34,6 +36,8 @@ def write_report(work: Path, output: Path | None = None, resamples: int = RESAMP
     -------
     The path of the page.
     """
+    if output is not None:
+        folders.refuse_foreign_file(output, [f"<title>{TITLE[:15]}"], "report")
     experiment = open_experiment(work)
     ensemble = load_ensemble(experiment)
     split = "test" if "test" in experiment.splits else experiment.splits[-1]
@@ -54,7 +58,7 @@ def write_report(work: Path, output: Path | None = None, resamples: int = RESAMP
     ]
     sections = {name: made for name, make in SECTIONS.items() if (made := make(found)) is not None}
     page = render(
-        "How well people's ratings are predicted",
+        TITLE,
         "; ".join(facts),
         experiment.caveats,
         tiles(found.scored.rows, ensemble.id, split),

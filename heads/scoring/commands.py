@@ -168,10 +168,13 @@ def sensitivity(
 ) -> None:
     """What level, rate, channels, coding, silence and start do to the scores; kept in the model card."""
     from mmmos.heads.scoring.requests import list_requests
-    from mmmos.heads.scoring.sensitivity import measure_sensitivity, plot, write_card
+    from mmmos.heads.scoring.sensitivity import measure_sensitivity, plot, refuse_others, write_card
 
+    requests = list_requests([audio])
+    if output is not None:
+        refuse_others(output)
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
-    card = measure_sensitivity(scorer, list_requests([audio]))
+    card = measure_sensitivity(scorer, requests)
     table(
         f"Mean shift (mean absolute shift) over {card.files} files, in points",
         ("change", *card.axes, "largest"),
