@@ -29,7 +29,7 @@ from mmmos.heads.network.model import Head
 from mmmos.heads.scoring.bundle_check import ABOUT as ABOUT  # with the other files' names, from here
 from mmmos.heads.scoring.bundle_check import FORMAT, check_heads, check_rest, members_of
 from mmmos.heads.scoring.intervals import Intervals
-from mmmos.heads.scoring.json_values import texts
+from mmmos.heads.scoring.json_values import text, texts
 from mmmos.heads.scoring.reference import Reference
 from mmmos.store import files, folders, sealed
 from mmmos.store.names import differences, digest
@@ -195,13 +195,14 @@ def read_bundle(folder: Path) -> Bundle:
         if (axes := bundle.axes.names) != bundle.intervals.axes:
             raise ValueError(f"its intervals are for {bundle.intervals.axes}, its heads for {axes}")
         check_rest(bundle.about, bundle.axes.names)
+        stated, found = text(about["id"], "id"), bundle.id
     except FileNotFoundError as missing:
         raise BundleError(f"{folder} is not a bundle: {Path(missing.filename).name} is missing") from None
     except DAMAGED as reason:
         said = f"field {reason} is missing" if isinstance(reason, KeyError) else str(reason)
         raise BundleError(f"{folder} is not a whole bundle: {said:.{MAX_SAID}}") from None
-    if bundle.id != about["id"]:
-        raise BundleError(f"{folder} says {about['id']} but holds {bundle.id}: damaged, or changed by hand")
+    if stated != found:
+        raise BundleError(f"{folder} says {stated:.60} but holds {found}: damaged, or changed by hand")
     return bundle
 
 

@@ -7,10 +7,14 @@ import io
 import json
 from pathlib import Path
 
-from mmmos.heads.scoring.answers import Writer, columns, identity
+import numpy as np
+import pytest
+
+from mmmos.heads.scoring.answers import Writer, beyond_scale, columns, identity
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.store.escape import encodable
 from mmmos.store.rows import csv_rows
+from mmmos.store.schema import Scale
 
 AXES = ("CE", "PQ")
 BUNDLE = "bundle-0"
@@ -69,3 +73,21 @@ def test_json_lines_hold_any_name_on_one_line() -> None:
         writer.write({**answer(0), "id": name})
     stream.getvalue().encode()
     assert [json.loads(line)["id"] for line in stream.getvalue().split("\n")[:-1]] == list(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("value", "bounded", "refused"),
+    [
+        (5.0, True, False),
+        (14.0, True, False),
+        (25.0, True, True),
+        (-1e300, True, True),
+        (float("nan"), True, True),
+        (float("inf"), False, True),
+        (25.0, False, False),
+    ],
+)
+def test_a_score_that_no_scale_can_hold_is_refused(value: float, bounded: bool, refused: bool) -> None:
+    said = beyond_scale(np.array([5.0, value]), AXES, Scale(0, 10), bounded)
+    assert bool(said) is refused
+    assert not refused or said.startswith("PQ comes out as")
