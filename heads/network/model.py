@@ -31,6 +31,10 @@ from mmmos.store.specs import spec_of
 
 HEAD_FORMAT = 1
 MAX_HEAD_BYTES, MAX_HEADER_BYTES = 1 << 32, 1 << 22
+FORGED = (
+    SafetensorError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, EOFError,
+)  # fmt: skip
+"""What reading a forged or torn file may raise."""
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
 """What safetensors calls the types of numbers."""
 DEFAULT_SCALE = Scale()
@@ -190,7 +194,7 @@ class Head(nn.Module):
             head = _blank(sealed.parse_json(header["__metadata__"]["head"], "its description"), header)
             data = files.read_bytes(real, MAX_HEAD_BYTES)
             _fill(head, load(data))
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        except FORGED as error:
             raise ValueError(f"{path} is not a head of this project: {error}") from error
         sealed.is_sealed(data, path)
         return head

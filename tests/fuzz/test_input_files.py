@@ -7,8 +7,8 @@ drawn from a fixed seed, so a failure comes again.
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +98,12 @@ def dumped(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-@lru_cache(maxsize=1)
-def kept() -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Files of format 1, by kind."""
-    folder = ROOT / "tests" / "golden" / "format1"
+    folder = tmp_path_factory.mktemp("format1")
+    with tarfile.open(ROOT / "tests" / "golden" / "format1" / "work.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
     return {
         "clips.json": next(folder.rglob("clips.json")),
         "spec.json": next(folder.rglob("spec.json")),
@@ -174,8 +176,8 @@ READERS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("kind", READERS)
 @settings(SEEDED, max_examples=50)
 @given(data=st.data())
-def test_stored_files(tmp_path: Path, kind: str, data: st.DataObject) -> None:
-    source = kept()[kind]
+def test_stored_files(kept: dict[str, Path], tmp_path: Path, kind: str, data: st.DataObject) -> None:
+    source = kept[kind]
     whole = source.read_bytes()
     drawn = torn(whole)
     if source.suffix == ".json":
