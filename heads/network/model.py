@@ -32,7 +32,8 @@ from mmmos.store.specs import spec_of
 HEAD_FORMAT = 1
 MAX_HEAD_BYTES, MAX_HEADER_BYTES = 1 << 32, 1 << 22
 FORGED = (
-    SafetensorError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, EOFError,
+    SafetensorError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
+    EOFError,
 )  # fmt: skip
 """What reading a forged or torn file may raise."""
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
