@@ -55,7 +55,7 @@ def test_without_a_network_an_upload_ends_in_one_line(monkeypatch: pytest.Monkey
         raise ConnectionError("no network\nat all")
 
     monkeypatch.setattr("mmmos.heads.scoring.hub.HfApi.create_repo", gone)
-    with pytest.raises(BundleError, match="could not be uploaded to somebody/scores: no network$"):
+    with pytest.raises(BundleError, match=r"could not be uploaded to somebody/scores: no network$"):
         push_to_hub(scoring_experiment().bundle, "somebody/scores")
 
 
