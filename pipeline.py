@@ -25,6 +25,7 @@ from mmmos.extract.corpora import commands as corpora_commands
 from mmmos.extract.request import ExtractRequest
 from mmmos.heads import commands as heads_commands
 from mmmos.heads.results import commands as results_commands
+from mmmos.heads.scoring import ab_commands, audiobox_commands
 from mmmos.heads.scoring import commands as scoring_commands
 from mmmos.store import commands as store_commands
 from mmmos.store.console import REFUSED, say, table
@@ -63,10 +64,12 @@ app.command()(results_commands.ensemble_command(scoring_commands.export))
 app.command()(results_commands.evaluate)
 app.command()(results_commands.report)
 app.command()(scoring_commands.predict)
-app.command()(scoring_commands.compare)
+app.command()(ab_commands.compare)
+app.command()(scoring_commands.calibrate)
 app.command()(scoring_commands.sensitivity)
 app.command()(scoring_commands.serve)
 app.command()(scoring_commands.push)
+app.command("audio-aes")(audiobox_commands.audio_aes)
 app.add_typer(store_commands.app, name="store")
 
 DEMO_ENCODERS = "wavlm,muq,m2d,logmel"
@@ -84,6 +87,11 @@ def demo(
     from mmmos.extract.run import run
     from mmmos.store.clips import load_table
 
+    there = sorted(path.name for path in work.iterdir()) if work.is_dir() else []
+    if there and not (work / "corpus").is_dir():
+        raise ValueError(
+            f"{work} holds {', '.join(there[:5])}, which no demonstration made: name a new folder"
+        )
     say("1/5 synthesising a corpus")
     clips = synthesise(work / "corpus", seed)
     say("2/5 extracting features")

@@ -28,6 +28,7 @@ ELSEWHERE: dict[str, str] = {
     "heads/results/baselines.py": "tests/heads/results/test_evaluation.py",
     "heads/results/commands.py": "tests/test_pipeline.py",
     "heads/results/page.py": "tests/heads/results/test_report.py",
+    "heads/scoring/ab_commands.py": "tests/heads/scoring/test_commands.py",
     "heads/scoring/loading.py": "tests/heads/scoring/test_scorer.py",
     "mmmos/__init__.py": "tests/test_mmmos.py",
 }

@@ -22,13 +22,22 @@ from torch import Tensor, nn
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.losses import LOSSES, RATING_LEVELS
+from mmmos.heads.network.projections import Layout, Projections
 from mmmos.heads.network.reading import Batch, Reading
 from mmmos.store import files, sealed
 from mmmos.store.names import choose, differences
 from mmmos.store.schema import Axes, EncoderSpec, Scale
+from mmmos.store.specs import spec_of
 
 HEAD_FORMAT = 1
 MAX_HEAD_BYTES, MAX_HEADER_BYTES = 1 << 32, 1 << 22
+FORGED = (
+    SafetensorError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
+    EOFError,
+)  # fmt: skip
+"""What reading a forged or torn file may raise."""
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
+"""What safetensors calls the types of numbers."""
 DEFAULT_SCALE = Scale()
 
 
@@ -65,6 +74,9 @@ class Head(nn.Module):
         Those rated in training.
     scale
         That of the labels.
+    layout
+        Of the towers of a published head (see `projections`), whose scores are not held to the scale.  None:
+        a head of ours.
     """
 
     target_mean: Tensor
@@ -78,20 +90,28 @@ class Head(nn.Module):
         specs: Sequence[EncoderSpec],
         axes: Sequence[str],
         scale: Scale = DEFAULT_SCALE,
+        layout: Layout | None = None,
     ) -> None:
         super().__init__()
+        config.check_sizes()
         self.config, self.specs, self.axes, self.scale = config, tuple(specs), tuple(axes), scale
         kind = AGGREGATORS[choose("aggregator", config.aggregator, AGGREGATORS)]
         self.loss = LOSSES[choose("loss", config.loss, LOSSES)]
         self.reading = Reading(kind.reads, config.frame_rate_hz)
         self.aggregator = kind(self.specs, config, len(axes))
-        outputs = RATING_LEVELS if self.loss.distribution else 1
-        self.towers = Towers(self.aggregator.dim, config.hidden, len(axes), outputs, config.dropout)
+        self.layout = layout
+        self.towers = self._towers(self.aggregator.dim)
         for index, spec in enumerate(self.specs):
             self.register_buffer(f"center_{index}", torch.zeros(self.reading.shape(spec)))
             self.register_buffer(f"gain_{index}", torch.ones(self.reading.shape(spec)))
         for name, value in (("target_mean", 0.0), ("target_std", 1.0), ("slope", 1.0), ("offset", 0.0)):
             self.register_buffer(name, torch.full((len(axes),), value, dtype=torch.float64))
+
+    def _towers(self, dim: int) -> nn.Module:
+        if self.layout is not None:
+            return Projections(dim, len(self.axes), self.layout)
+        outputs = RATING_LEVELS if self.loss.distribution else 1
+        return Towers(dim, self.config.hidden, len(self.axes), outputs, self.config.dropout)
 
     def set_statistics(self, features: Sequence[tuple[Tensor, Tensor]], mean: Tensor, std: Tensor) -> None:
         """(mean, deviation) of each encoder's features and of the scores [A], all over the train split.
@@ -114,7 +134,8 @@ class Head(nn.Module):
             .mul_(getattr(self, f"gain_{index}"))
             for index, x in enumerate(batch.features)
         ]
-        return self.towers(self.aggregator(features, batch.valid_s))
+        outputs: Tensor = self.towers(self.aggregator(features, batch.valid_s))
+        return outputs
 
     def for_loss(self, batch: Batch) -> Tensor:
         """What the head's loss takes: [B, A], or [B, A, RATING_LEVELS] under a distribution loss."""
@@ -154,6 +175,8 @@ class Head(nn.Module):
             "scale": asdict(self.scale),
             "record": dict(record or {}),
         }
+        if self.layout is not None:
+            about["layout"] = asdict(self.layout)
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         data = save(tensors, metadata={"head": json.dumps(about, sort_keys=True)})
         files.write_atomic(path, sealed.seal(data))
@@ -166,43 +189,66 @@ class Head(nn.Module):
         shape and type, so that a forged header cannot ask for more than the file holds.
         """
         # Links are followed: the hub's cache is made of them.
-        data = files.read_bytes(Path(path).resolve(), MAX_HEAD_BYTES)
+        real = Path(path).resolve()
         try:
-            header = sealed.parse_json(data[8 : 8 + _header_bytes(data)], "its header")
-            about = sealed.parse_json(header["__metadata__"]["head"], "its description")
-            head = _build(about, load(data))
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            header = _header(real)
+            head = _blank(sealed.parse_json(header["__metadata__"]["head"], "its description"), header)
+            data = files.read_bytes(real, MAX_HEAD_BYTES)
+            _fill(head, load(data))
+        except FORGED as error:
             raise ValueError(f"{path} is not a head of this project: {error}") from error
         sealed.is_sealed(data, path)
         return head
 
 
-def _header_bytes(data: bytes) -> int:
-    """Length of a safetensors file's header."""
-    length = int.from_bytes(data[:8], "little")
-    if not 2 <= length <= min(len(data) - 8, MAX_HEADER_BYTES):
-        raise ValueError(f"a header of {length} bytes in a file of {len(data)}")
-    return length
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file: name -> type, shape and place of each tensor, and the metadata."""
+    fd = files.open_regular(path)
+    try:
+        size, start = files.size_of(fd), bytearray(8)
+        files.read_into(fd, start, 0)
+        length = int.from_bytes(start, "little")
+        if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
+            raise ValueError(f"a header of {length} bytes in a file of {size}")
+        text = bytearray(length)
+        files.read_into(fd, text, 8)
+    finally:
+        files.close(fd)
+    header = sealed.parse_json(bytes(text), "its header")
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    return header
 
 
-def _build(about: Any, tensors: Mapping[str, Tensor]) -> Head:
+def _blank(about: Any, header: Mapping[str, Any]) -> Head:
+    """The head that a description is of, without memory, if it has the tensors that the header names."""
     if not isinstance(about, dict) or about.get("format") != HEAD_FORMAT:
         raise ValueError(f"its header has no description of format {HEAD_FORMAT}")
     config = HeadConfig.from_json(about["config"])
-    specs = [EncoderSpec(**spec) for spec in about["encoders"]]
+    specs = [spec_of(spec, "its encoder") for spec in about["encoders"]]
     if tuple(spec.id for spec in specs) != config.encoders:
         raise ValueError("its encoders are not those of its config")
     Axes(tuple(about["axes"]))  # refuses what cannot be names of axes
+    layout = Layout(**about["layout"]) if "layout" in about else None
     with torch.device("meta"):
-        head = Head(config, specs, about["axes"], Scale(**about["scale"]))
+        head = Head(config, specs, about["axes"], Scale(**about["scale"]), layout)
     expected = {name: (tuple(value.shape), value.dtype) for name, value in head.state_dict().items()}
-    found = {name: (tuple(value.shape), value.dtype) for name, value in tensors.items()}
+    found = {
+        name: (tuple(one["shape"]), DTYPES.get(one["dtype"], one["dtype"]))
+        for name, one in header.items()
+        if name != "__metadata__"
+    }
     if lines := differences(expected, found):
         raise ValueError(f"tensors differ from the config's (expected first): {'; '.join(lines[:3])}")
+    return head
+
+
+def _fill(head: Head, tensors: Mapping[str, Tensor]) -> None:
+    """Give a blank head its tensors; ValueError for values that no training gives."""
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
         raise ValueError("it holds values that are not finite")
     head.load_state_dict(dict(tensors), assign=True)
-    return head.eval()
+    head.eval()
 
 
 def level_values(scale: Scale) -> Tensor:

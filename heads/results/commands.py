@@ -71,14 +71,17 @@ def ensemble_command(export: Callable[[Path, Path, str], None]) -> Callable[...,
         ] = "",
     ) -> None:
         """Choose an ensemble from stored predictions alone, and keep it as ensemble.json in the work
-        folder.
+        folder.  With --export and without --rule, the one that is kept there is exported.
         """
         if push_to_hub and to is None:
             raise ValueError("--push-to-hub uploads the bundle that --export writes: name its folder, too")
         if compare:
             compare_ensembles(work, runs)
             return
-        choose_ensemble(work, rule, runs)
+        if to is None or rule or runs != LAST or not (work / "ensemble.json").is_file():
+            choose_ensemble(work, rule, runs)
+        else:
+            show_ensemble(work)
         if to is not None:
             export(work, to, push_to_hub)
 
@@ -94,6 +97,17 @@ def choose_ensemble(work: Path, rule: str = "", runs: str = LAST) -> None:
     experiment = open_experiment(work, runs)
     show([members(experiment, select_ensemble(experiment, rule))], experiment.caveats)
     say(f"kept as {work / 'ensemble.json'}")
+
+
+def show_ensemble(work: Path) -> None:
+    """Show the members of the ensemble that a work folder keeps."""
+    from mmmos.heads.results.assess import load_ensemble
+    from mmmos.heads.results.experiment import open_experiment
+    from mmmos.heads.results.tables import members
+
+    experiment = open_experiment(work)
+    show([members(experiment, load_ensemble(experiment))], experiment.caveats)
+    say(f"as kept in {work / 'ensemble.json'}; another is chosen with --rule")
 
 
 def compare_ensembles(work: Path, runs: str = LAST) -> None:

@@ -22,10 +22,11 @@ from mmmos.heads.metrics import METRICS, Array, composite, system_means, tie_saf
 from mmmos.heads.permutation import MIN_SWAPPED
 from mmmos.heads.results.ceiling import Ceiling, ceiling, composite_ratings
 from mmmos.store.clips import score_array
+from mmmos.store.names import ALL, beside_all
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import COMPOSITE, Clip
 
-EVERYWHERE = "all"
+EVERYWHERE = ALL
 """The domain of rows over all domains together."""
 
 
@@ -153,11 +154,11 @@ def _parts(clips: tuple[Clip, ...], axes: tuple[str, ...]) -> tuple[Part, ...]:
     }
     if len(axes) > 1:
         named[COMPOSITE] = (composite_ratings(ratings), composite(truth, truth)[1])
-    domains = np.array([clip.domain for clip in clips], dtype=str)
+    domains = np.array([clip.domain for clip in clips], dtype=object)
     names = sorted(set(domains.tolist()) - {""})
     masks = {EVERYWHERE: np.ones(len(clips), dtype=bool)}
     if len(names) > 1:
-        masks |= {name: domains == name for name in names}
+        masks |= {beside_all(name): domains == name for name in names}
     return tuple(
         _part(level, domain, axis, clips, np.flatnonzero(mask & np.isfinite(values)), values, single)
         for level in ("utterance", "system")

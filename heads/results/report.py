@@ -11,7 +11,9 @@ from mmmos.heads.results.page import render
 from mmmos.heads.results.scores import score
 from mmmos.heads.results.sections import SECTIONS, Findings, tiles
 from mmmos.heads.results.series import series
-from mmmos.store import files
+from mmmos.store import files, folders
+
+TITLE = "How well people's ratings are predicted"
 
 
 def write_report(work: Path, output: Path | None = None, runs: str = "") -> Path:
@@ -33,6 +35,8 @@ def write_report(work: Path, output: Path | None = None, runs: str = "") -> Path
     -------
     The path of the page.
     """
+    if output is not None:
+        folders.refuse_foreign_file(output, [f"<title>{TITLE[:15]}"], "report")
     experiment = open_experiment(work, runs)
     ensemble = load_ensemble(experiment)
     split = "test" if "test" in experiment.splits else experiment.splits[-1]
@@ -53,7 +57,7 @@ def write_report(work: Path, output: Path | None = None, runs: str = "") -> Path
     ]
     sections = {name: made for name, make in SECTIONS.items() if (made := make(found)) is not None}
     page = render(
-        "How well people's ratings are predicted",
+        TITLE,
         "; ".join(facts),
         experiment.caveats,
         tiles(found.scored.rows, ensemble.id, split),

@@ -5,8 +5,6 @@ A section is a function of `Findings` and an entry of SECTIONS.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +21,8 @@ from mmmos.heads.results.page import Plot, Section, Tile
 from mmmos.heads.results.scores import note_seen
 from mmmos.heads.results.series import Series, worst
 from mmmos.heads.runs import Run
-from mmmos.store import files, sealed
+from mmmos.store import sealed
+from mmmos.store.rows import read_rows
 from mmmos.store.schema import SPLITS
 from mmmos.store.table import Cell, Table
 
@@ -34,6 +33,7 @@ MOST_RUNS = 40
 """Of more runs than this (sweeps, many seeds) the best are shown."""
 
 MOST_REJECTS = 50
+MAX_REJECTS_BYTES = 1 << 28
 
 HEADLINES = (("system", "srcc"), ("utterance", "srcc"), ("utterance", "lcc"), ("utterance", "mse"))
 """(level, metric) of the figures to read first."""
@@ -245,8 +245,8 @@ def data(found: Findings) -> Section:
     blocks: list[Table | Plot | str] = [Table(title, columns, tuple(body)), *rated]
     rejects = experiment.work / "rejects.csv"
     if rejects.is_file():
-        rows = list(csv.reader(io.StringIO(files.read_bytes(rejects).decode())))[1:]
-        shown = tuple(tuple(row) for row in rows[:MOST_REJECTS])
+        rows = [tuple(row.values.values()) for row in read_rows(rejects, MAX_REJECTS_BYTES)]
+        shown = tuple(rows[:MOST_REJECTS])
         title = f"{len(rows)} files could not be used"
         none = "Every file of the table could be read."
         blocks.append(Table(title, ("clip", "path", "reason"), shown) if rows else none)

@@ -5,7 +5,6 @@ Needs the work folder's table, runs and features, and not its audio.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -22,13 +21,13 @@ from mmmos.heads.network.model import Head
 from mmmos.heads.results.assess import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
 from mmmos.heads.results.scores import score
-from mmmos.heads.scoring.bundle import ABOUT, CARD, Bundle, BundleError, read_bundle, save_bundle
+from mmmos.heads.scoring.bundle import Bundle, BundleError, fill, read_bundle, refuse_other
 from mmmos.heads.scoring.clip_features import reference_features, reference_of
 from mmmos.heads.scoring.golden import golden_scores
 from mmmos.heads.scoring.held_out import intervals_of
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.model_card import model_card
-from mmmos.store import files
+from mmmos.store import files, folders
 from mmmos.store.clips import ClipTable
 from mmmos.store.console import say
 from mmmos.store.schema import AES_AXES, Clip
@@ -67,19 +66,19 @@ def export_bundle(
         Where the work folder lacks something; what is at `destination` then stays as it was.
     """
     work, destination = Path(work), Path(destination)
+    refuse_other(destination)
     experiment = open_experiment(work)
     bundle = collect(experiment, load_ensemble(experiment), accuracy)
-    if (destination / ABOUT).exists():
-        files.remove(destination / ABOUT)  # a half-written mixture of two bundles must not be one
-    save_bundle(bundle, destination, model_card(bundle))
-    if golden:
-        try:
-            scorer = load_bundle(destination, device=device, weights=weights)
-            bundle.about["golden"] = golden_scores(scorer, scorer.axes)
-        except WeightsMissing as reason:
-            say(f"the bundle has no golden scores: {reason}")
-            bundle.about["golden"] = {}
-        save_bundle(bundle, destination, model_card(bundle))
+    with folders.replacing(destination) as aside:
+        fill(bundle, aside, model_card(bundle))
+        if golden:
+            try:
+                scorer = load_bundle(aside, device=device, weights=weights)
+                bundle.about["golden"] = golden_scores(scorer, scorer.axes)
+            except WeightsMissing as reason:
+                say(f"the bundle has no golden scores: {reason}")
+                bundle.about["golden"] = {}
+            fill(bundle, aside, model_card(bundle))
     return bundle
 
 
@@ -157,7 +156,8 @@ def add_to_bundle(folder: Path, name: str, value: Any, attachments: Mapping[str,
     folder = Path(folder)
     bundle = read_bundle(folder)
     bundle.about[name] = value
-    for file_name, text in (attachments or {}).items():
-        files.write_text(folder / file_name, text)
-    files.write_text(folder / CARD, model_card(bundle))
-    files.write_json(folder / ABOUT, json.loads(files.read_bytes(folder / ABOUT)) | {name: value})
+    refuse_other(folder)
+    with folders.replacing(folder, keep=True) as aside:
+        for file_name, text in (attachments or {}).items():
+            files.write_text(aside / file_name, text)
+        fill(bundle, aside, model_card(bundle))

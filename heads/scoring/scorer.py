@@ -36,7 +36,7 @@ from mmmos.extract.front import (
     open_wave,
 )
 from mmmos.heads.network.reading import Batch, Reading, as_read, layer_rule
-from mmmos.heads.scoring.answers import Answer, flags, identity, interval_columns
+from mmmos.heads.scoring.answers import Answer, beyond_scale, flags, identity, interval_columns
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.golden import deviations, golden_scores
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, mean_and_spread
@@ -224,6 +224,8 @@ class Scorer:
     def _result(self, tally: _Tally, info: AudioInfo) -> Answer:
         """Scores, intervals, spread, domain, flags and timeline of a piece that was heard to its end."""
         mean, spread = mean_and_spread(tally.scores.mean, self.weights)
+        if said := beyond_scale(mean, self.axes, self.bundle.scale, self.bundle.bounded):
+            return {"error": said}
         (nearest,), (strange,) = self.bundle.reference.place(
             {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
         )
@@ -242,6 +244,8 @@ class Scorer:
         return result
 
     def _on_scale(self, values: Array) -> Array:
+        if not self.bundle.bounded:
+            return values
         return np.clip(values, self.bundle.scale.low, self.bundle.scale.high)
 
     def _by_axis(self, values: Array) -> dict[str, Any]:

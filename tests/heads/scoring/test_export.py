@@ -13,7 +13,14 @@ from mmmos import __version__
 from mmmos.heads.ensemble import from_weights
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.scoring.bundle import ABOUT, CARD, read_bundle, save_bundle
-from mmmos.heads.scoring.export import add_to_bundle, bundle_of_work, collect, training_summary
+from mmmos.heads.scoring.export import (
+    add_to_bundle,
+    bundle_of_work,
+    collect,
+    export_bundle,
+    training_summary,
+)
+from mmmos.store import files
 from mmmos.store.clips import ClipTable
 from mmmos.store.schema import Axes, Clip, Scale
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
@@ -111,3 +118,39 @@ def test_an_entry_is_added_to_a_bundle_and_its_card(experiment: Experiment, tmp_
     assert "| mono | +0.50 (0.60) | 3 |" in (copy / CARD).read_text().replace("\\", "")
     before, after = (json.loads((folder / ABOUT).read_text()) for folder in (experiment.bundle, copy))
     assert after == {**before, "sensitivity": card}
+
+
+def test_what_somebody_else_keeps_in_a_folder_stays(experiment: Experiment, tmp_path: Path) -> None:
+    (tmp_path / "heads").mkdir()
+    (tmp_path / "README.md").write_text("mine")
+    (tmp_path / "heads" / "mine.safetensors").write_bytes(b"mine")
+    for write in (
+        lambda: export_bundle(experiment.work, tmp_path, golden=False, resamples=0),
+        lambda: save_bundle(read_bundle(experiment.bundle), tmp_path, ""),
+    ):
+        with pytest.raises(ValueError, match=r"README\.md, heads/mine\.safetensors"):
+            write()
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert (tmp_path / "heads" / "mine.safetensors").read_bytes() == b"mine"
+
+
+def test_an_export_that_fails_leaves_the_old_bundle_whole(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copytree(experiment.bundle, tmp_path / "bundle"))
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("write_json", "write_text", "write_atomic"):
+        with monkeypatch.context() as patch:
+            patch.setattr(files, name, full)
+            for write in (
+                lambda: save_bundle(read_bundle(copy), copy, "new"),
+                lambda: add_to_bundle(copy, "sensitivity", {}, {"sensitivity.svg": "<svg/>"}),
+            ):
+                with pytest.raises((OSError, KeyError)):
+                    write()
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
