@@ -25,7 +25,7 @@ from mmmos.extract.corpora import commands as corpora_commands
 from mmmos.extract.request import ExtractRequest
 from mmmos.heads import commands as heads_commands
 from mmmos.heads.results import commands as results_commands
-from mmmos.heads.scoring import audiobox_commands
+from mmmos.heads.scoring import audiobox_commands, calibration_commands
 from mmmos.heads.scoring import commands as scoring_commands
 from mmmos.store import commands as store_commands
 from mmmos.store.console import FAILED, REFUSED, say, table
@@ -64,7 +64,7 @@ app.command()(results_commands.evaluate)
 app.command()(results_commands.report)
 app.command()(scoring_commands.predict)
 app.command()(scoring_commands.compare)
-app.command()(scoring_commands.calibrate)
+app.command()(calibration_commands.calibrate)
 app.command()(scoring_commands.sensitivity)
 app.command()(scoring_commands.serve)
 app.command()(scoring_commands.push)

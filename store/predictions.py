@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mmmos.store import files
 from mmmos.store.schema import AES_AXES, Axes
@@ -67,6 +65,9 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write Parquet, atomically: a clip_id column, one column an axis, the rest as metadata."""
+        import pyarrow as pa  # late: scoring needs predictions' names, and no Parquet
+        import pyarrow.parquet as pq
+
         meta = {"format": FORMAT, "run": self.run, "split": self.split, "caveats": self.caveats}
         columns = {"clip_id": pa.array(self.clip_ids, pa.string())}
         columns |= {axis: pa.array(self.values[:, i]) for i, axis in enumerate(self.axes)}
@@ -78,6 +79,9 @@ class Predictions:
     @classmethod
     def load(cls, path: Path) -> Predictions:
         """Read what `save` wrote; ValueError names the file and what is wrong with it."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         data = files.read_bytes(Path(path))
         try:
             table = pq.read_table(pa.BufferReader(data))
