@@ -70,6 +70,7 @@ app.command()(scoring_commands.serve)
 app.command()(scoring_commands.push)
 app.command("audio-aes")(audiobox_commands.audio_aes)
 app.add_typer(store_commands.app, name="store")
+results_commands.PREDICT["audiobox"] = audiobox_commands.predict_baseline
 
 DEMO_ENCODERS = "wavlm,muq,m2d,logmel"
 DEMO_VALUES: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 25, "patience": 6}
