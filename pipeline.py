@@ -77,6 +77,13 @@ DEMO_VALUES: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 25, "patience": 
 """The paper's ten epochs at 1e-4 are for 3,500 clips; the demonstration trains on 88."""
 
 
+FIRST_DAY = """\
+now the real thing (`source .venv/bin/activate` first, or write .venv/bin/python for python):
+  python pipeline.py weights --encoders aes
+  python pipeline.py predict YOUR.wav -o scores.csv"""
+"""What the demonstration ends with: audio of one's own, scored with published weights."""
+
+
 @app.command()
 def demo(
     work: Annotated[Path, typer.Option(help="Folder of the demonstration.")] = Path("demo"),
@@ -129,6 +136,7 @@ def demo(
         f"bundle/\nlook closer: python pipeline.py evaluate --work {work}, "
         f"python pipeline.py report --work {work}"
     )
+    say(FIRST_DAY)
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ def evaluate(
     ] = "",
     audio_root: Annotated[
         Path | None,
-        typer.Option(help="The clips' audio, for --baseline. Left out: stored features of `aes` are read."),
+        typer.Option(help="The clips' audio, for --baseline. Left out: where extract found it."),
     ] = None,
     weights: Weights = None,
     device: Device = "auto",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.opening import reporting
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.heads.scoring.scorer import Scorer
+from mmmos.store import files
 from mmmos.store.console import say
 from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
@@ -40,8 +42,9 @@ def predict_audiobox(
     Parameters
     ----------
     audio_root
-        Where the clips' audio is: it is heard in audiobox' own windows.  None: the stored features of the
-        encoder `aes` are read, where they come from the same weights.
+        Where the clips' audio is: it is heard in audiobox' own windows.  None: where `extract` found it, and
+        where that folder is no longer there, the stored features of the encoder `aes` are read, if they come
+        from the same weights.
 
     Raises
     ------
@@ -63,7 +66,8 @@ def predict_audiobox(
     if not axes:
         rated = ", ".join(experiment.table.axes)
         raise ValueError(f"audiobox predicts {', '.join(scorer.axes)}, the clips are rated on {rated}")
-    predict = _by_audio(scorer, audio_root) if audio_root else _by_features(scorer, experiment)
+    root = audio_root or _last_root(work)
+    predict = _by_audio(scorer, root) if root else _by_features(scorer, experiment)
     columns = [scorer.axes.index(axis) for axis in axes]
     custom = scorer.bundle.about["published"].startswith("custom:")
     caveats = ("audiobox with weights that are not the published ones",) if custom else ()
@@ -73,6 +77,15 @@ def predict_audiobox(
         values = predict(clips)[:, columns]
         ids = tuple(clip.id for clip in clips)
         Predictions(AUDIOBOX, split, ids, values, axes, (*experiment.table.caveats, *caveats)).save(path)
+
+
+def _last_root(work: Path) -> Path | None:
+    """Where the last `extract` found the audio, None where that is not known or no longer there."""
+    try:
+        root = json.loads(files.read_bytes(work / "extract.json", 1 << 16))["audio_root"]
+        return Path(root) if Path(root).is_dir() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _by_audio(scorer: Scorer, audio_root: Path) -> Predict:

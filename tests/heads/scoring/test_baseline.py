@@ -35,7 +35,7 @@ def stored(work, split: str) -> Predictions:
 
 
 def test_by_hearing_the_clips_and_from_stored_features(cli, work, tmp_path):
-    heard = cli("evaluate", "--work", work, "--baseline", "audiobox", "--audio-root", tmp_path / "data")
+    heard = cli("evaluate", "--work", work, "--baseline", "audiobox")
     assert heard.code == OK, heard.err
     assert "Against audiobox" in heard.out
     assert "MSE lower by" in heard.out
@@ -51,11 +51,20 @@ def test_by_hearing_the_clips_and_from_stored_features(cli, work, tmp_path):
     assert "audiobox on" not in again.err, "what is stored is not made again"
 
     shutil.rmtree(work / "baselines")
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
     assert cli("evaluate", "--work", work, "--baseline", "audiobox").code == OK
-    np.testing.assert_allclose(stored(work, "test").values, by_audio.values, atol=0.05)
+    by_features = stored(work, "test").values
+    np.testing.assert_allclose(by_features, by_audio.values, atol=0.05)
+    assert not np.array_equal(by_features, by_audio.values)
+
+    shutil.rmtree(work / "baselines")
+    root = ("--audio-root", tmp_path / "elsewhere")
+    assert cli("evaluate", "--work", work, "--baseline", "audiobox", *root).code == OK
+    assert np.array_equal(stored(work, "test").values, by_audio.values)
 
 
-def test_without_audio_and_features_it_says_what_is_wanted(cli, work):
+def test_without_audio_and_features_it_says_what_is_wanted(cli, work, tmp_path):
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
     for folder in (work / "features").glob("aes-*"):
         shutil.rmtree(folder)
     refused = cli("evaluate", "--work", work, "--baseline", "audiobox")
