@@ -27,6 +27,7 @@ from mmmos.heads import commands as heads_commands
 from mmmos.heads.results import commands as results_commands
 from mmmos.heads.scoring import audiobox_commands, calibration_commands
 from mmmos.heads.scoring import commands as scoring_commands
+from mmmos.heads.scoring.opening import open_scorer
 from mmmos.store import commands as store_commands
 from mmmos.store.console import FAILED, REFUSED, say, table
 
@@ -113,7 +114,7 @@ def demo(
     results_commands.choose_ensemble(work)
     results_commands.compare_ensembles(work)
     say("5/5 scoring three files")
-    scorer = scoring_commands.open_scorer("", work, device="cpu")
+    scorer = open_scorer("", work, device="cpu")
     files = [clips.parent / clip.path for clip in load_table(work / "clips.json").of("test")[:3]]
     table(
         "Three test files: score and 80 % interval",

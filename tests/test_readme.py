@@ -53,7 +53,17 @@ def test_every_line_of_shell_is_one_that_is_run_here(page: str) -> None:
 def test_the_readme_is_short_and_shows_the_whole_way() -> None:
     assert len(PAGES["README.md"].splitlines()) <= 170
     verbs = {command.split()[0] for command in commands("README.md")}
-    assert verbs >= {"extract", "heads", "ensemble", "evaluate", "report", "predict", "compare", "prepare", "weights"}
+    assert verbs >= {
+        "extract",
+        "heads",
+        "ensemble",
+        "evaluate",
+        "report",
+        "predict",
+        "compare",
+        "prepare",
+        "weights",
+    }
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"])

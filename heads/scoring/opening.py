@@ -34,7 +34,8 @@ def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
 
     Where neither a bundle nor a work folder is given, and the usual one is not there, it is audiobox's.
     """
-    from mmmos.heads.scoring.loading import AUDIOBOX, is_ready, load_bundle
+    from mmmos.heads.scoring.audiobox import AUDIOBOX
+    from mmmos.heads.scoring.loading import is_ready, load_bundle
 
     if not bundle and work == USUAL_WORK and not work.exists():
         say(f"no --bundle, no folder {work}: scoring with {AUDIOBOX} (audiobox-aesthetics, the baseline)")
@@ -62,7 +63,8 @@ def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
 
 def folder_of(bundle: str, work: Path) -> Path:
     """Where a bundle that is changed is kept: its own folder, or ./audiobox for the ready one."""
-    from mmmos.heads.scoring.loading import AUDIOBOX, is_ready
+    from mmmos.heads.scoring.audiobox import AUDIOBOX
+    from mmmos.heads.scoring.loading import is_ready
 
     if is_ready(bundle) or (not bundle and not work.exists()):
         return Path(AUDIOBOX)
