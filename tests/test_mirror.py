@@ -29,8 +29,11 @@ ELSEWHERE: dict[str, str] = {
     "heads/results/commands.py": "tests/test_pipeline.py",
     "heads/results/page.py": "tests/heads/results/test_report.py",
     "heads/scoring/ab_commands.py": "tests/heads/scoring/test_commands.py",
+    "heads/scoring/audiobox_commands.py": "tests/heads/scoring/test_audio_aes.py",
+    "heads/scoring/calibration_commands.py": "tests/heads/scoring/test_calibration.py",
     "heads/scoring/loading.py": "tests/heads/scoring/test_scorer.py",
     "mmmos/__init__.py": "tests/test_mmmos.py",
+    "mmmos/audiobox.py": "tests/heads/scoring/test_audio_aes.py",
 }
 """Product file -> the test file that specifies it, where that is not its mirror."""
 

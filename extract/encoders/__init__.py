@@ -12,9 +12,6 @@ from pathlib import Path
 
 import torch
 
-from mmmos.extract.encoders import loadable  # noqa: F401  before the first import of transformers
-
-# isort: split
 from mmmos.extract.encoders import aes, logmel, m2d, muq, muq16k, wavlm
 from mmmos.extract.encoders.encoder import Encoder, EncoderModule, LoadOptions
 from mmmos.extract.encoders.layers import check_rule, summarise

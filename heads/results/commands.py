@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmmos.heads.run_sets import LAST
-from mmmos.store.console import Work, say, show
+from mmmos.store.console import Device, Weights, Work, say, show
+from mmmos.store.names import choose
 
 if TYPE_CHECKING:
     from mmmos.heads.results.assess import Assessment
+
+PREDICT: dict[str, Callable[[Path, Path | None, Path | None, str], None]] = {}
+"""Published predictors that `evaluate --baseline` knows: (work, audio root, weights, device) has their
+predictions stored.  The command line fills it, as results are read without encoders."""
 
 
 Runs = Annotated[
@@ -130,13 +135,39 @@ def evaluate(
         str, typer.Option(help="Compare with this run; left out: the single best on PAM.")
     ] = "",
     runs: Runs = "",
+    baseline: Annotated[
+        str,
+        typer.Option(help="Also show this published predictor and how far the runs are from it: audiobox."),
+    ] = "",
+    audio_root: Annotated[
+        Path | None,
+        typer.Option(help="The clips' audio, for --baseline. Left out: where extract found it."),
+    ] = None,
+    weights: Weights = None,
+    device: Device = "auto",
 ) -> None:
     """Every metric per axis, level and domain, with intervals, human ceiling and baselines."""
     from mmmos.heads.results.assess import evaluate_runs
     from mmmos.heads.results.experiment import open_experiment
 
-    _show(evaluate_runs(open_experiment(work, runs), names or (), against))
+    if baseline:
+        choose("baseline", baseline, PREDICT)
+        PREDICT[baseline](work, audio_root, weights, device)
+    found = evaluate_runs(open_experiment(work, runs), names or (), against)
+    _show(found)
+    if baseline:
+        beside_baseline(work, found, baseline, runs)
     say(f"all rows: {work / 'evaluation.csv'}, comparisons: {work / 'comparison.csv'}")
+
+
+def beside_baseline(work: Path, found: Assessment, name: str, runs: str = "") -> None:
+    """Show the runs that were assessed beside a published predictor whose predictions are stored."""
+    from mmmos.heads.results.experiment import open_experiment
+    from mmmos.heads.results.published import baseline_rows, baseline_table, caveats
+
+    experiment = open_experiment(work, runs)
+    compared = baseline_table(found.rows, baseline_rows(experiment, name), name, found.labels)
+    show([compared], (*found.caveats, *caveats(experiment, name)))
 
 
 def report(

@@ -95,7 +95,7 @@ def head_of(published: Audiobox, spec: EncoderSpec) -> Head:
             "offset": torch.zeros(len(scales), dtype=torch.float64),
         }
         for number, axis in enumerate(AES_AXES):
-            state |= _tower(published.heads, axis, number, head.towers.axes[number])  # type: ignore[union-attr, index, arg-type]
+            state |= _tower(published.heads, axis, number, head.towers.axes[number])  # type: ignore[index, arg-type]
         head.load_state_dict(state, assign=True)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         said = f"{error} is missing" if isinstance(error, KeyError) else str(error)

@@ -1,4 +1,4 @@
-"""The command `audio-aes`, called and answering as that of the package `audiobox_aesthetics`."""
+"""The command `audio-aes`, as that of the package `audiobox_aesthetics`; and the baseline of `evaluate`."""
 
 from __future__ import annotations
 
@@ -53,3 +53,10 @@ def audio_aes(
     if errors:
         say(f"{errors} of {len(rows)} could not be read: their lines say why")
     raise typer.Exit(REJECTS if errors else OK)
+
+
+def predict_baseline(work: Path, audio_root: Path | None, weights: Path | None, device: str) -> None:
+    """For `evaluate --baseline audiobox`: have its predictions stored, see `baseline.predict_audiobox`."""
+    from mmmos.heads.scoring.baseline import predict_audiobox
+
+    predict_audiobox(work, audio_root, weights, device)

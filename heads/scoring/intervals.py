@@ -68,7 +68,7 @@ class Intervals:
     @staticmethod
     def uncalibrated(axes: Sequence[str]) -> Intervals:
         """Without any interval, until rated clips are there to take them from."""
-        none = dict.fromkeys(CONFIDENCE_LEVELS, (None,) * len(axes))
+        none: dict[float, tuple[float | None, ...]] = dict.fromkeys(CONFIDENCE_LEVELS, (None,) * len(axes))
         return Intervals(tuple(axes), (0.0,) * len(axes), {ALL_DOMAINS: none}, {ALL_DOMAINS: 0}, "no clips")
 
     def half_widths(self, level: float, spread: Array, domain: str = ALL_DOMAINS) -> Array:

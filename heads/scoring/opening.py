@@ -34,21 +34,23 @@ def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
 
     Where neither a bundle nor a work folder is given, and the usual one is not there, it is audiobox's.
     """
-    from mmmos.heads.scoring.export import bundle_of_work
-    from mmmos.heads.scoring.hub import from_pretrained
-    from mmmos.heads.scoring.loading import AUDIOBOX, is_ready, load_bundle
+    from mmmos.heads.scoring.audiobox import AUDIOBOX
+    from mmmos.heads.scoring.loading import is_ready, load_bundle
 
     if not bundle and work == USUAL_WORK and not work.exists():
-        say(f"no --bundle, and no folder {work}: scoring with {AUDIOBOX}")
+        say(f"no --bundle, no folder {work}: scoring with {AUDIOBOX} (audiobox-aesthetics, the baseline)")
         bundle = AUDIOBOX
     if is_ready(bundle):
         scorer = load_bundle(bundle, **options)
-        say(f"{AUDIOBOX} is the published audiobox-aesthetics (CC BY 4.0), the paper's baseline")
     elif not bundle:
+        from mmmos.heads.scoring.export import bundle_of_work
+
         folder = bundle_of_work(work)
         say(f"scoring with {folder}, the ensemble of {work}")
         scorer = load_bundle(folder, **options)
     elif not Path(bundle).exists() and bundle.count("/") == 1:
+        from mmmos.heads.scoring.hub import from_pretrained
+
         scorer = from_pretrained(bundle, **options)
     else:
         scorer = load_bundle(bundle, **options)
@@ -73,7 +75,8 @@ def known_id(bundle: str) -> str:
 
 def folder_of(bundle: str, work: Path) -> Path:
     """Where a bundle that is changed is kept: its own folder, or ./audiobox for the ready one."""
-    from mmmos.heads.scoring.loading import AUDIOBOX, is_ready
+    from mmmos.heads.scoring.audiobox import AUDIOBOX
+    from mmmos.heads.scoring.loading import is_ready
 
     if is_ready(bundle) or (not bundle and not work.exists()):
         return Path(AUDIOBOX)

@@ -1,14 +1,15 @@
-"""audiobox-aesthetics' own code against ours, from audio files to scores, with the same full-size random weights.
+"""audiobox-aesthetics' own code against ours: audio files in, scores out, the same full-size random weights.
 
     pip install --no-deps audiobox_aesthetics torchaudio
     python -m tests.bench.audiobox [--quick] [--turns N] [--files N]
 
-In turns, in one process, each loaded once: one 10 s file at a time, and all files in one call with their default
-batch of 100.  Theirs is `AesPredictor.forward`, ours the scorer of `mmmos predict`.  Their reading of files needs
-torchcodec, which current releases of torchaudio do not bring: here libsndfile reads for both.  Both must give the
-same scores on 16 kHz files; for other rates, where the resamplers differ, the largest difference is printed.  The
-arithmetic does not depend on the weights.  The last line is JSON: `speedup_vs_audiobox` for one file at a time,
-`speedup_vs_audiobox_batch` for all at once; medians over the turns.
+In turns, in one process, each loaded once: one 10 s file at a time, and all files in one call with their
+default batch of 100.  Theirs is `AesPredictor.forward`, ours the scorer of `mmmos predict`.  Their reading of
+files needs torchcodec, which torchaudio no longer brings: here libsndfile reads for both.  Both must give the
+same scores on 16 kHz files; for other rates, where the resamplers differ, the largest difference is printed.
+The arithmetic does not depend on the weights.  The last line is JSON: `speedup_vs_audiobox` for one file at a
+time, `speedup_vs_audiobox_batch` for all at once, medians over the turns, and both in CPU time, which is
+steadier where the machine does other things.
 """
 
 from __future__ import annotations
@@ -108,16 +109,28 @@ def ours(scorer: Scorer, paths: Sequence[str], batch: int) -> np.ndarray:
 
 
 def in_turns(calls: Sequence[Callable[[], np.ndarray]], turns: int) -> tuple[np.ndarray, float]:
-    """Seconds [turns, 2] of two calls that begin in turns, and the largest difference of what they return."""
-    seconds, apart = np.empty((turns, 2)), 0.0
+    """[turns, 2 calls, (wall, CPU)] seconds of calls that begin in turns; how far apart their results are."""
+    seconds, apart = np.empty((turns, 2, 2)), 0.0
     for turn in range(turns):
         results: dict[int, np.ndarray] = {}
         for which in (0, 1) if turn % 2 else (1, 0):
-            started = time.perf_counter()
+            started = time.perf_counter(), time.process_time()
             results[which] = calls[which]()
-            seconds[turn, which] = time.perf_counter() - started
+            ended = time.perf_counter(), time.process_time()
+            seconds[turn, which] = np.subtract(ended, started)
         apart = max(apart, float(np.abs(results[0] - results[1]).max()))
     return seconds, apart
+
+
+def speedups(what: str, seconds: np.ndarray, files: int) -> dict[str, float]:
+    """Print seconds [turns, 2 calls, (wall, CPU)] as times a file; the median ratios by their JSON keys."""
+    per_file = np.median(seconds, axis=0) / files
+    ratios = seconds[:, 0] / seconds[:, 1]
+    print(f"{'all at once' if what else 'one at a time'}: theirs {per_file[0, 0]:.3f} s a file, ", end="")
+    print(f"ours {per_file[1, 0]:.3f}; ratio of each turn (CPU): ", end="")
+    print(" ".join(f"{wall:.3f} ({cpu:.3f})" for wall, cpu in ratios))
+    wall, cpu = np.median(ratios, axis=0)
+    return {f"speedup_vs_audiobox{what}": wall, f"speedup_vs_audiobox{what}_cpu": cpu}
 
 
 def main() -> None:
@@ -141,36 +154,27 @@ def main() -> None:
         weights = made_up(folder / "aes", 0)
         their, our = their_predictor(weights), load_bundle("audiobox", weights=weights)
         paths = write_files(folder, [10.0] * count, [16000] * count)
-        theirs(their, paths[:1], 1), ours(our, paths[:1], 1)  # warms up
+        theirs(their, paths[:1], 1)  # both warm up
+        ours(our, paths[:1], 1)
         alone = paths[: min(count, 4)]
         single, apart = in_turns([lambda: theirs(their, alone, 1), lambda: ours(our, alone, 1)], turns)
         many, apart_many = in_turns(
             [lambda: theirs(their, paths, THEIR_BATCH), lambda: ours(our, paths, THEIR_BATCH)],
             max(1, turns // 2) if count > 16 else turns,
         )
-        odd = write_files(
-            folder,
-            [10.0, 4.2, 25.53, 0.3, 30.02][: 2 if options.quick else 5],
-            [16000] * (2 if options.quick else 5),
-        )
+        lengths_s = [4.2, 25.53] if options.quick else [4.2, 25.53, 0.3, 30.02]
+        odd = write_files(folder, lengths_s, [16000] * len(lengths_s))
         apart_odd = float(np.abs(theirs(their, odd, 1) - ours(our, odd, 1)).max())
         other = write_files(folder, [12.5] * len(rates_hz), rates_hz)
         by_rate = np.abs(theirs(their, other, 1) - ours(our, other, 1)).max(axis=1)
         spread = float(theirs(their, alone, 1).std(axis=0).max())
     print(f"{torch.get_num_threads()} threads, {os.cpu_count()} CPUs, {turns} turns, {count} files")
-    for what, seconds, files in (("one at a time", single, len(alone)), ("all at once", many, count)):
-        per_file = np.median(seconds, axis=0) / files
-        print(f"{what}: theirs {per_file[0]:.3f} s a file, ours {per_file[1]:.3f}; ", end="")
-        print("ratio of each turn: " + " ".join(f"{a / b:.3f}" for a, b in seconds))
+    found = speedups("", single, len(alone)) | speedups("_batch", many, count)
     print(f"largest difference of the scores: {max(apart, apart_many):.1e}, other lengths {apart_odd:.1e}")
     print("other rates: " + ", ".join(f"{r} Hz {d:.1e}" for r, d in zip(rates_hz, by_rate, strict=True)))
     print(f"(between files the scores vary by {spread:.1e}: the weights are random)")
-    found = {
-        "speedup_vs_audiobox": np.median(single[:, 0] / single[:, 1]),
-        "speedup_vs_audiobox_batch": np.median(many[:, 0] / many[:, 1]),
-        "largest_difference": max(apart, apart_many, apart_odd),
-        "largest_difference_other_rates": by_rate.max(),
-    }
+    found["largest_difference"] = max(apart, apart_many, apart_odd)
+    found["largest_difference_other_rates"] = by_rate.max()
     print(json.dumps({name: round(float(value), 6) for name, value in found.items()}))
 
 
