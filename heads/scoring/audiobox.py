@@ -83,7 +83,7 @@ def head_of(published: Audiobox, spec: EncoderSpec) -> Head:
         layout = _layout(config)
         of_head = HeadConfig(DATA, (spec.id,), "layermix", "mse", hidden=spec.dim)
         with torch.device("meta"):
-            head = Head(of_head, [spec], AES_AXES.names, Scale(1.0, 10.0), layout)
+            head = Head(of_head, [spec], AES_AXES.names, Scale(1.0, 10.0), layout, limited=False)
         scales = [config["target_transform"][axis] for axis in AES_AXES]
         state: dict[str, Tensor] = {
             "aggregator.logits.0": torch.stack([_logits(published, axis, spec.layers) for axis in AES_AXES]),

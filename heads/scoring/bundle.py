@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from mmmos.heads.mixing import Line, Mixture
 from mmmos.heads.network.model import Head
 from mmmos.heads.scoring.bundle_check import ABOUT as ABOUT  # with the other files' names, from here
 from mmmos.heads.scoring.bundle_check import FORMAT, check_heads, check_rest, members_of
@@ -61,6 +62,7 @@ class Bundle:
     caveats: what must be said beside every score, such as "synthetic audio".
     about:   the rest of bundle.json: rule, data, training, accuracy, golden, versions; and "titles", the axes
              in words, where they are not the paper's.
+    by_axis, calibration: see `mixing.Mixture`.
     """
 
     heads: dict[str, Head]
@@ -69,17 +71,26 @@ class Bundle:
     reference: Reference
     caveats: tuple[str, ...]
     about: dict[str, Any]
+    by_axis: tuple[tuple[float, ...], ...] = ()
+    calibration: tuple[Line, ...] = ()
 
     @property
     def id(self) -> str:
         """ "bundle-0123456789ab": changes with anything that a score or an interval depends on."""
-        members = [
+        members: list[Any] = [
             [run, weight, fingerprint(head)]
             for (run, head), weight in zip(self.heads.items(), self.weights, strict=True)
         ]
+        if self.by_axis or self.calibration:
+            members.append([self.by_axis, self.calibration])
         intervals = {key: value for key, value in self.intervals.to_json().items() if key != "coverage"}
         reference = xxhash.xxh3_128_hexdigest(save_arrays(self.reference.arrays()))
         return f"bundle-{digest([FORMAT, members, intervals, self.reference.about(), reference])}"
+
+    @property
+    def mixture(self) -> Mixture:
+        """How the heads' scores become one."""
+        return Mixture(self.weights, self.by_axis, self.calibration)
 
     @property
     def axes(self) -> Axes:
@@ -104,7 +115,7 @@ class Bundle:
 
 def fingerprint(head: Head) -> str:
     """xxh3-128 over a head's tensors and config: equal heads, equal numbers."""
-    about = asdict(head.config) | ({} if head.layout is None else {"layout": asdict(head.layout)})
+    about = head.config.settings | ({} if head.layout is None else {"layout": asdict(head.layout)})
     state = xxhash.xxh3_128(json.dumps(about, sort_keys=True).encode())
     for name, value in sorted(head.state_dict().items()):
         state.update(name.encode())
@@ -155,12 +166,16 @@ def fill(bundle: Bundle, folder: Path, card: str) -> None:
         "intervals": bundle.intervals.to_json(),
         "reference": bundle.reference.about(),
         "caveats": bundle.caveats,
+        **{name: value for name in OF_MIXTURE if (value := getattr(bundle, name))},
         **bundle.about,
     }
     files.write_json(folder / ABOUT, about)
 
 
 KEPT_ELSEWHERE = ("format", "id", "axes", "scale", "members", "encoders", "intervals", "reference", "caveats")
+OF_MIXTURE = ("by_axis", "calibration")
+"""What a bundle says of its mixture beside the members' weights, where there is anything to say."""
+KEPT_ELSEWHERE += OF_MIXTURE
 
 
 DAMAGED = (
@@ -191,7 +206,10 @@ def read_bundle(folder: Path) -> Bundle:
             _reference(folder, about, heads),
             texts(about["caveats"], "caveats"),
             {key: value for key, value in about.items() if key not in KEPT_ELSEWHERE},
+            tuple(tuple(map(float, row)) for row in about.get("by_axis", ())),
+            tuple((float(slope), float(offset)) for slope, offset in about.get("calibration", ())),
         )
+        bundle.mixture.check(len(bundle.axes.names))
         if (axes := bundle.axes.names) != bundle.intervals.axes:
             raise ValueError(f"its intervals are for {bundle.intervals.axes}, its heads for {axes}")
         check_rest(bundle.about, bundle.axes.names)

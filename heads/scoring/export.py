@@ -127,7 +127,16 @@ def collect(experiment: Experiment, ensemble: Ensemble, accuracy: bool = True) -
     titles = [experiment.table.axes.title(axis) for axis in axes]
     if titles != [AES_AXES.title(axis) for axis in axes]:
         about["titles"] = titles
-    return Bundle(heads, ensemble.weights, intervals, reference, caveats, about)
+    return Bundle(
+        heads,
+        ensemble.weights,
+        intervals,
+        reference,
+        caveats,
+        about,
+        ensemble.by_axis,
+        ensemble.calibration,
+    )
 
 
 def training_summary(table: ClipTable) -> dict[str, Any]:

@@ -125,14 +125,6 @@ class HeldOut:
         return HeldOut(self.errors[chosen], self.spread[chosen], self.domains[chosen], self.groups[chosen])
 
 
-def mean_and_spread(members: Array, weights: Array) -> tuple[Array, Array]:
-    """Weighted mean and standard deviation over members [M, ...]; weights [M] sum to 1."""
-    flat = members.reshape(len(members), -1)
-    mean = weights @ flat
-    spread = np.sqrt(weights @ np.square(flat - mean))
-    return mean.reshape(members.shape[1:]), spread.reshape(members.shape[1:])
-
-
 def calibrate(axes: Sequence[str], held_out: HeldOut, noise: Array, source: str) -> Intervals:
     """Intervals from clips that were not trained on.
 

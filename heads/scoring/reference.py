@@ -58,6 +58,12 @@ class Reference:
         distances = self.distances(features)
         return [self.domains[k] for k in distances.argmin(axis=1)], distances.min(axis=1) > self.limit
 
+    def excess(self, features: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        """How many times farther than the limit each of N clips lies from its nearest domain; at least 1."""
+        if not self.means:
+            return np.ones(len(next(iter(features.values()))))
+        return np.maximum(1.0, self.distances(features).min(axis=1) / self.limit)
+
     def about(self) -> dict[str, Any]:
         return {"domains": list(self.domains), "limit": self.limit, "clips": self.clips, "quantile": QUANTILE}
 
