@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 from mmmos.store.names import choose, signature
@@ -46,6 +47,10 @@ LOSS_NAMES = (
     "listmle",
 )
 """The losses of `network.losses`.  Names stand here because configs are made and read without torch."""
+
+
+MAX_FRAME_RATE_HZ = 1000.0
+"""Beyond this a config can only be a mistake, or be made to use up the memory."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class HeadConfig:
     reads: str = ""
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not self.encoders or len(set(self.encoders)) != len(self.encoders):
             raise ValueError(f"a head needs one or more different encoders, not {list(self.encoders)}")
         for name in ("hidden", "batch", "epochs", "patience"):
@@ -118,6 +124,26 @@ class HeadConfig:
         """Every field in the form that ids are made of."""
         given = asdict(self)
         return {name: value for name, value in given.items() if value or name not in LATER_FIELDS}
+
+    def check_sizes(self) -> None:
+        """ValueError where no head can be built: for a width or rate that its aggregator cannot have."""
+        needed = AGGREGATOR_FIELDS.get(self.aggregator, frozenset())
+        if "width" in needed and self.width < 1:
+            raise ValueError(f"width is {self.width}; a {self.aggregator} needs at least 1")
+        if "frame_rate_hz" in needed and not 0.0 < self.frame_rate_hz <= MAX_FRAME_RATE_HZ:
+            raise ValueError(f"frame_rate_hz is {self.frame_rate_hz}; above 0 and up to {MAX_FRAME_RATE_HZ}")
+
+    def _check_types(self) -> None:
+        """ValueError for a value that is not of its field's kind, or a whole number beyond any sense."""
+        kinds = {"str": str, "int": Integral, "float": Real, "tuple[str, ...]": tuple}
+        for field in fields(self):
+            value, kind = getattr(self, field.name), kinds[str(field.type)]
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ValueError(f"{field.name} is {value!r:.60}, which is no {field.type}")
+            if kind is Integral and not -(2**63) <= value < 2**63:
+                raise ValueError(f"{field.name} is {value!r:.60}")
+        if not all(isinstance(encoder, str) for encoder in self.encoders):
+            raise ValueError(f"encoders are {list(self.encoders)!r:.60}, not names")
 
     @property
     def id(self) -> str:

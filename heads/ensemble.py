@@ -6,7 +6,6 @@ again from stored predictions alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,9 +14,10 @@ import numpy as np
 
 from mmmos.heads.mixing import Line, Mixture, cautious_lines
 from mmmos.heads.pool import Pool
+from mmmos.heads.run_sets import RunSet
 from mmmos.heads.runs import OOF, Run
 from mmmos.heads.selectors import select
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.names import signature
 from mmmos.store.predictions import Predictions, average
 
@@ -45,16 +45,30 @@ FURTHER = {
 
 @dataclass(frozen=True)
 class Ensemble:
-    """members: run ids, the heaviest first; weights: positive, summing to 1; data: id of their clip table.
+    """A weighted mean of runs.
 
-    by_axis, calibration: see `Mixture`; () where the weights are those of every axis, and where the mean of
-    the members stands as it is.
+    Parameters
+    ----------
+    rule
+        What chose them.
+    members
+        Run ids, the heaviest first.
+    weights
+        Of the members; positive, summing to 1.
+    data
+        Id of their clip table.
+    runs
+        The runs among which was chosen; None where that was not noted.
+    by_axis, calibration
+        See `Mixture`; () where the weights are those of every axis, and where the mean of the members stands
+        as it is.
     """
 
     rule: str
     members: tuple[str, ...]
     weights: tuple[float, ...]
     data: str
+    runs: RunSet | None = None
     by_axis: tuple[tuple[float, ...], ...] = ()
     calibration: tuple[Line, ...] = ()
 
@@ -81,18 +95,19 @@ class Ensemble:
         return signature("ensemble", about | told)
 
     def save(self, path: Path) -> None:
-        files.write_json(path, {"id": self.id, **asdict(self)})
+        sealed.write_json(path, {"id": self.id, **asdict(self)})
 
     @classmethod
     def load(cls, path: Path) -> Ensemble:
         """Read what `save` wrote; ValueError where it is something else or was changed by hand."""
         try:
-            content = json.loads(files.read_bytes(path))
+            content = sealed.read_object(path)
             ensemble = replace(
                 from_weights(
                     content["rule"],
                     dict(zip(content["members"], content["weights"], strict=True)),
                     content["data"],
+                    RunSet(among["name"], tuple(among["runs"])) if (among := content.get("runs")) else None,
                 ),
                 by_axis=tuple(tuple(map(float, row)) for row in content.get("by_axis", ())),
                 calibration=tuple((float(s), float(o)) for s, o in content.get("calibration", ())),
@@ -119,9 +134,9 @@ class Ensemble:
         return replace(plain, values=mean)
 
 
-def from_weights(rule: str, weights: Mapping[str, float], data: str) -> Ensemble:
-    """The ensemble of the runs and weights that a rule gave (see `select`)."""
-    return Ensemble(rule, tuple(weights), tuple(weights.values()), data)
+def from_weights(rule: str, weights: Mapping[str, float], data: str, among: RunSet | None = None) -> Ensemble:
+    """The ensemble of the runs and weights that a rule gave (see `select`) `among` these runs."""
+    return Ensemble(rule, tuple(weights), tuple(weights.values()), data, among)
 
 
 def default_rule(pool: Pool) -> str:
@@ -136,6 +151,7 @@ def choose_ensemble(
     pool: Pool,
     data: str,
     rule: str = "",
+    among: RunSet | None = None,
     *,
     only: Iterable[str] = (),
     per_axis: bool = False,
@@ -147,6 +163,8 @@ def choose_ensemble(
     ----------
     data
         Id of the clip table that the runs were trained on.
+    among
+        The set of runs that the pool is of, to be noted.
     only
         Ids of the runs that may be members; empty: all.
     per_axis
@@ -161,7 +179,10 @@ def choose_ensemble(
     """
     pool = pool.of(only)
     rule = rule or default_rule(pool)
-    chosen = _per_axis(pool, data, rule) if per_axis else from_weights(rule, select(rule, pool), data)
+    if per_axis:
+        chosen = _per_axis(pool, data, rule, among)
+    else:
+        chosen = from_weights(rule, select(rule, pool), data, among)
     if not calibrate:
         return chosen
     stored = pool.predictions.get(OOF, {})
@@ -173,7 +194,7 @@ def choose_ensemble(
     return replace(chosen, calibration=cautious_lines(mean, pool.truth[OOF]))
 
 
-def _per_axis(pool: Pool, data: str, rule: str) -> Ensemble:
+def _per_axis(pool: Pool, data: str, rule: str, among: RunSet | None) -> Ensemble:
     """The ensembles that a rule chooses for each axis alone, laid side by side."""
     axes = next((truth.shape[1] for truth in pool.truth.values()), 0)
     if not axes:
@@ -186,4 +207,5 @@ def _per_axis(pool: Pool, data: str, rule: str) -> Ensemble:
     ordered = sorted(mean, key=lambda run: (-mean[run], run))
     by_axis = tuple(tuple(one.get(run, 0.0) for one in weights) for run in ordered)
     total = sum(mean.values())
-    return Ensemble(rule, tuple(ordered), tuple(mean[run] / total for run in ordered), data, by_axis)
+    weights_of_all = tuple(mean[run] / total for run in ordered)
+    return Ensemble(rule, tuple(ordered), weights_of_all, data, among, by_axis)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mmmos.heads.ensemble import Ensemble
     from mmmos.heads.pool import Pool
+    from mmmos.heads.run_sets import RunSet
 
 FILE = "recipe.json"
 
@@ -55,12 +56,13 @@ class Choice:
             raise ValueError(f"{work / FILE} is no recipe: {reason}; train again, or remove it") from None
         return choice if choice.data == data else Choice(data)
 
-    def chooser(self, runs: set[str]) -> Callable[[Pool], Ensemble]:
+    def chooser(self, runs: set[str], among: RunSet | None = None) -> Callable[[Pool], Ensemble]:
         """What chooses among these runs: pool -> ensemble."""
         return partial(
             choose_ensemble,
             data=self.data,
             rule=self.rule,
+            among=among,
             only={*self.only} & runs,
             per_axis=self.per_axis,
             calibrate=self.calibrate,

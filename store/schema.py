@@ -66,9 +66,7 @@ AES_AXES = Axes(
 SPLITS = ("train", "dev", "pam", "test", "none")
 """`dev` holds real recordings, `pam` mostly synthetic ones; the paper scores them apart."""
 
-OOF = "oof"
-"""Stands for the rated clips of `train`, each predicted by heads that saw none of its group."""
-
+OOF = "oof"  # the rated clips of `train`, each predicted by heads that saw none of its group
 CROP_SECONDS = 10.0
 """Every encoder sees exactly this much audio at a time (paper III-A)."""
 
@@ -77,8 +75,7 @@ CROP_SECONDS = 10.0
 class Scale:
     """The range that ratings live on, kept with the data so that predictions come back on it.
 
-    ends: (low, high) of each axis, where the axes have different scales; `low` and `high` then hold all of
-          them.  Empty where one scale holds for every axis.
+    ends: (low, high) of each axis where they differ; `low` and `high` then hold all of them.
     """
 
     low: float = 0.0
@@ -88,31 +85,31 @@ class Scale:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ends", tuple((low, high) for low, high in self.ends))
         for low, high in ((self.low, self.high), *self.ends):
-            if not (low < high and math.isfinite(low) and math.isfinite(high)):
+            if not all(isinstance(end, int | float) and math.isfinite(end) for end in (low, high)):
+                raise ValueError(f"a scale runs from low to high, finite, not {low!r:.40}, {high!r:.40}")
+            if not low < high:
                 raise ValueError(f"a scale runs from low to high, not from {low} to {high}")
 
     @staticmethod
     def of_axes(ends: Sequence[tuple[float, float]]) -> Scale:
         """The scale of axes with these (low, high); a plain one where they are all the same."""
-        low, high = min(low for low, _ in ends), max(high for _, high in ends)
-        return Scale(low, high, tuple(ends) if len(set(ends)) > 1 else ())
+        lows, highs = zip(*ends, strict=True)
+        return Scale(min(lows), max(highs), tuple(ends) if len(set(ends)) > 1 else ())
 
     def axis(self, number: int) -> Scale:
         """The scale of one axis, by its place among the axes."""
         return Scale(*self.ends[number]) if self.ends else self
 
     def only(self, numbers: Iterable[int]) -> Scale:
-        """The scale of some of the axes, by their places."""
         return Scale.of_axes([self.ends[number] for number in numbers]) if self.ends else self
 
     @property
     def lows(self) -> float | tuple[float, ...]:
-        """The low end, or that of each axis: what values [..., A] can be clipped by."""
+        """What values [..., A] can be clipped by, from below."""
         return tuple(low for low, _ in self.ends) if self.ends else self.low
 
     @property
     def highs(self) -> float | tuple[float, ...]:
-        """The high end, or that of each axis."""
         return tuple(high for _, high in self.ends) if self.ends else self.high
 
     def to_json(self) -> dict[str, Any]:

@@ -30,6 +30,9 @@ ELSEWHERE: dict[str, str] = {
     "heads/results/baselines.py": "tests/heads/results/test_evaluation.py",
     "heads/results/commands.py": "tests/test_pipeline.py",
     "heads/results/page.py": "tests/heads/results/test_report.py",
+    "heads/scoring/ab_commands.py": "tests/heads/scoring/test_commands.py",
+    "heads/scoring/audiobox_commands.py": "tests/heads/scoring/test_audio_aes.py",
+    "heads/scoring/calibration_commands.py": "tests/heads/scoring/test_calibration.py",
     "heads/scoring/loading.py": "tests/heads/scoring/test_scorer.py",
     "heads/recipe_file.py": "tests/test_train.py",
     "heads/results/nested.py": "tests/heads/results/test_out_of_fold.py",
@@ -43,15 +46,18 @@ ELSEWHERE: dict[str, str] = {
     "store/ratings/meaning.py": "tests/store/ratings/test_reader.py",
     "store/ratings/roles.py": "tests/store/ratings/test_reader.py",
     "store/ratings/sheet.py": "tests/store/ratings/test_reader.py",
+    "mmmos/audiobox.py": "tests/heads/scoring/test_audio_aes.py",
 }
 """Product file -> the test file that specifies it, where that is not its mirror."""
 
 ACROSS = {
+    "tests/test_stopping.py": "every command can be stopped",
     "tests/heads/results/test_axes.py": "the results of a table with axes of its own",
     "tests/extract/encoders/test_contract.py": "what every encoder promises",
     "tests/extract/encoders/test_golden.py": "every encoder against reference outputs",
     "tests/extract/test_memory.py": "what an extraction may hold in memory",
     "tests/heads/results/test_out_of_fold.py": "results of a table without dev and test splits",
+    "tests/heads/test_ties.py": "means that tie in exact arithmetic, from ratings to figures",
     "tests/heads/results/test_new_metric.py": "what one entry of METRICS brings about",
     "tests/heads/tuning/test_sweep_postgres.py": "a sweep whose study lies in PostgreSQL",
     "tests/store/test_store_machine.py": "a store under random sequences of calls",

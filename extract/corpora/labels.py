@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from mmmos.extract.corpora.downloads import MAX_BYTES
-from mmmos.store.clips import ClipTable, TableError, score_array
+from mmmos.store.clips import ClipTable, score_array
 from mmmos.store.names import choose
-from mmmos.store.rows import CheckColumns, Row, RowError, convert, read_rows, refusal
+from mmmos.store.rows import CheckColumns, Row, RowError, TableError, convert, read_rows, refusal
 from mmmos.store.schema import AES_AXES, Clip
 from mmmos.store.splits import split_clips
 
@@ -214,6 +214,6 @@ def _rows(path: Path, check: CheckColumns | None = None) -> Iterator[Row]:
             f"{path} is not there: fetch the label files with `pipeline.py prepare labels --download`"
         )
     try:
-        return read_rows(path, MAX_BYTES, check)
+        yield from read_rows(path, MAX_BYTES, check)
     except RowError as reason:
         raise TableError(str(reason)) from None

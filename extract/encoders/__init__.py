@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 
-from mmmos.extract.encoders import loadable  # noqa: F401  before the first import of transformers
-
-# isort: split
 from mmmos.extract.encoders import aes, fullband, logmel, m2d, muq, muq16k, wavlm
 from mmmos.extract.encoders.encoder import Encoder, EncoderModule, LoadOptions
 from mmmos.extract.encoders.layers import check_rule, summarise
@@ -121,8 +119,8 @@ def load_encoder(
     options = LoadOptions(weights, random_seed, size, stock, precision, on_cpu=device.type == "cpu")
     module: EncoderModule
     if is_own(name):
-        module = own_encoder(name, options, trust=trust)
-        name = module.name
+        own = own_encoder(name, options, trust=trust)
+        module, name = cast(EncoderModule, own), own.name
     else:
         module = ENCODERS[choose("encoder", name, ENCODERS)]
     if size == "tiny" and random_seed is None and module.PUBLISHED is not None:

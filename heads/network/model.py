@@ -15,20 +15,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.aggregators import aggregator_of
 from mmmos.heads.network.losses import LOSSES, RATING_LEVELS
+from mmmos.heads.network.projections import Layout, Projections
 from mmmos.heads.network.reading import Batch
 from mmmos.heads.network.towers import FAR, towers_of
-from mmmos.store import files
+from mmmos.store import files, sealed
 from mmmos.store.names import choose, differences
 from mmmos.store.schema import Axes, EncoderSpec, Scale
+from mmmos.store.specs import spec_of
 
 HEAD_FORMAT = 1
+MAX_HEAD_BYTES, MAX_HEADER_BYTES = 1 << 32, 1 << 22
+FORGED = (
+    SafetensorError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
+    EOFError,
+)  # fmt: skip
+"""What reading a forged or torn file may raise."""
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
+"""What safetensors calls the types of numbers."""
 DEFAULT_SCALE = Scale()
 
 FLOOR = 1e-3
@@ -59,6 +69,9 @@ class Head(nn.Module):
         Those rated in training.
     scale
         That of the labels.
+    layout
+        Of the towers of a published head (see `projections`), whose scores are not held to the scale.  None:
+        a head of ours.
     support
         Training clips that a kernel compares with; 0 for heads without one.
     limited
@@ -76,17 +89,23 @@ class Head(nn.Module):
         specs: Sequence[EncoderSpec],
         axes: Sequence[str],
         scale: Scale = DEFAULT_SCALE,
+        layout: Layout | None = None,
         support: int = 0,
         limited: bool = True,
     ) -> None:
         super().__init__()
+        config.check_sizes()
         self.config, self.specs, self.axes, self.scale = config, tuple(specs), tuple(axes), scale
         self.limited = limited
         self.loss = LOSSES[choose("loss", config.loss, LOSSES)]
+        self.layout = layout
         self.aggregator = aggregator_of(self.specs, config, len(axes))
         self.reading = self.aggregator.reading
         outputs = RATING_LEVELS if self.loss.distribution else 1
-        self.towers = towers_of(self.aggregator, config, len(axes), outputs, support)
+        if layout is None:
+            self.towers = towers_of(self.aggregator, config, len(axes), outputs, support)
+        else:
+            self.towers = Projections(self.aggregator.dim, len(axes), layout)
         for index, spec in enumerate(self.specs):
             self.register_buffer(f"center_{index}", torch.zeros(self.reading.shape(spec)))
             self.register_buffer(f"gain_{index}", torch.ones(self.reading.shape(spec)))
@@ -168,6 +187,7 @@ class Head(nn.Module):
     def save(self, path: Path, record: Mapping[str, Any] | None = None) -> None:
         """Write the head as one safetensors file; `record` (JSON values) is stored beside it and not read."""
         about = {
+            sealed.KEY: sealed.BLANK,
             "format": HEAD_FORMAT,
             "config": asdict(self.config),
             "encoders": [asdict(spec) for spec in self.specs],
@@ -176,8 +196,11 @@ class Head(nn.Module):
             "record": dict(record or {}),
             "limited": self.limited,
         }
+        if self.layout is not None:
+            about["layout"] = asdict(self.layout)
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        files.write_atomic(path, save(tensors, metadata={"head": json.dumps(about, sort_keys=True)}))
+        data = save(tensors, metadata={"head": json.dumps(about, sort_keys=True)})
+        files.write_atomic(path, sealed.seal(data))
 
     @staticmethod
     def load(path: Path) -> Head:
@@ -186,36 +209,70 @@ class Head(nn.Module):
         The architecture is laid out without memory first and must match the file's tensors by name,
         shape and type, so that a forged header cannot ask for more than the file holds.
         """
+        # Links are followed: the hub's cache is made of them.
+        real = Path(path).resolve()
         try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {}).get("head", "null"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return _build(about, tensors)
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            header = _header(real)
+            head = _blank(sealed.parse_json(header["__metadata__"]["head"], "its description"), header)
+            data = files.read_bytes(real, MAX_HEAD_BYTES)
+            _fill(head, load(data))
+        except FORGED as error:
             raise ValueError(f"{path} is not a head of this project: {error}") from error
+        sealed.is_sealed(data, path)
+        return head
 
 
-def _build(about: Any, tensors: Mapping[str, Tensor]) -> Head:
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file: name -> type, shape and place of each tensor, and the metadata."""
+    fd = files.open_regular(path)
+    try:
+        size, start = files.size_of(fd), bytearray(8)
+        files.read_into(fd, start, 0)
+        length = int.from_bytes(start, "little")
+        if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
+            raise ValueError(f"a header of {length} bytes in a file of {size}")
+        text = bytearray(length)
+        files.read_into(fd, text, 8)
+    finally:
+        files.close(fd)
+    header = sealed.parse_json(bytes(text), "its header")
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    return header
+
+
+def _blank(about: Any, header: Mapping[str, Any]) -> Head:
+    """The head that a description is of, without memory, if it has the tensors that the header names."""
     if not isinstance(about, dict) or about.get("format") != HEAD_FORMAT:
         raise ValueError(f"its header has no description of format {HEAD_FORMAT}")
     config = HeadConfig.from_json(about["config"])
-    specs = [EncoderSpec(**spec) for spec in about["encoders"]]
+    specs = [spec_of(spec, "its encoder") for spec in about["encoders"]]
     if tuple(spec.id for spec in specs) != config.encoders:
         raise ValueError("its encoders are not those of its config")
     Axes(tuple(about["axes"]))  # refuses what cannot be names of axes
+    layout = Layout(**about["layout"]) if "layout" in about else None
     # The file holds as many rows as it says, so a forged one cannot ask for more memory than it fills.
-    support = len(tensors["towers.support"]) if "towers.support" in tensors else 0
+    support = int(header["towers.support"]["shape"][0]) if "towers.support" in header else 0
+    limited = bool(about.get("limited", False))  # heads of earlier versions have no limits
     with torch.device("meta"):
-        limited = bool(about.get("limited", False))  # heads of earlier versions have no limits
-        head = Head(config, specs, about["axes"], Scale(**about["scale"]), support, limited)
+        head = Head(config, specs, about["axes"], Scale(**about["scale"]), layout, support, limited)
     expected = {name: (tuple(value.shape), value.dtype) for name, value in head.state_dict().items()}
-    found = {name: (tuple(value.shape), value.dtype) for name, value in tensors.items()}
+    found = {
+        name: (tuple(one["shape"]), DTYPES.get(one["dtype"], one["dtype"]))
+        for name, one in header.items()
+        if name != "__metadata__"
+    }
     if lines := differences(expected, found):
         raise ValueError(f"tensors differ from the config's (expected first): {'; '.join(lines[:3])}")
+    return head
+
+
+def _fill(head: Head, tensors: Mapping[str, Tensor]) -> None:
+    """Give a blank head its tensors; ValueError for values that no training gives."""
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
         raise ValueError("it holds values that are not finite")
     head.load_state_dict(dict(tensors), assign=True)
-    return head.eval()
+    head.eval()
 
 
 def level_values(scale: Scale) -> Tensor:

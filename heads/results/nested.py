@@ -34,7 +34,7 @@ def predict(ensemble: Ensemble, experiment: Experiment, split: str) -> Predictio
     predictions), the ensemble predicts as it is.
     """
     if split != OOF:
-        return ensemble.predict(experiment.runs, split)
+        return ensemble.predict(experiment.everything, split)
     kept = Choice.of(experiment.work, experiment.table.id)
     choice = replace(
         kept,
@@ -43,13 +43,13 @@ def predict(ensemble: Ensemble, experiment: Experiment, split: str) -> Predictio
         per_axis=bool(ensemble.by_axis),
         calibrate=bool(ensemble.calibration),
     )
-    choose = choice.chooser({run.id for run in experiment.runs})
+    choose = choice.chooser({run.id for run in experiment.runs}, experiment.run_set)
     try:
         if choose(experiment.pool).id != ensemble.id:
             raise ValueError("the ensemble was chosen among other runs")
         return _nested(ensemble, experiment, choice)
     except (ValueError, FileNotFoundError):
-        return ensemble.predict(experiment.runs, split)
+        return ensemble.predict(experiment.everything, split)
 
 
 def _nested(ensemble: Ensemble, experiment: Experiment, choice: Choice) -> Predictions:
@@ -61,14 +61,14 @@ def _nested(ensemble: Ensemble, experiment: Experiment, choice: Choice) -> Predi
     by_id = {clip.id: clip for clip in experiment.table}
     fold = group_folds([by_id[clip_id] for clip_id in stored.clip_ids], folds)
     values = np.full((len(stored.clip_ids), len(stored.axes)), np.nan)
-    choose = replace(choice, calibrate=False).chooser(set(runs))
+    choose = replace(choice, calibrate=False).chooser(set(runs), experiment.run_set)
     for number in range(folds):
         held = fold == number
         chosen = choose(_without(pool, held))
         members = np.stack([pool.predictions[OOF][member][held] for member in chosen.members])
         values[held], _ = chosen.mixture.mean_and_spread(members)
     values = through(ensemble.calibration, values)
-    caveats = ensemble.predict(experiment.runs, OOF).caveats
+    caveats = ensemble.predict(experiment.everything, OOF).caveats
     return Predictions(ensemble.id, OOF, stored.clip_ids, values, stored.axes, caveats)
 
 

@@ -45,7 +45,7 @@ def intervals_of(
         Clips to the domains that their features are nearest to.  Where given, coverage is measured on test,
         too, as a user sees it who does not state a domain.
     """
-    runs = {run.id: run for run in experiment.runs}
+    runs = {run.id: run for run in experiment.everything}
     splits = [s for s in CALIBRATION if all(runs[member].has(s) for member in ensemble.members)]
     source = ", ".join(CALIBRATION[split] for split in splits) or "no clips"
     known, _ = errors_of(experiment, ensemble, splits, axes)
@@ -63,7 +63,7 @@ def errors_of(
     experiment: Experiment, ensemble: Ensemble, splits: Sequence[str], axes: Sequence[str]
 ) -> tuple[HeldOut, list[Clip]]:
     """Errors and spread of the ensemble's stored predictions, split after split, and their clips."""
-    runs = {run.id: run for run in experiment.runs}
+    runs = {run.id: run for run in experiment.everything}
     by_id = {clip.id: clip for clip in experiment.table}
     clips: list[Clip] = []
     errors, spreads = [np.empty((0, len(axes)))], [np.empty((0, len(axes)))]

@@ -36,7 +36,7 @@ from mmmos.extract.front import (
     open_wave,
 )
 from mmmos.heads.network.reading import Batch, Reading, as_read, layer_rule
-from mmmos.heads.scoring.answers import Answer, flags, identity, interval_columns
+from mmmos.heads.scoring.answers import Answer, beyond_scale, flags, identity, interval_columns
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.golden import deviations, golden_scores
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
@@ -224,6 +224,8 @@ class Scorer:
     def _result(self, tally: _Tally, info: AudioInfo) -> Answer:
         """Scores, intervals, spread, domain, flags and timeline of a piece that was heard to its end."""
         mean, spread = self.mixture.mean_and_spread(tally.scores.mean)
+        if said := beyond_scale(mean, self.axes, self.bundle.scale, self.bundle.bounded):
+            return {"error": said}
         of_clip = {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
         (nearest,), (strange,) = self.bundle.reference.place(of_clip)
         (excess,) = self.bundle.reference.excess(of_clip)
@@ -245,6 +247,8 @@ class Scorer:
         return result
 
     def _on_scale(self, values: Array) -> Array:
+        if not self.bundle.bounded:
+            return values
         return np.clip(values, self.bundle.scale.lows, self.bundle.scale.highs)
 
     def _by_axis(self, values: Array) -> dict[str, Any]:

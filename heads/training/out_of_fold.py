@@ -6,7 +6,6 @@ touching it.  The dev split still stops each fold's training early, as it does t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from mmmos.heads.runs import OOF, OOF_RECORD, PREDICTED, RECORD, Run
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fit, predict, rated
 from mmmos.heads.training.train_run import caveats_of, to_predictions
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.clips import score_array
 from mmmos.store.predictions import Predictions
 from mmmos.store.splits import group_folds
@@ -34,7 +33,7 @@ FOLD_SEED = 0
 def has_out_of_fold(work: Path, config: HeadConfig, folds: int) -> bool:
     """True where a run has out-of-fold predictions of this many folds."""
     path = Run.of(work, config).folder / OOF_RECORD
-    return path.is_file() and json.loads(files.read_bytes(path))["folds"] == folds
+    return path.is_file() and sealed.read_object(path).get("folds") == folds
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def keep_out_of_fold(
         recalibrate(run, features, found.lines)
     about = {"run": config.id, "folds": folds, "seed": FOLD_SEED, "clips": len(found.predictions.clip_ids)}
     # Last, so that whatever was cut off before is done again: every step gives the same when repeated.
-    files.write_json(run.folder / OOF_RECORD, about)
+    sealed.write_json(run.folder / OOF_RECORD, about)
     return found.predictions
 
 
@@ -156,7 +155,7 @@ def recalibrate(run: Run, features: Features, lines: Sequence[Line]) -> None:
             found.save(run.predictions_path(split))
     about = {**record, "calibration": calibration}
     head.save(run.head_path, about)
-    files.write_json(run.folder / RECORD, about)
+    sealed.write_json(run.folder / RECORD, about)
 
 
 def _lines(pred: NDArray[np.float64], truth: NDArray[np.float64]) -> tuple[Line, ...]:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 RESERVED = 0.15
 """Share of --minutes that is kept for choosing, exporting and reporting."""
 
-RESAMPLES = 1000
-
 
 class TimeUpError(KeyboardInterrupt):
     """The minutes are over.  Like Ctrl-C it passes every handler of errors, and what is finished is kept."""
@@ -105,9 +103,9 @@ def judge(experiment: Experiment) -> Verdict:
 
     split = "test" if "test" in experiment.held_out() else experiment.splits[-1]
     clips = experiment.table.of(split)
-    found = score(load_ensemble(experiment), experiment, split, RESAMPLES).rows
+    found = score(load_ensemble(experiment), experiment, split).rows
     ridge = experiment.ridge
-    plain = rows(ridge.predictions(split), clips, 0) if ridge and ridge.has(split) else []
+    plain = rows(ridge.predictions(split), clips, intervals=False) if ridge and ridge.has(split) else []
     return verdict(found, plain, clips, experiment.table.axes.names)
 
 

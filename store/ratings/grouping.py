@@ -51,8 +51,8 @@ def rated_clips(sheet: Sheet, meaning: Meaning, path: Path) -> Rated:
     rows: dict[str, list[int]] = defaultdict(list)
     notes: list[str] = []
     without = []
-    for number, values in sheet.rows.items():
-        name = _path_of(values, meaning.roles)
+    for number, row in sheet.rows.items():
+        name = _path_of(row, meaning.roles)
         if name:
             rows[name].append(number)
         else:
@@ -76,7 +76,8 @@ def rated_clips(sheet: Sheet, meaning: Meaning, path: Path) -> Rated:
         raters += [(ids[name], axis, rater, rating) for axis, rater, rating in named]
         texts = {role: about[role][name] for role in ABOUT}
         texts["split"] = split_name(texts["split"])
-        clips.append(Clip(ids[name], name, scores=scores, ratings=ratings, axes=meaning.axes.names, **texts))
+        about_clip = (texts["domain"], texts["source"], texts["system"], texts["group"], texts["split"])
+        clips.append(Clip(ids[name], name, *about_clip, scores, ratings, axes=meaning.axes.names))
     first = {ids[name]: numbers[0] for name, numbers in rows.items()}
     return Rated(tuple(clips), first, several, tuple(raters), tuple(notes))
 

@@ -133,7 +133,8 @@ def _scale(clips: Sequence[Clip], wishes: Wishes, meaning: Meaning) -> tuple[Sca
         fits = [(a, b) for a, b in USUAL_SCALES if a <= low and high <= b]
         if not fits:
             raise TableError(f"{axis}: {low:g} to {high:g} is on no usual scale; name it, --scale LO,HI")
-        ends.append(tuple(map(float, min(fits, key=lambda pair: pair[1] - pair[0]))))
+        smallest = min(fits, key=lambda pair: pair[1] - pair[0])
+        ends.append((float(smallest[0]), float(smallest[1])))
     widths = [high - low for low, high in ends]
     together = min(low for low, _ in ends), max(high for _, high in ends)
     if max(widths) < NEAR * min(widths) and together in [(float(a), float(b)) for a, b in USUAL_SCALES]:

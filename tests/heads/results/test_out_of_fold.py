@@ -34,7 +34,7 @@ def work(tmp_path: Path) -> Path:
 
 
 def test_evaluate_shows_out_of_fold_figures_and_says_so(work: Path) -> None:
-    found = evaluate_runs(open_experiment(work), resamples=10)
+    found = evaluate_runs(open_experiment(work), intervals=False)
     assert {row.split for row in found.rows} == {"oof"}
     assert SAID_OF_OOF in found.notes
     assert {row.n for row in found.rows if row.level == "utterance" and row.domain == "all"} == {191}
@@ -42,13 +42,13 @@ def test_evaluate_shows_out_of_fold_figures_and_says_so(work: Path) -> None:
 
 
 def test_ensembles_are_compared_by_them(work: Path) -> None:
-    found = compare_ensembles(open_experiment(work), resamples=10)
+    found = compare_ensembles(open_experiment(work), intervals=False)
     assert SAID_OF_OOF in found.notes
     assert any("oof SRCC" in column for table in found.tables for column in table.columns)
 
 
 def test_the_report_is_written_from_them(work: Path) -> None:
-    assert "out-of-fold figures" in write_report(work, resamples=10).read_text(encoding="utf-8")
+    assert "out-of-fold figures" in write_report(work).read_text(encoding="utf-8")
 
 
 def test_without_any_the_way_to_make_them_is_named(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_ridge_regression_stands_beside_every_figure(work: Path) -> None:
     write_run(work, experiment.table, config, ["oof"], noise=2.0)
     experiment = open_experiment(work)
     assert experiment.ridge is not None
-    found = evaluate_runs(experiment, resamples=10)
+    found = evaluate_runs(experiment, intervals=False)
     assert "ridge regression" in {row[1] for table in found.tables for row in table.rows if len(row) > 1}
 
 
@@ -93,11 +93,11 @@ def test_axes_that_oppose_each_other_have_no_composite_anywhere(tmp_path: Path) 
     clips = [replace(c, scores=(c.scores[0], 10 - (c.scores[0] or 0)), ratings=((), ())) for c in table]
     work = made_up_work(tmp_path, all_train(replace(table, clips=tuple(clips))), splits=("oof",))
     experiment = open_experiment(work)
-    found = evaluate_runs(experiment, resamples=10)
+    found = evaluate_runs(experiment, intervals=False)
     assert {row.axis for row in found.rows} == set(AXES)
     assert SAID_OF_AXES in found.notes
     scores = [score for score in experiment.pool.scores["oof"].values() if score is not None]
     assert np.min(scores) > 0.3
     assert select_ensemble(experiment).members
-    assert "composite" not in {row.axis for row in compare_ensembles(experiment, resamples=10).rows}
-    assert "Composite" not in write_report(work, resamples=10).read_text(encoding="utf-8")
+    assert "composite" not in {row.axis for row in compare_ensembles(experiment, intervals=False).rows}
+    assert "Composite" not in write_report(work).read_text(encoding="utf-8")
