@@ -75,7 +75,7 @@ class HiddenStates(nn.Module):
         super().__init__()
         takes_features = PREPARED in (getattr(model, "main_input_name", ""), *_inputs(extractor))
         self.model = model.get_encoder() if hasattr(model, "get_encoder") and takes_features else model
-        self.extractor = extractor if takes_features else None
+        self.extractor: Any = extractor if takes_features else None
         self.rate_hz = int(getattr(extractor, "sampling_rate", USUAL_RATE_HZ))
         self.normalise = bool(getattr(extractor, "do_normalize", False)) and not takes_features
 
