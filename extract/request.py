@@ -69,6 +69,10 @@ class ExtractRequest:
     min_coverage: float = MIN_COVERAGE
     caveats: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.min_coverage <= 1.0:  # NaN is not either
+            raise ValueError(f"--min-coverage takes a part from 0 to 1, not {self.min_coverage}")
+
     @staticmethod
     def last(work: Path, changed: dict[str, Any]) -> ExtractRequest:
         """The last request of a work folder, with `changed` fields; ValueError where there is none."""

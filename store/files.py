@@ -11,10 +11,8 @@ left behind can be told from what is in use.
 
 from __future__ import annotations
 
-import csv
 import errno
 import fcntl
-import io
 import json
 import os
 import stat
@@ -25,6 +23,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from mmmos.store.escape import csv_row
 
 Buffer = bytes | bytearray | memoryview
 TEMPORARY = "tmp-"
@@ -64,12 +64,8 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """`write_atomic` of a CSV with a header; None becomes an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    """`write_atomic` of a CSV with a header; None becomes an empty cell, text nothing that could run."""
+    write_text(path, "".join(map(csv_row, (columns, *rows))))
 
 
 @contextmanager

@@ -6,13 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mmmos.store import files, sealed
 from mmmos.store.schema import AES_AXES, MAX_AXES, Axes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMAT = "mmmos-predictions-1"
 MAX_BYTES = 1 << 30
@@ -72,6 +74,9 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write Parquet, atomically: a clip_id column, one column an axis, the rest as metadata."""
+        import pyarrow as pa  # late: scoring needs predictions' names, and no Parquet
+        import pyarrow.parquet as pq
+
         meta = {"format": FORMAT, "run": self.run, "split": self.split, "caveats": self.caveats}
         columns = {"clip_id": pa.array(self.clip_ids, pa.string())}
         columns |= {axis: pa.array(self.values[:, i]) for i, axis in enumerate(self.axes)}
@@ -88,6 +93,8 @@ class Predictions:
     @classmethod
     def load(cls, path: Path) -> Predictions:
         """Read what `save` wrote; ValueError names the file and what is wrong with it."""
+        import pyarrow as pa
+
         data = sealed.read_bytes(Path(path), MAX_BYTES)
         try:
             table = _table(data)
@@ -120,6 +127,9 @@ class Predictions:
 
 def _table(data: bytes) -> pa.Table:
     """A Parquet file's table; ValueError before anything is unpacked that is more than the file can hold."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     if int.from_bytes(data[-8:-4], "little") > MAX_FOOTER_BYTES:
         raise ValueError(f"its footer is longer than {MAX_FOOTER_BYTES} bytes")
     file = pq.ParquetFile(pa.BufferReader(data))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from mmmos.store import files
+from mmmos.store.escape import from_spreadsheet
 from mmmos.store.sealed import different_keys
 
 JSON_SUFFIXES = (".jsonl", ".json")
@@ -93,7 +94,8 @@ def _open_text(path: Path, max_bytes: int) -> TextIO:
 def csv_rows(text: str | TextIO, check: CheckColumns | None = None) -> Iterator[Row]:
     """Rows below the header of a CSV text; blank ones are skipped.
 
-    Every row must have as many cells as the header.  A header that is refused, or text that is not CSV,
+    The apostrophe that our own files put before text that a spreadsheet would run is taken away.  Every row
+    must have as many cells as the header.  A header that is refused, or text that is not CSV,
     is the problem of the last row that is given.
     """
     lines = _Lines(text)
@@ -107,7 +109,7 @@ def csv_rows(text: str | TextIO, check: CheckColumns | None = None) -> Iterator[
             if cells is None:
                 return
             if number == 1:
-                header = [cell.strip() for cell in cells]
+                header = [from_spreadsheet(cell.strip()) for cell in cells]
                 check_header(header, check)
                 continue
         except (csv.Error, RowError) as reason:
@@ -118,7 +120,7 @@ def csv_rows(text: str | TextIO, check: CheckColumns | None = None) -> Iterator[
         if len(cells) != len(header):
             yield Row(number, {}, lines.end, f"{len(cells)} cells under {len(header)} columns")
         else:
-            yield Row(number, dict(zip(header, cells, strict=True)), lines.end)
+            yield Row(number, dict(zip(header, map(from_spreadsheet, cells), strict=True)), lines.end)
 
 
 def check_header(header: Sequence[str], check: CheckColumns | None = None) -> None:

@@ -29,6 +29,17 @@ def read_spec(folder: Path) -> EncoderSpec:
     values: Any = sealed.parse_json(data, path)
     if isinstance(values, dict):
         values.pop(sealed.KEY, None)
+    spec = spec_of(values, path)
+    if spec.id != Path(folder).resolve().name:
+        raise ValueError(
+            f"{path} spells out {spec.id}, but its folder is named {Path(folder).resolve().name}"
+        )
+    sealed.is_sealed(data, path)  # last, so that a wrong field is named; the facts have no other check
+    return spec
+
+
+def spec_of(values: Any, what: object) -> EncoderSpec:
+    """The spec of JSON values; ValueError, beginning with `what`, for what cannot be one."""
     kinds: dict[str, Any] = {
         "str": str,
         "int": int,
@@ -39,26 +50,21 @@ def read_spec(folder: Path) -> EncoderSpec:
     known = {field.name: kinds[str(field.type)] for field in fields(EncoderSpec)}
     needed = {field.name for field in fields(EncoderSpec) if field.default is MISSING}
     if not isinstance(values, dict) or not needed <= set(values) <= set(known):
-        raise ValueError(f"{path}: not an encoder spec: its fields are not {', '.join(known)}")
+        raise ValueError(f"{what}: not an encoder spec: its fields are not {', '.join(known)}")
     values = {name: value for name, value in values.items() if value is not None or name in needed}
     for name, kind in ((name, known[name]) for name in values):
         if not isinstance(values[name], kind) or isinstance(values[name], bool) != (kind is bool):
-            raise ValueError(f"{path}: {name} is {values[name]!r}")
+            raise ValueError(f"{what}: {name} is {values[name]!r:.60}")
         if kind is not str and not 0 <= values[name] <= 1e9:
-            raise ValueError(f"{path}: {name} is {values[name]!r}")
+            raise ValueError(f"{what}: {name} is {values[name]!r:.60}")
     spec = EncoderSpec(**values)
-    if spec.id != Path(folder).resolve().name:
-        raise ValueError(
-            f"{path} spells out {spec.id}, but its folder is named {Path(folder).resolve().name}"
-        )
     if (
         shards.frame_bytes(spec) + shards.mean_bytes(spec) > MAX_ROW_BYTES
         or min(spec.frames, spec.dim, spec.layers) < 1
     ):
         raise ValueError(
-            f"{path}: frames {spec.frames}, dim {spec.dim}, layers {spec.layers} are not plausible"
+            f"{what}: frames {spec.frames}, dim {spec.dim}, layers {spec.layers} are not plausible"
         )
-    sealed.is_sealed(data, path)  # last, so that a wrong field is named; the facts have no other check
     return spec
 
 
