@@ -20,9 +20,9 @@ import torch
 from mmmos.extract.compute import AUTO, Compute
 from mmmos.extract.encoding import EncoderState
 from mmmos.extract.extraction import (
-    DECODING_THREADS,
     SHARD_CROPS,
     ExtractionSummary,
+    decoding_threads,
     encode_shards,
     state_of,
 )
@@ -124,7 +124,7 @@ def encode_shard(job: Job, number: int, shard: ShardTasks) -> Done:
     crops = [task.crop for task in shard]
     left = tuple(i for i in shard[0].stores if states[i].store.missing(crops))
     todo = [[replace(task, stores=left) for task in shard]] if left else []
-    threads = job.compute.threads(DECODING_THREADS)
+    threads = decoding_threads(states, job.compute)
     rejects, audio_s = encode_shards(todo, states, job.request.audio_root, threads=threads)
     encoded = {state.encoder.spec.name: state.encoded for state in states}
     return Done(number, encoded, audio_s, tuple(rejects))

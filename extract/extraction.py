@@ -21,6 +21,7 @@ from mmmos.extract.audio_info import AudioError, Samples
 from mmmos.extract.compute import AUTO, Compute
 from mmmos.extract.decoding import read_crop
 from mmmos.extract.encoders import Encoder
+from mmmos.extract.encoders.encoder import staged
 from mmmos.extract.encoding import BatchSize, EncoderState, ShardBuffer
 from mmmos.extract.progress import ClipProgress
 from mmmos.extract.survey import Reject
@@ -32,6 +33,7 @@ from mmmos.store.features import FeatureStore
 SHARD_CROPS = 64
 """A killed run loses at most this much: some three minutes of the three full-size networks on two cores."""
 DECODING_THREADS = 4
+"""On a CPU, which the encoders need for themselves."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -92,7 +94,7 @@ def extract(
             list(by_shard(tasks, shard_crops)),
             states,
             audio_root,
-            threads=compute.threads(DECODING_THREADS),
+            threads=decoding_threads(states, compute),
             on_crop=lambda task: progress.advance(task.clip_id, task.crop.valid_s),
         )
     encoded = {state.encoder.spec.name: state.encoded for state in states}
@@ -105,6 +107,11 @@ def state_of(encoder: Encoder, features_root: Path, compute: Compute) -> Encoder
     """An encoder with its store, and the batch that it starts with."""
     store = FeatureStore(features_root, encoder.spec)
     return EncoderState(encoder, store, BatchSize(compute.batch_on(encoder.device)))
+
+
+def decoding_threads(states: Sequence[EncoderState], compute: Compute) -> int:
+    """How many crops are decoded at the same time."""
+    return compute.threads(states[0].encoder.device, DECODING_THREADS) if states else 1
 
 
 def encode_shards(
@@ -134,7 +141,7 @@ def encode_shards(
     step = max((state.batch.crops for state in states), default=1)
     readers, writer = ThreadPoolExecutor(threads), ThreadPoolExecutor(1)
     tasks = itertools.chain.from_iterable(shards)
-    waves = _ahead(readers, lambda task: _read(task, audio_root, states), tasks, step + threads)
+    waves = _ahead(readers, lambda task: _read(task, audio_root, states), tasks, 2 * step + threads)
     writing: list[Future[None]] = []
     try:
         for shard in shards:
@@ -165,7 +172,9 @@ def encode_shards(
 def _read(task: Task, audio_root: Path, states: Sequence[EncoderState]) -> dict[int, Samples] | AudioError:
     try:
         path = resolve_audio(audio_root, task.path)
-        return read_crop(path, task.crop, {states[i].encoder.spec.sample_rate_hz for i in task.stores})
+        encoders = [states[i].encoder for i in task.stores]
+        waves = read_crop(path, task.crop, {encoder.spec.sample_rate_hz for encoder in encoders})
+        return {rate_hz: staged(wave, encoders[0].device) for rate_hz, wave in waves.items()}
     except (AudioError, ValueError, OSError) as error:
         return AudioError(str(error))
 

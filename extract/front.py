@@ -77,9 +77,7 @@ class Front:
 
     def _encode(self, encoder: Encoder, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
         waves, valid_s = [window.waves for window in windows], [window.valid_s for window in windows]
-        batches = [
-            (frames.half(), means) for frames, means in encode_batches(encoder, waves, valid_s, self.size)
-        ]
+        batches = list(encode_batches(encoder, waves, valid_s, self.size))
         return torch.cat([frames for frames, _ in batches]), torch.cat([means for _, means in batches])
 
 
@@ -113,6 +111,7 @@ def rebuild(
             precision=spec.precision,
             device=choose_device(compute.device),
             stock=compute.stock,
+            forced=True,  # the heads were trained on it
             stored=[spec],
         )
         for spec in specs
