@@ -37,7 +37,7 @@ def extract(
     precision: Annotated[
         str,
         typer.Option(
-            help="fp32, or bf16 (less exact; faster where the hardware has it), on CUDA tf32, fp16."
+            help="fp32; less exact, and faster where the hardware has it: bf16, on CUDA tf32, fp16."
         ),
     ] = ExtractRequest.precision,
     force_precision: Annotated[

@@ -48,8 +48,8 @@ class Compute:
         return self.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
 
     def threads(self, device: torch.device, most_on_cpu: int) -> int:
-        """Decoding threads where no number was given: one per CPU, but at most `most_on_cpu` where the encoders
-        need the CPUs themselves."""
+        """Decoding threads where no number was given: one per CPU, but at most `most_on_cpu` where the
+        encoders need the CPUs themselves."""
         return self.workers or min(most_on_cpu if device.type == "cpu" else MOST_THREADS, processors())
 
 

@@ -56,7 +56,8 @@ def encode_batches(
                 raise
             if count == 1:
                 raise torch.OutOfMemoryError(
-                    f"one crop of {encoder.spec.name} does not fit into the memory of {encoder.device}: {error}"
+                    f"one crop of {encoder.spec.name} does not fit into the memory of {encoder.device}: "
+                    f"{error}"
                 ) from error
         if encoded is None:  # not in the except clause: its traceback would keep the memory in use
             size.crops = min(size.crops, count // 2)
@@ -70,7 +71,7 @@ OUT_OF_MEMORY = re.compile(
     r"out of memory|_ALLOC_FAILED|(?:can't|cannot|failed to|unable to) allocate|not enough memory",
     re.IGNORECASE,
 )
-"""In the messages of torch (CUDA, HIP, MPS, the CPU's allocator), of the driver, of cuBLAS, cuDNN and cuFFT."""
+"""In messages of torch (CUDA, HIP, MPS, the CPU's allocator), of the driver, of cuBLAS, cuDNN and cuFFT."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -29,6 +29,7 @@ ELSEWHERE: dict[str, str] = {
     "heads/results/commands.py": "tests/test_pipeline.py",
     "heads/results/page.py": "tests/heads/results/test_report.py",
     "heads/scoring/loading.py": "tests/heads/scoring/test_scorer.py",
+    "heads/scoring/tally.py": "tests/heads/scoring/test_scorer.py",
     "mmmos/__init__.py": "tests/test_mmmos.py",
 }
 """Product file -> the test file that specifies it, where that is not its mirror."""

@@ -135,7 +135,8 @@ class Encoder:
             [B, one crop of samples] at the encoder's sample rate.
         valid_frames : Tensor, optional
             [B], how many leading frames are audio and not padding, see `EncoderSpec.valid_frames`, on the
-            host or on this encoder's device.  None: all.  It changes the states only of encoders that were trained with a mask for padding.
+            host or on this encoder's device.  None: all.  It changes the states only of encoders that were
+            trained with a mask for padding.
 
         Returns
         -------
@@ -176,8 +177,8 @@ class Encoder:
         Returns
         -------
         frames, means : Tensor
-            [B, T, frame_dim] float16 by the spec's layer rule, and time means [B, L, D] float32 over the valid
-            frames; on the encoder's device.
+            [B, T, frame_dim] float16 by the spec's layer rule, and time means [B, L, D] float32 over the
+            valid frames; on the encoder's device.
         """
         counts = np.array([self.spec.valid_frames(seconds) for seconds in valid_s])
         with torch.inference_mode():
@@ -189,7 +190,7 @@ class Encoder:
             return frames.half(), means
 
     def upload(self, rows: Sequence[NDArray[Any]]) -> Tensor:
-        """Rows of one length on the device, [B, n]; a card copies rows that are `staged` when it gets to it."""
+        """Rows of one length on the device, [B, n]; rows that are `staged` are copied by the card itself."""
         tensors = [torch.from_numpy(row) for row in rows]
         if self.device.type == "cpu":
             return torch.stack(tensors)
@@ -208,8 +209,8 @@ class Encoder:
 
 
 def staged(row: NDArray[Any], device: torch.device) -> NDArray[Any]:
-    """An array where a card can read it by itself, in memory that torch uses again once it has; for the threads
-    that decode.  The same array for a CPU."""
+    """An array where a card can read it by itself, in memory that torch uses again once it has; for the
+    threads that decode.  The same array for a CPU."""
     if device.type != "cuda" or not torch.cuda.is_available():
         return row
     pinned: NDArray[Any] = torch.from_numpy(row).pin_memory().numpy()
@@ -224,5 +225,5 @@ class Fence(Protocol):
 
 
 def some_padding(valid_frames: Tensor, frames: int) -> bool:
-    """Whether a mask changes anything; yes without a look on a card, where a look would wait for its queue."""
+    """Whether a mask changes anything; yes without a look on a card, where one would wait for its queue."""
     return valid_frames.device.type != "cpu" or bool((valid_frames < frames).any())

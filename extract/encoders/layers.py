@@ -55,7 +55,7 @@ def summarise(hidden: Sequence[Tensor], layer_rule: str, valid_frames: Tensor) -
 
 
 def reduce_together(hidden: Sequence[Tensor], layer_rule: str, valid_frames: Tensor) -> tuple[Tensor, Tensor]:
-    """`summarise` for a card: all layers in one product; copying them costs less there than many small steps."""
+    """`summarise` for a card, all layers in one product: copying them costs it less than many small steps."""
     layers = torch.stack([state.float() for state in hidden])
     counts = valid_frames.to(layers.device)
     inside = torch.arange(layers.shape[2], device=layers.device) < counts[:, None]

@@ -37,7 +37,7 @@ class FastMuQ(nn.Module):
             self.subsampling = Subsampling(inner.conv, MUQ_BANDS, spectra)
         else:
             self.subsampling = deepcopy(inner.conv).to(self.dtype, memory_format=torch.channels_last)
-        # Every crop has the same frames.  The stock module makes these on the host, and sends them to the card.
+        # Every crop has the same frames.  The stock module makes these on the host and sends them up.
         cos, sin = inner.conformer.embed_positions(torch.zeros(1, -(-spectra // 4), 1)).squeeze(2)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)

@@ -31,21 +31,21 @@ _FLAGS = threading.RLock()  # torch's are the process', not the thread's
 
 
 def family(precision: str, device_type: str, *, stock: bool) -> str:
-    """`EncoderSpec.arithmetic`: in fp32 all agree to 1e-5; below it, each forward pass rounds in other places."""
+    """`EncoderSpec.arithmetic`: in fp32 all agree to 1e-5; below it each forward pass rounds elsewhere."""
     if precision == "fp32":
         return ""
     return " ".join([device_type] * (device_type != "cpu") + ["stock"] * stock)
 
 
 def require_gain(precision: str, device: torch.device, *, forced: bool = False) -> None:
-    """ValueError where a precision does not exist on `device`, or (unless `forced`) is no faster than fp32."""
+    """ValueError where a precision is not there on `device`, or (unless `forced`) is not faster than fp32."""
     if device.type != "cuda":
         if precision in CUDA_ONLY:
             raise ValueError(f"precision {precision} exists on CUDA only, and this is {device}; take fp32")
         if precision == "bf16" and not forced and (gain := bf16_gain()) < WORTH:
             raise ValueError(
-                f"bf16 does not pay on this CPU: its matrix products run at {gain:.2f} times the speed of fp32 "
-                "(AMX or Zen 4 has it at 2 to 4). Take fp32, or --force-precision"
+                f"bf16 does not pay on this CPU: its matrix products run at {gain:.2f} times the speed of "
+                "fp32 (AMX or Zen 4 has it at 2 to 4). Take fp32, or --force-precision"
             )
         return
     if (
@@ -82,7 +82,7 @@ def bf16_gain() -> float:
 
 @contextmanager
 def float32_products(device: torch.device, kind: str = "ieee") -> Iterator[None]:
-    """Matrix products and convolutions of float32 are "ieee" or "tf32" on a card, whatever the process has set."""
+    """Products and convolutions of float32 are "ieee" or "tf32" on a card, whatever the process has set."""
     if device.type != "cuda":
         yield
         return

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmmos.extract.encoders.packed import Arithmetic, PackedLinear, gelu_
 
 MASK_ALIGNMENT = 16
-"""Rows of a mask for CUDA's attention begin at multiples of so many elements; others are copied, layer by layer."""
+"""Rows of a mask for CUDA's attention begin at multiples of so many elements; others are copied."""
 
 
 class FastWavLM(nn.Module):

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mmmos.heads.network.alignment import average_down, mean_and_deviation
@@ -73,24 +71,26 @@ def as_read(
     if reading.kind == "layers":
         return means()
     if reading.kind == "means":
-        of_layers = means()
-        ruled = np.ascontiguousarray(layer_rule(of_layers.cpu().numpy(), spec))
-        return torch.from_numpy(ruled).to(of_layers.device)
+        return layer_rule(means(), spec).contiguous()
     values, valid = frames()
     if reading.kind == "statistics":
         return mean_and_deviation(values, valid)
     return average_down(values, spec, valid, reading.rate_hz)
 
 
-def layer_rule(means: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.float32]:
+def layer_rule(means: Tensor, spec: EncoderSpec) -> Tensor:
     """Layer means [N, L, D] -> [N, frame_dim] fp32 under "mean", "last", "all" or a layer's number.
 
     The time mean commutes with each of these rules, so this is the mean of the frames, unrounded.
     """
     if spec.layer == "mean":
-        return means.mean(axis=1, dtype=np.float64).astype(np.float32)
+        first, *others = means.unbind(1)
+        total = first.double()
+        for layer in others:  # one after the other: the same bits on every machine
+            total += layer
+        return (total / means.shape[1]).float()
     if spec.layer == "all":
-        return means.reshape(len(means), -1)
+        return means.flatten(1)
     return means[:, -1 if spec.layer == "last" else int(spec.layer)]
 
 

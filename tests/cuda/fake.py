@@ -1,7 +1,7 @@
 """CUDA on a machine without it: tensors that know their device, shape and type, and hold nothing.
 
-torch's FakeTensorMode runs every operator on such tensors as it would on a card: one that is given tensors of two
-devices fails.  `Traffic` counts, above it, what would make a card wait or be waited for.
+torch's FakeTensorMode runs every operator on such tensors as it would on a card: one that is given tensors of
+two devices fails.  `Traffic` counts, above it, what would make a card wait or be waited for.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Traffic(TorchDispatchMode):
     Attributes
     ----------
     waits
-        How often each line made the host wait, and by what: "item", "nonzero", "cpu" (a copy to the host that is
-        not asynchronous) ...
+        How often each line made the host wait, and by what: "item", "nonzero", "cpu" (a copy to the host that
+        is not asynchronous) ...
     up
         Copies from the host to the card: (bytes, line).
     """
