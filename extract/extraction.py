@@ -1,9 +1,9 @@
 """Stage one on one machine: encode every crop that the encoders' stores are missing (paper III-A).
 
-Crops are taken in the table's order, up to SHARD_CROPS for one shard of each encoder.  A few threads decode
-ahead, one writes behind, the encoders run in between.  At most the results of two shards are held, so memory
-does not grow with the number of crops.  Because shards are cut from what is missing in a fixed order, a run
-that was killed goes on with the same shards that an unbroken one would have written.
+Crops are taken in the table's order, up to SHARD_CROPS for one shard of each encoder.  Threads decode ahead,
+one for each store writes behind, the encoders run in between.  At most the results of two shards are held,
+so memory does not grow with the number of crops.  Because shards are cut from what is missing in a fixed
+order, a run that was killed goes on with the same shards that an unbroken one would have written.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ def encode_shards(
     audio_root: Path,
     *,
     threads: int,
+    readers: ThreadPoolExecutor | None = None,
     on_crop: Callable[[Task], None] = lambda task: None,
 ) -> tuple[list[Reject], float]:
     """Encode and write shards, while crops are decoded ahead; all is written on return.
@@ -128,6 +129,10 @@ def encode_shards(
     ----------
     shards : sequence of ShardTasks
         Their `stores` are positions in `states`.
+    threads : int
+        That decode.
+    readers : ThreadPoolExecutor, optional
+        Such threads, shared with other calls; None starts them for this one.
     on_crop : callable
         Called with each task that is encoded or rejected.
 
@@ -139,9 +144,9 @@ def encode_shards(
     rejects: dict[str, Reject] = {}
     audio_s = 0.0
     step = max((state.batch.crops for state in states), default=1)
-    readers, writer = ThreadPoolExecutor(threads), ThreadPoolExecutor(1)
+    own, writer = ThreadPoolExecutor(threads), ThreadPoolExecutor(max(1, len(states)))
     tasks = itertools.chain.from_iterable(shards)
-    waves = _ahead(readers, lambda task: _read(task, audio_root, states), tasks, 2 * step + threads)
+    waves = _ahead(readers or own, lambda task: _read(task, audio_root, states), tasks, 2 * step + threads)
     writing: list[Future[None]] = []
     try:
         for shard in shards:
@@ -164,7 +169,7 @@ def encode_shards(
                 writing.append(writer.submit(buffer.write))
         _finish(writing)
     finally:
-        readers.shutdown(cancel_futures=True)
+        own.shutdown(cancel_futures=True)
         writer.shutdown()
     return list(rejects.values()), audio_s
 
