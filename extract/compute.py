@@ -75,9 +75,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
-        raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:K")
+    kind, index = _parts(name)
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {name!r} is not here: {torch.cuda.device_count()} CUDA devices found")
     return torch.device(name)
@@ -85,4 +83,12 @@ def choose_device(name: str = "auto") -> torch.device:
 
 def device_type(name: str = "auto") -> str:
     """ "cpu" or "cuda": what a name means, also where the device itself is on other machines."""
-    return choose_device(name).type if name == "auto" else name.partition(":")[0]
+    return choose_device(name).type if name == "auto" else _parts(name)[0]
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """ "cuda:1" as "cuda" and "1"; ValueError where a name means nothing."""
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
+        raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:K")
+    return kind, index
