@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -86,7 +87,8 @@ def float32_products(device: torch.device, kind: str = "ieee") -> Iterator[None]
     if device.type != "cuda":
         yield
         return
-    places = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    backends: Any = torch.backends  # torch's types lack the newer flags
+    places = backends.cuda.matmul, backends.cudnn.conv
     with _FLAGS:
         before = [place.fp32_precision for place in places]
         try:
