@@ -1,9 +1,10 @@
 """Stage one on one machine: encode every crop that the encoders' stores are missing (paper III-A).
 
 Crops are taken in the table's order, up to SHARD_CROPS for one shard of each encoder.  Threads decode ahead,
-one for each store writes behind, the encoders run in between.  At most the results of two shards are held,
-so memory does not grow with the number of crops.  Because shards are cut from what is missing in a fixed
-order, a run that was killed goes on with the same shards that an unbroken one would have written.
+another writes behind (for a card one for each store), the encoders run in between.  At most the results of
+two shards are held, of four for a card, so memory does not grow with the number of crops.  Because shards
+are cut from what is missing in a fixed order, a run that was killed goes on with the same shards that an
+unbroken one would have written.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from mmmos.store.features import FeatureStore
 
 SHARD_CROPS = 64
 """A killed run loses at most this much: some three minutes of the three full-size networks on two cores."""
+WRITING_FOR_CARD = 3
+"""Shards whose results may wait for the disk while a card goes on: a slow write is then no pause."""
 DECODING_THREADS = 4
 """On a CPU, which the encoders need for themselves."""
 
@@ -144,10 +147,9 @@ def encode_shards(
     rejects: dict[str, Reject] = {}
     audio_s = 0.0
     step = max((state.batch.crops for state in states), default=1)
-    own, writer = ThreadPoolExecutor(threads), ThreadPoolExecutor(max(1, len(states)))
+    own, writing = ThreadPoolExecutor(threads), _Writing(states)
     tasks = itertools.chain.from_iterable(shards)
     waves = _ahead(readers or own, lambda task: _read(task, audio_root, states), tasks, 2 * step + threads)
-    writing: list[Future[None]] = []
     try:
         for shard in shards:
             buffers = [ShardBuffer(states[i], len(shard)) for i in shard[0].stores]
@@ -163,14 +165,11 @@ def encode_shards(
                         rejects[task.clip_id] = Reject(task.clip_id, task.path, str(wave))
                     on_crop(task)
                 audio_s += sum(crop.valid_s for crop, _ in good)
-            _finish(writing)
-            for buffer in buffers:
-                buffer.close()
-                writing.append(writer.submit(buffer.write))
-        _finish(writing)
+            writing.add(shard[0].stores, buffers)
+        writing.finish()
     finally:
         own.shutdown(cancel_futures=True)
-        writer.shutdown()
+        writing.close()
     return list(rejects.values()), audio_s
 
 
@@ -197,7 +196,29 @@ def _ahead(
         yield waiting.popleft().result()
 
 
-def _finish(writing: list[Future[None]]) -> None:
-    """Wait for the writes under way, raise what went wrong in them, forget them."""
-    while writing:
-        writing.pop(0).result()
+class _Writing:
+    """Writes shards behind the encoders, those of a store one after the other: a killed run leaves no gap."""
+
+    def __init__(self, states: Sequence[EncoderState]) -> None:
+        on_card = any(state.encoder.device.type != "cpu" for state in states)
+        self.most = WRITING_FOR_CARD if on_card else 1
+        self.writers = [ThreadPoolExecutor(1) for _ in (states if on_card else states[:1])]
+        self.shards: deque[list[Future[None]]] = deque()
+
+    def add(self, stores: Sequence[int], buffers: Sequence[ShardBuffer]) -> None:
+        """Write the buffers of a shard, once no more than `most` shards are being written."""
+        self.finish(left=self.most - 1)
+        for buffer in buffers:
+            buffer.close()
+        writers = [self.writers[store % len(self.writers)] for store in stores]
+        self.shards.append([w.submit(buffer.write) for w, buffer in zip(writers, buffers, strict=True)])
+
+    def finish(self, left: int = 0) -> None:
+        """Wait until only `left` shards are being written; raise what went wrong with the others."""
+        while len(self.shards) > left:
+            for future in self.shards.popleft():
+                future.result()
+
+    def close(self) -> None:
+        for writer in self.writers:
+            writer.shutdown()
