@@ -32,6 +32,14 @@ AUDIO_RECIPE = (
 )
 """All that a crop's samples depend on beside the file's bytes; part of every feature signature."""
 
+WHOLE_RECIPE = (
+    "1: libsndfile to float32; mean of the channels; "
+    f"{CROP_SECONDS:g} s grid from the start, the last piece whatever its length; "
+    "trailing digital silence is audio; "
+    f"each crop by itself through soxr {RESAMPLER_QUALITY} to the encoder's rate; zeros to {CROP_SECONDS:g} s"
+)
+"""The same, with the windows of audiobox-aesthetics: nothing of the audio is left out."""
+
 COLUMN_BY_COLUMN = 6
 """Up to so many channels are added one by one: the bits of NumPy's mean over rows, in a tenth of its time."""
 

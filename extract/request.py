@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmmos.extract.compute import Compute, choose_device, device_type
+from mmmos.store import sealed
 from mmmos.store.console import say
-from mmmos.store.files import write_text
 from mmmos.store.schema import EncoderSpec, Scale
 
 if TYPE_CHECKING:
     from mmmos.extract.encoders import Encoder
 
 LAST = "extract.json"
+KINDS: dict[str, Any] = {
+    **dict.fromkeys(("clips", "audio_root", "encoders", "size", "layers", "precision", "scale", "axes"), str),
+    **{"weights": (str, type(None)), "random_weights": (int, type(None)), "split": (int, float, type(None))},
+    **{"seed": int, "min_coverage": (int, float), "caveats": (list, tuple)},
+}
+"""Of each value that is kept."""
 MIN_COVERAGE = 0.95
 """Training on less of a table than this would be training on another data set."""
 
@@ -64,6 +69,10 @@ class ExtractRequest:
     min_coverage: float = MIN_COVERAGE
     caveats: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.min_coverage <= 1.0:  # NaN is not either
+            raise ValueError(f"--min-coverage takes a part from 0 to 1, not {self.min_coverage}")
+
     @staticmethod
     def last(work: Path, changed: dict[str, Any]) -> ExtractRequest:
         """The last request of a work folder, with `changed` fields; ValueError where there is none."""
@@ -71,15 +80,22 @@ class ExtractRequest:
         if not path.exists():
             raise ValueError(f"no --clips given, and {work} has no earlier extraction to go on with")
         say(f"going on with the table and settings of {path}")
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = sealed.read_object(path)
+        for name, value in kept.items():
+            if name not in KINDS or not isinstance(value, KINDS[name]) or isinstance(value, bool):
+                raise ValueError(f"{path}: {name} is {value!r:.60}: give --clips and the other options anew")
+        if not (kept.get("clips") and kept.get("audio_root")):
+            raise ValueError(
+                f"{path}: clips or audio_root is missing: give --clips and the other options anew"
+            )
         for name in ("clips", "audio_root", "weights"):
-            kept[name] = kept[name] and Path(kept[name])
-        return ExtractRequest(**{**kept, "caveats": tuple(kept["caveats"]), **changed})
+            kept[name] = Path(kept[name]) if kept.get(name) else None
+        return ExtractRequest(**{**kept, "caveats": tuple(map(str, kept.get("caveats", ()))), **changed})
 
     def remember(self, work: Path) -> None:
         """Keep the request for a later `extract` without a table."""
         values = {name: str(v) if isinstance(v, Path) else v for name, v in vars(self.absolute()).items()}
-        write_text(work / LAST, json.dumps(values, indent=1) + "\n")
+        sealed.write_json(work / LAST, values)
 
     def absolute(self) -> ExtractRequest:
         """The same request with absolute paths."""

@@ -54,8 +54,10 @@ class Window:
 class _Cutter:
     """Cuts mono samples into several series of windows, each with a window every so many seconds."""
 
-    def __init__(self, rate_hz: int, rates_hz: Sequence[int], steps_s: dict[str, float]) -> None:
-        self.rate_hz, self.rates_hz, self.steps_s = rate_hz, rates_hz, steps_s
+    def __init__(
+        self, rate_hz: int, rates_hz: Sequence[int], steps_s: dict[str, float], whole: bool = False
+    ) -> None:
+        self.rate_hz, self.rates_hz, self.steps_s, self.whole = rate_hz, rates_hz, steps_s, whole
         self.size = round(CROP_SECONDS * rate_hz)
         self.done = dict.fromkeys(steps_s, 0)
         self.kept = np.empty(0, np.float32)
@@ -75,8 +77,7 @@ class _Cutter:
             due = {
                 series: start
                 for series, start in self.starts().items()
-                if start + self.size <= end
-                or (ended and is_crop(start, (end - start) / self.rate_hz, self.steps_s[series]))
+                if start + self.size <= end or (ended and self.is_last(start, end, self.steps_s[series]))
             }
             if not due:
                 return
@@ -89,6 +90,10 @@ class _Cutter:
             start_s, valid_s = start / self.rate_hz, len(samples) / self.rate_hz
             yield Window(start_s, valid_s, "grid" in here, "hop" in here, waves)
 
+    def is_last(self, start: int, end: int, step_s: float) -> bool:
+        """Whether what is left from `start` on is a window of its series."""
+        return start < end if self.whole else is_crop(start, (end - start) / self.rate_hz, step_s)
+
     def starts(self) -> dict[str, int]:
         """The position of the next window of each series, in samples."""
         return {
@@ -98,7 +103,7 @@ class _Cutter:
 
 
 def windows(
-    sound: Sound, rates_hz: Sequence[int], hop_s: float | None = None
+    sound: Sound, rates_hz: Sequence[int], hop_s: float | None = None, *, whole: bool = False
 ) -> Iterator[Window | AudioInfo]:
     """Every window of a sound in order of its start, then what the sound held.
 
@@ -111,6 +116,8 @@ def windows(
     hop_s : float, optional
         1 to 10: beside the crops of `store.crops.crop_grid`, a window begins every `hop_s` seconds.  One
         that falls on the grid is cut once.
+    whole : bool
+        Leave nothing out: neither a short last piece nor trailing silence (see `audio.WHOLE_RECIPE`).
 
     Raises
     ------
@@ -121,8 +128,8 @@ def windows(
         raise ValueError(f"windows begin every 1 to {CROP_SECONDS:g} s, not every {hop_s:g} s")
     meter = Meter(sound.rate_hz, sound.channels)
     steps_s = {"grid": CROP_SECONDS} | ({} if hop_s is None else {"hop": hop_s})
-    cutter = _Cutter(sound.rate_hz, rates_hz, steps_s)
-    for block in audible(sound, meter):
+    cutter = _Cutter(sound.rate_hz, rates_hz, steps_s, whole)
+    for block in audible(sound, meter, whole=whole):
         yield from cutter.push(block)
     info = meter.info()
     yield from cutter.windows(ended=True)
@@ -138,6 +145,7 @@ def listen(
     hop_s: float | None = None,
     workers: int = 2,
     *,
+    whole: bool = False,
     at_once: int = 1,
     stage: Callable[[Samples], Samples] = lambda wave: wave,
 ) -> Iterator[tuple[int, Event]]:
@@ -151,7 +159,7 @@ def listen(
     ----------
     sounds : sequence of Listening
         Each is opened when its turn comes.
-    rates_hz, hop_s
+    rates_hz, hop_s, whole
         See `windows`.
     workers : int
         Sounds that are decoded at the same time, each no further ahead than READ_AHEAD windows.
@@ -178,7 +186,7 @@ def listen(
             while len(running) < opened and (following := next(todo, None)):
                 number, opener = following
                 events: queue.Queue[Event | BaseException] = queue.Queue(READ_AHEAD)
-                pool.submit(_feed, opener, rates_hz, hop_s, events, stop, stage)
+                pool.submit(_feed, opener, rates_hz, hop_s, whole, events, stop, stage)
                 running.append((number, events))
             if not running:
                 return
@@ -202,6 +210,7 @@ def _feed(
     opener: Listening,
     rates_hz: Sequence[int],
     hop_s: float | None,
+    whole: bool,
     events: queue.Queue[Event | BaseException],
     stop: threading.Event,
     stage: Callable[[Samples], Samples],
@@ -218,7 +227,7 @@ def _feed(
         return False
 
     try:
-        for event in windows(opener(), rates_hz, hop_s):
+        for event in windows(opener(), rates_hz, hop_s, whole=whole):
             if isinstance(event, Window):
                 event = replace(event, waves={rate_hz: stage(wave) for rate_hz, wave in event.waves.items()})
             if not put(event):

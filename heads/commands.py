@@ -89,7 +89,7 @@ def heads(
     )
     _refuse_cluster_with(cluster, jobs=bool(jobs), sweep=sweep)
     if not sweep:
-        raise typer.Exit(train(configs, work, jobs=jobs, folds=folds, cluster=cluster))
+        raise typer.Exit(train(configs, work, grid, jobs=jobs, folds=folds, cluster=cluster))
     tune(
         configs, work, trials=trials, objective=objective, study=study, seed=seed,
         jobs=jobs, storage=storage, folds=folds or 5,
@@ -122,9 +122,16 @@ def configs_of(work: Path, grid: str, **choices: Any) -> tuple[HeadConfig, ...]:
 
 
 def train(
-    configs: Sequence[HeadConfig], work: Path, *, jobs: int = 0, folds: int = 0, cluster: str = ""
+    configs: Sequence[HeadConfig],
+    work: Path,
+    grid: str = "paper",
+    *,
+    jobs: int = 0,
+    folds: int = 0,
+    cluster: str = "",
 ) -> int:
-    """Train what is missing and print each run's dev loss; the exit code."""
+    """Train what is missing of a grid, note it as trained, and print each run's dev loss; the exit code."""
+    from mmmos.heads.run_sets import note_grid
     from mmmos.heads.runs import Run
     from mmmos.heads.training.parallel import train_grid
 
@@ -132,6 +139,7 @@ def train(
         say(f"heads: {done}/{of} {run}")
 
     result = train_grid(configs, work, jobs=jobs, progress=progress, folds=folds, cluster=cluster)
+    note_grid(work, grid, configs)
     done = [Run.of(work, config).record for config in configs if config.id not in result.failed]
     table(
         f"{len(done)} heads in {work / 'runs'}: {len(result.trained)} trained now, {len(result.kept)} kept",
@@ -171,7 +179,7 @@ def tune(configs: Sequence[HeadConfig], work: Path, *, objective: str = "", **se
     )
     table(
         f"{len(results)} studies, objective {objective}; all trials: {work / 'sweeps'}",
-        ("study", "trials", "first", "best", "best run", "difference", "low", "high", "note"),
+        ("study", "trials", "first", "best", "best run", "gain", "low", "high", "note"),
         [
             (
                 result.study,

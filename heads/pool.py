@@ -7,8 +7,8 @@ are ordered by run id, so the same runs always give the same ensemble.  A run wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -45,6 +45,28 @@ class Pool:
     truth: Mapping[str, Array] = field(default_factory=dict)
     encoders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     gflop: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, runs: Iterable[str]) -> Pool:
+        """The pool of these runs alone; all of it where none is named."""
+        kept = set(runs)
+        if not kept:
+            return self
+        return replace(
+            self,
+            scores={s: {r: x for r, x in of.items() if r in kept} for s, of in self.scores.items()},
+            predictions={s: {r: x for r, x in of.items() if r in kept} for s, of in self.predictions.items()},
+        )
+
+    def of_axis(self, axis: int) -> Pool:
+        """The pool as if the axis with this number were the only one: its SRCC stands for the composite's."""
+        column = slice(axis, axis + 1)
+        truth = {split: values[:, column] for split, values in self.truth.items()}
+        predictions = {s: {r: x[:, column] for r, x in of.items()} for s, of in self.predictions.items()}
+        scores = {
+            split: {run: srcc(*composite_of_rated(x, truth[split])) for run, x in of.items()}
+            for split, of in predictions.items()
+        }
+        return replace(self, scores=scores, predictions=predictions, truth=truth)
 
     def ranked(self, split: str) -> list[str]:
         """Runs with a defined score on `split`, the best first."""

@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 
-from mmmos.store import files
-from mmmos.store.clip_rows import TEXTS, check_columns, columns_of, to_clip
+from mmmos.store import files, sealed
+from mmmos.store.clip_rows import TEXTS, check_columns, columns_of, from_values, to_clip, to_values
 from mmmos.store.crops import contain
 from mmmos.store.names import choose, digest
 from mmmos.store.rows import RowError, convert, read_rows, refusal
@@ -190,7 +191,7 @@ def axes_beside(table: Path) -> Axes | None:
     if not sidecar.is_file():
         return None
     try:
-        content = json.loads(files.read_bytes(sidecar, MAX_SIDECAR_BYTES))
+        content = sealed.parse_json(files.read_bytes(sidecar, MAX_SIDECAR_BYTES), "it")
         if not isinstance(content, dict) or not all(isinstance(title, str) for title in content.values()):
             raise ValueError('it should be an object of name -> title, like {"MOS": "Overall quality"}')
         return Axes(tuple(content), tuple(content.values()))
@@ -215,10 +216,18 @@ def _duplicates(clips: dict[int, Clip]) -> list[str]:
     rows: dict[str, list[int]] = {}
     for number, clip in clips.items():
         rows.setdefault(clip.id, []).append(number)
+    twins: dict[str, list[str]] = {}
+    for clip_id in rows:
+        twins.setdefault(normalize("NFC", clip_id), []).append(clip_id)
     return [
         f"rows {', '.join(map(str, numbers))}: id {clip_id!r} occurs {len(numbers)} times"
         for clip_id, numbers in rows.items()
         if len(numbers) > 1
+    ] + [
+        f"rows {', '.join(str(rows[one][0]) for one in same)}: the ids look alike ({same[0]!r}) and differ "
+        f"only in how Unicode composes a letter: {', '.join(map(ascii, same))}"
+        for same in twins.values()
+        if len(same) > 1
     ]
 
 
@@ -240,37 +249,32 @@ def save_table(table: ClipTable, path: Path) -> None:
         "scale": asdict(table.scale),
         "caveats": table.caveats,
         **({} if table.axes == AES_AXES else {"axes": asdict(table.axes)}),
-        "clips": [_values(clip) for clip in table.clips],
+        "clips": [to_values(clip) for clip in table.clips],
     }
-    files.write_json(Path(path), content)
+    sealed.write_json(Path(path), content)
 
 
 def load_table(path: Path) -> ClipTable:
     """Read what `save_table` wrote; TableError if it is something else or was changed by hand."""
     try:
-        content: Any = json.loads(files.read_bytes(Path(path), MAX_BYTES))
+        content: Any = sealed.read_object(Path(path), MAX_BYTES)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, where {FORMAT!r} is known")
         axes = AES_AXES
         if "axes" in content:
             axes = Axes(tuple(content["axes"]["names"]), tuple(content["axes"]["titles"]))
-        clips = tuple(_clip(values, axes.names) for values in content["clips"])
-        table = ClipTable(clips, Scale(**content["scale"]), tuple(content["caveats"]), axes)
+        scale = Scale(**content["scale"])
+        clips = tuple(from_values(values, axes.names, scale) for values in content["clips"])
+        table = ClipTable(clips, scale, tuple(map(str, content["caveats"])), axes)
+        if table.id != content["id"]:
+            raise ValueError(
+                f"it holds {table.id} but says {content['id']!r:.40}: changed after it was saved"
+            )
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as reason:
-        raise TableError(f"{path} is not a saved clip table: {reason!r}") from None
-    if table.id != content["id"]:
-        raise TableError(f"{path} holds {table.id} but says {content['id']}: changed after it was saved")
+    except sealed.DamagedFileError as reason:
+        raise TableError(str(reason)) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
+        said = f"field {reason} is missing" if isinstance(reason, KeyError) else str(reason)
+        raise TableError(f"{path} is not a saved clip table: {said}") from None
     return table
-
-
-def _values(clip: Clip) -> dict[str, Any]:
-    values = asdict(clip)
-    del values["axes"]  # the table says them once
-    return values
-
-
-def _clip(values: dict[str, Any], axes: tuple[str, ...]) -> Clip:
-    ratings = tuple(tuple(single) for single in values["ratings"])
-    return Clip(**{**values, "scores": tuple(values["scores"]), "ratings": ratings, "axes": axes})

@@ -156,10 +156,11 @@ def workers_of(cluster: str, devices: Sequence[str] = (), tasks_at_once: int = 1
     with _local(int(local[1]), devices, tasks_at_once) if local else nullcontext(cluster) as address:
         try:
             client = Client(address, timeout=CONNECT_S, set_as_default=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, RuntimeError) as error:  # TypeError: TLS without certificates
             raise ClusterError(
-                f"no Dask scheduler answers at {cluster!r}: start one with `dask scheduler`, "
-                "then `dask worker ADDRESS --nthreads 1` for each worker"
+                f"no Dask scheduler answers at {cluster!r}: start one with `dask scheduler`, then "
+                "`dask worker ADDRESS --nthreads 1` for each worker; tls:// needs the certificates that "
+                "docs/clusters.md names"
             ) from error
         with client:
             try:

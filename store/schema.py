@@ -78,6 +78,10 @@ class Scale:
     high: float = 10.0
 
     def __post_init__(self) -> None:
+        if not all(isinstance(end, int | float) and math.isfinite(end) for end in (self.low, self.high)):
+            raise ValueError(
+                f"a scale runs from low to high, finite, not {self.low!r:.40}, {self.high!r:.40}"
+            )
         if not self.low < self.high:
             raise ValueError(f"a scale runs from low to high, not from {self.low} to {self.high}")
 

@@ -28,17 +28,23 @@ ELSEWHERE: dict[str, str] = {
     "heads/results/baselines.py": "tests/heads/results/test_evaluation.py",
     "heads/results/commands.py": "tests/test_pipeline.py",
     "heads/results/page.py": "tests/heads/results/test_report.py",
+    "heads/scoring/ab_commands.py": "tests/heads/scoring/test_commands.py",
+    "heads/scoring/audiobox_commands.py": "tests/heads/scoring/test_audio_aes.py",
+    "heads/scoring/calibration_commands.py": "tests/heads/scoring/test_calibration.py",
     "heads/scoring/loading.py": "tests/heads/scoring/test_scorer.py",
     "heads/scoring/tally.py": "tests/heads/scoring/test_scorer.py",
     "mmmos/__init__.py": "tests/test_mmmos.py",
+    "mmmos/audiobox.py": "tests/heads/scoring/test_audio_aes.py",
 }
 """Product file -> the test file that specifies it, where that is not its mirror."""
 
 ACROSS = {
+    "tests/test_stopping.py": "every command can be stopped",
     "tests/heads/results/test_axes.py": "the results of a table with axes of its own",
     "tests/extract/encoders/test_contract.py": "what every encoder promises",
     "tests/extract/encoders/test_golden.py": "every encoder against reference outputs",
     "tests/extract/test_memory.py": "what an extraction may hold in memory",
+    "tests/heads/test_ties.py": "means that tie in exact arithmetic, from ratings to figures",
     "tests/heads/results/test_new_metric.py": "what one entry of METRICS brings about",
     "tests/heads/tuning/test_sweep_postgres.py": "a sweep whose study lies in PostgreSQL",
     "tests/store/test_axes.py": "axes as data of a clip table, from the table to the store",

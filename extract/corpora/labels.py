@@ -209,6 +209,6 @@ def _rows(path: Path, check: CheckColumns | None = None) -> Iterator[Row]:
             f"{path} is not there: fetch the label files with `pipeline.py prepare labels --download`"
         )
     try:
-        return read_rows(path, MAX_BYTES, check)
+        yield from read_rows(path, MAX_BYTES, check)
     except RowError as reason:
         raise TableError(str(reason)) from None

@@ -12,10 +12,7 @@ from pathlib import Path
 
 import torch
 
-from mmmos.extract.encoders import loadable  # noqa: F401  before the first import of transformers
-
-# isort: split
-from mmmos.extract.encoders import aes, logmel, m2d, muq, muq16k, wavlm
+from mmmos.extract.encoders import aes, fullband, logmel, m2d, muq, muq16k, wavlm
 from mmmos.extract.encoders.encoder import Encoder, EncoderModule, LoadOptions
 from mmmos.extract.encoders.layers import check_rule, summarise
 from mmmos.extract.encoders.locate import assign
@@ -43,6 +40,7 @@ ENCODERS: dict[str, EncoderModule] = {
     "m2d": m2d,
     "aes": aes,
     "logmel": logmel,
+    "fullband": fullband,
 }
 
 SIZES = ("full", "tiny")

@@ -7,22 +7,21 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
-from mmmos.heads.bootstrap import RESAMPLES
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble, default_rule
+from mmmos.heads.permutation import PERMUTATIONS
 from mmmos.heads.results import tables
 from mmmos.heads.results.baselines import baselines
 from mmmos.heads.results.comparison import Comparison, compare
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, main_axis
-from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.results.experiment import ENSEMBLE_FILE, Experiment
 from mmmos.heads.results.scores import contenders, score, times_test_was_scored
+from mmmos.heads.runs import Run
 from mmmos.store import files
 from mmmos.store.predictions import Predictions
 from mmmos.store.table import Table
 
 ENSEMBLE = "ensemble"
 """How the ensemble of work/ensemble.json is called on the command line."""
-
-ENSEMBLE_FILE = "ensemble.json"
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,17 @@ class Assessment:
 
 def select_ensemble(experiment: Experiment, rule: str = "") -> Ensemble:
     """Choose the ensemble by `rule` (left out: the default one) and keep it as work/ensemble.json."""
-    chosen = choose_ensemble(experiment.pool, experiment.table.id, rule)
+    chosen = choose_ensemble(experiment.pool, experiment.table.id, rule, experiment.run_set)
     chosen.save(experiment.work / ENSEMBLE_FILE)
     return chosen
 
 
 def load_ensemble(experiment: Experiment) -> Ensemble:
-    """The ensemble of a work folder, chosen by the default rule where there is none yet."""
+    """The ensemble of a work folder, chosen by the default rule where there is none yet.
+
+    Where it was chosen among another set of runs than the experiment's, its rule is followed among these,
+    and what is kept stays as it is.
+    """
     path = experiment.work / ENSEMBLE_FILE
     ensemble = Ensemble.load(path) if path.is_file() else select_ensemble(experiment)
     if ensemble.data != experiment.table.id:
@@ -69,11 +72,14 @@ def load_ensemble(experiment: Experiment) -> Ensemble:
             f"{path} was chosen on {ensemble.data}, the clip table is {experiment.table.id}: "
             f"run `python pipeline.py ensemble --work {experiment.work}` again"
         )
+    if ensemble.runs is not None and ensemble.runs.name != experiment.run_set.name:
+        rule = ensemble.rule
+        return choose_ensemble(experiment.pool, experiment.table.id, rule, experiment.run_set)
     return ensemble
 
 
 def evaluate_runs(
-    experiment: Experiment, runs: Sequence[str] = (), against: str = "", resamples: int = RESAMPLES
+    experiment: Experiment, runs: Sequence[str] = (), against: str = "", intervals: bool = True
 ) -> Assessment:
     """Score runs on dev, PAM and test beside the baselines, and write work/evaluation.csv, comparison.csv.
 
@@ -87,8 +93,8 @@ def evaluate_runs(
     against
         Another such name; every one of `runs` is compared with it, paired by clip.  By default the single
         run that is best on PAM (or else dev).
-    resamples
-        Of every interval.
+    intervals
+        False leaves intervals and p-values out, which is much faster.
     """
     names = list(dict.fromkeys(runs)) or [ENSEMBLE]
     subjects = [_subject(experiment, name) for name in names]
@@ -98,12 +104,12 @@ def evaluate_runs(
     for split in experiment.splits:
         clips = experiment.table.of(split)
         for subject in {s.id: s for s in [*subjects, other]}.values():
-            rows += subject.rows(split, resamples)
-        rows += evaluate(baselines(experiment.table, split), clips, resamples=0)
+            rows += subject.rows(split, intervals)
+        rows += evaluate(baselines(experiment.table, split), clips, intervals=False)
         for subject in subjects:
             if subject.id != other.id:
                 pair = subject.predictions(split), other.predictions(split)
-                comparisons += compare(*pair, clips, resamples)
+                comparisons += compare(*pair, clips, PERMUTATIONS if intervals else 0)
     _write(experiment.work / "evaluation.csv", Row, rows)
     _write(experiment.work / "comparison.csv", Comparison, comparisons)
     shown = [table for s in subjects for table in _tables_of(s, rows, experiment.splits)]
@@ -119,7 +125,7 @@ def compare_ensembles(
     experiment: Experiment,
     rules: Sequence[str] = (*TABLE4, *FURTHER),
     against: str = "",
-    resamples: int = RESAMPLES,
+    intervals: bool = True,
 ) -> Assessment:
     """Table IV for the runs of a work folder: each rule's ensemble scored, compared with that of `against`.
 
@@ -139,9 +145,9 @@ def compare_ensembles(
         row
         for ensemble in {ensemble.id: ensemble for ensemble in chosen.values()}.values()
         for split in experiment.splits
-        for row in score(ensemble, experiment, split, resamples).rows
+        for row in score(ensemble, experiment, split, intervals).rows
     ]
-    comparisons = _against(experiment, chosen, against, main_axis(row.axis for row in rows), resamples)
+    comparisons = _against(experiment, chosen, against, main_axis(row.axis for row in rows), intervals)
     _write(experiment.work / "ensembles.csv", Row, rows)
     table = tables.ensembles(experiment, found, rows, comparisons, against)
     # Rules that choose the same runs share an entry.
@@ -164,18 +170,19 @@ def figures_by_split(compared: Assessment) -> list[tuple[str, dict[str, Row]]]:
 
 
 def _against(
-    experiment: Experiment, chosen: dict[str, Ensemble], against: str, axis: str, resamples: int
+    experiment: Experiment, chosen: dict[str, Ensemble], against: str, axis: str, intervals: bool
 ) -> dict[str, Comparison]:
     """Rule -> its ensemble's system-level test SRCC compared with that of `against`."""
     if "test" not in experiment.splits:
         return {}
     clips, other = experiment.table.of("test"), chosen[against]
-    theirs = other.predict(experiment.runs, "test")
+    theirs = other.predict(experiment.everything, "test")
+    swaps = PERMUTATIONS if intervals else 0
     where = ("system", EVERYWHERE, "srcc")
     result = {}
     for rule, ensemble in chosen.items():
         if ensemble.id != other.id:
-            pairs = compare(ensemble.predict(experiment.runs, "test"), theirs, clips, resamples, only=axis)
+            pairs = compare(ensemble.predict(experiment.everything, "test"), theirs, clips, swaps, only=axis)
             result[rule] = next(c for c in pairs if (c.level, c.domain, c.metric) == where)
     return result
 
@@ -190,8 +197,11 @@ def _assessment(
     notes = []
     if experiment.other_data:
         notes.append(f"{len(experiment.other_data)} runs of other clip tables were left out")
-    if times := times_test_was_scored(experiment):
-        notes.append(f"{times} different ensembles have been scored on this test split so far")
+    if any(times := times_test_was_scored(experiment)):
+        notes.append(
+            f"the test split was looked at {sum(times)} times so far: "
+            f"{times[0]} ensembles and {times[1]} runs"
+        )
     return Assessment(tuple(rows), tuple(comparisons), tuple(shown), labels, experiment.caveats, tuple(notes))
 
 
@@ -203,30 +213,26 @@ def _write(path: Path, kind: type[Row | Comparison], records: Sequence[Row | Com
 
 @dataclass(frozen=True)
 class _Subject:
-    """A run or the ensemble: its id, its label, its predictions by split, its rows by split and resamples."""
+    """A run or the ensemble: its id and label, its predictions by split, its rows by split (with or without
+    intervals).
+    """
 
     id: str
     label: str
     predictions: Callable[[str], Predictions]
-    rows: Callable[[str, int], Sequence[Row]]
+    rows: Callable[[str, bool], Sequence[Row]]
 
 
 def _subject(experiment: Experiment, name: str) -> _Subject:
-    if name != ENSEMBLE:
-        run = experiment.run(name)
+    one: Ensemble | Run = load_ensemble(experiment) if name == ENSEMBLE else experiment.run(name)
 
-        def rows_of(split: str, resamples: int) -> Sequence[Row]:
-            return evaluate([run.predictions(split)], experiment.table.of(split), resamples)
+    def scored(split: str, intervals: bool) -> Sequence[Row]:
+        return score(one, experiment, split, intervals).rows
 
-        return _Subject(run.id, run.title, run.predictions, rows_of)
-    ensemble = load_ensemble(experiment)
-
-    def scored(split: str, resamples: int) -> Sequence[Row]:
-        return score(ensemble, experiment, split, resamples).rows
-
-    return _Subject(
-        ensemble.id, f"ensemble {ensemble.rule}", partial(ensemble.predict, experiment.runs), scored
-    )
+    if isinstance(one, Run):
+        return _Subject(one.id, one.title, one.predictions, scored)
+    predict = partial(one.predict, experiment.everything)
+    return _Subject(one.id, f"ensemble {one.rule}", predict, scored)
 
 
 def _best_single(experiment: Experiment) -> _Subject:

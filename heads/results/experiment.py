@@ -7,7 +7,7 @@ can be looked at where neither features nor heads nor audio are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,63 @@ import numpy as np
 
 from mmmos.heads.metrics import Array, srcc
 from mmmos.heads.pool import SELECTION_SPLITS, Pool, composite_of_rated
+from mmmos.heads.run_sets import ALL, LAST, RunSet, run_set
 from mmmos.heads.runs import RECORD, NotStoredError, Run, runs_folder
+from mmmos.store import sealed
 from mmmos.store.clips import ClipTable, load_table
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import FACTS_BEFORE
 
+EVERY_RUN = RunSet(ALL, ())
 SCORED_SPLITS = ("dev", "pam", "test")
+
+ENSEMBLE_FILE = "ensemble.json"
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """The table and the runs trained on it; `other_data` are ids of runs that belong to other tables."""
+    """The table and the runs trained on it.
+
+    Parameters
+    ----------
+    work, table
+        The work folder and its clip table.
+    runs
+        Those that count: of `run_set`.
+    other_data
+        Ids of runs that belong to other tables.
+    outside
+        Runs of this table that are not in `run_set`; they can still be asked for by name.
+    run_set
+        Which runs count.
+    """
 
     work: Path
     table: ClipTable
     runs: tuple[Run, ...]
     other_data: tuple[str, ...] = ()
+    outside: tuple[Run, ...] = ()
+    run_set: RunSet = EVERY_RUN
+
+    @property
+    def everything(self) -> tuple[Run, ...]:
+        """All runs of this table, whether they count or not."""
+        return (*self.runs, *self.outside)
+
+    @property
+    def pooled(self) -> str:
+        """ "16 runs (paper)", or "16 runs (paper; 8 others do not count)"."""
+        left = len(self.outside)
+        others = f"; {left} other{' does' if left == 1 else 's do'} not count" if left else ""
+        return f"{len(self.runs)} run{'s' * (len(self.runs) != 1)} ({self.run_set.name}{others})"
+
+    def over(self, chosen: str) -> Experiment:
+        """The same with another set of runs (see `run_sets.run_set`)."""
+        found = run_set(chosen, self.everything, self.work)
+        ordered = sorted(self.everything, key=lambda run: (run.title, run.id))
+        inside = tuple(run for run in ordered if run.id in found.runs)
+        outside = tuple(run for run in ordered if run.id not in found.runs)
+        return replace(self, runs=inside, outside=outside, run_set=found)
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -60,9 +101,10 @@ class Experiment:
     def run(self, name: str) -> Run:
         """A run by its id, the beginning of it, or its title; ValueError lists the known."""
         found = [run for run in self.runs if name in (run.id, run.title)]
-        found = found or [run for run in self.runs if run.id.startswith(name)]
+        found = found or [run for run in self.everything if name in (run.id, run.title)]
+        found = found or [run for run in self.everything if run.id.startswith(name)]
         if len(found) != 1:
-            known = "\n  ".join(f"{run.id}  {run.title}" for run in self.runs)
+            known = "\n  ".join(f"{run.id}  {run.title}" for run in self.everything)
             raise ValueError(f"{len(found)} runs are called {name!r}; known:\n  {known}")
         return found[0]
 
@@ -96,21 +138,39 @@ class Experiment:
         return Pool(scores, predictions, truth, encoders, self.gflop)
 
 
-def open_experiment(work: Path) -> Experiment:
-    """Read a work folder; NotStoredError says what is missing and which command makes it."""
-    work = Path(work)
+def open_experiment(work: Path, runs: str = "") -> Experiment:
+    """Read a work folder; NotStoredError says what is missing and which command makes it.
+
+    Parameters
+    ----------
+    runs
+        Which runs count (see `run_sets.run_set`); left out: those that the kept ensemble was chosen among,
+        or without one the grid that was trained last.
+    """
+    work, asked = Path(work), runs
     if not (work / "clips.json").is_file():
         raise NotStoredError(
             f"{work} has no clips.json: run `python pipeline.py extract --clips TABLE --work {work}`"
         )
     table = load_table(work / "clips.json")
-    runs = [Run.open(path.parent) for path in sorted(runs_folder(work).glob(f"*/{RECORD}"))]
-    ours = sorted((run for run in runs if run.config.data == table.id), key=lambda run: (run.title, run.id))
-    others = tuple(run.id for run in runs if run.config.data != table.id)
+    found = [Run.open(path.parent) for path in sorted(runs_folder(work).glob(f"*/{RECORD}"))]
+    ours = sorted((run for run in found if run.config.data == table.id), key=lambda run: (run.title, run.id))
+    others = tuple(run.id for run in found if run.config.data != table.id)
     if not ours:
         why = f": the {len(others)} there belong to another clip table than {table.id}" if others else ""
         raise NotStoredError(f"{work} has no trained runs{why}; run `python pipeline.py heads --work {work}`")
-    return Experiment(work, table, tuple(ours), others)
+    everything = Experiment(work, table, tuple(ours), others)
+    return everything.over(asked or set_of_ensemble(work, table.id) or LAST)
+
+
+def set_of_ensemble(work: Path, data: str) -> str:
+    """The name of the set that the ensemble of a work folder was chosen among; "" where that is not known."""
+    path = Path(work) / ENSEMBLE_FILE
+    try:
+        kept = sealed.read_object(path) if path.is_file() else {}
+        return str(kept["runs"]["name"]) if kept.get("data") == data and kept.get("runs") else ""
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ""  # whoever needs the ensemble itself will say what is wrong with it
 
 
 def _aligned(one: Predictions, first: Predictions) -> Array:

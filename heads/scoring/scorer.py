@@ -35,10 +35,10 @@ from mmmos.extract.front import (
     open_wave,
 )
 from mmmos.heads.network.reading import Batch, Reading, as_read, layer_rule
-from mmmos.heads.scoring.answers import Answer, flags, identity, interval_columns
+from mmmos.heads.scoring.answers import Answer, beyond_scale, flags, identity, interval_columns
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.golden import deviations, golden_scores
-from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, mean_and_spread
+from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
 from mmmos.heads.scoring.tally import Queued, Tally
 from mmmos.store.schema import EncoderSpec
@@ -61,7 +61,7 @@ class Scorer:
         self.bundle, self.front = bundle, front
         self.id, self.axes, self.caveats = bundle.id, bundle.axes.names, bundle.caveats
         self.heads = [head.to(front.device).eval() for head in bundle.heads.values()]
-        self.weights = np.array(bundle.weights) / np.sum(bundle.weights)
+        self.mixture = bundle.mixture
         self._lock = threading.Lock()
 
     def __call__(
@@ -180,7 +180,7 @@ class Scorer:
                     tally.features[spec_id].add(values[row], window.valid_s)
             if window.hop:
                 start_s = (tally.request.start_s or 0.0) + window.start_s
-                mean, _ = mean_and_spread(scores[row], self.weights)
+                mean, _ = self.mixture.mean_and_spread(scores[row])
                 times = {"start_s": round(start_s, 3), "end_s": round(start_s + window.valid_s, 3)}
                 tally.windows.append(times | self._by_axis(self._on_scale(mean)))
 
@@ -210,15 +210,20 @@ class Scorer:
 
     def _result(self, tally: Tally, info: AudioInfo) -> Answer:
         """Scores, intervals, spread, domain, flags and timeline of a piece that was heard to its end."""
-        mean, spread = mean_and_spread(tally.scores.mean, self.weights)
-        (nearest,), (strange,) = self.bundle.reference.place(
-            {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
-        )
+        mean, spread = self.mixture.mean_and_spread(tally.scores.mean)
+        if said := beyond_scale(mean, self.axes, self.bundle.scale, self.bundle.bounded):
+            return {"error": said}
+        of_clip = {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
+        (nearest,), (strange,) = self.bundle.reference.place(of_clip)
+        (excess,) = self.bundle.reference.excess(of_clip)
         domain = tally.request.domain or nearest
-        result = self._by_axis(self._on_scale(mean))
+        centre = self._on_scale(mean)
+        result = self._by_axis(centre)
         for level in CONFIDENCE_LEVELS:
-            half = self.bundle.intervals.half_widths(level, spread, domain)
-            ends = zip(self.axes, self._on_scale(mean - half), self._on_scale(mean + half), strict=True)
+            # Nothing was measured out there, so an interval grows with the distance; and it is laid around
+            # the score that is given, so that it cannot shrink to nothing at an end of the scale.
+            half = self.bundle.intervals.half_widths(level, spread, domain) * excess
+            ends = zip(self.axes, self._on_scale(centre - half), self._on_scale(centre + half), strict=True)
             for axis, *limits in ends:
                 result |= zip(interval_columns(axis, level), map(_number, limits), strict=True)
         result |= {f"{axis}_spread": value for axis, value in self._by_axis(spread).items()}
@@ -229,6 +234,8 @@ class Scorer:
         return result
 
     def _on_scale(self, values: Array) -> Array:
+        if not self.bundle.bounded:
+            return values
         return np.clip(values, self.bundle.scale.low, self.bundle.scale.high)
 
     def _by_axis(self, values: Array) -> dict[str, Any]:

@@ -96,7 +96,9 @@ def simulated_crop(path: Path, crop: Crop, rates_hz: Iterable[int]) -> dict[int,
     return waves_at(rates_hz)
 
 
-def simulated_windows(sound: Any, rates_hz: Sequence[int], hop_s: float | None) -> Iterator[Any]:
+def simulated_windows(
+    sound: Any, rates_hz: Sequence[int], hop_s: float | None, *, whole: bool = False
+) -> Iterator[Any]:
     """In place of stream.windows: a "sound" is its number of windows, of FLAC."""
     for number in range(sound):
         time.sleep(DECODING_S["flac"])

@@ -23,7 +23,7 @@ CAVEAT = "made-up ratings"
 def made_up_table(
     seed: int = 0,
     raters: int = 10,
-    systems: int = 8,
+    systems: int = 12,
     axes: tuple[str, ...] | None = None,
     of: Axes = AES_AXES,
 ) -> ClipTable:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmmos.store import sealed
 from mmmos.store.clips import (
     ClipTable,
     TableError,
@@ -170,3 +171,44 @@ def test_a_table_written_as_csv_is_read_back_the_same(tmp_path: Path) -> None:
 def test_a_table_with_one_id_twice_cannot_exist() -> None:
     with pytest.raises(TableError, match="'a' occurs twice"):
         ClipTable((Clip("a", "a.wav"), Clip("a", "b.wav")))
+
+
+def test_ids_that_only_unicode_tells_apart_are_told(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"rows 2, 3: the ids look alike .*'caf\\xe9', 'cafe\\u0301'"):
+        table_of(tmp_path, "id,path\ncaf\u00e9,a.wav\ncafe\u0301,b.wav\n")
+
+
+@pytest.mark.parametrize("number", ["1_0", "\u0665", "\uff15", "0x5"])
+def test_numbers_are_written_in_ascii_digits(tmp_path: Path, number: str) -> None:
+    with pytest.raises(TableError, match="is not a number"):
+        table_of(tmp_path, f"id,path,PQ\na,a.wav,{number}\n")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("scores", [11.0, None, None, None], "not a value on the scale"),
+        ("scores", ["5", None, None, None], "not a value on the scale"),
+        ("ratings", [[1.0, 99.0], [], [], []], "not a value on the scale"),
+        ("duration_s", 1e300, "a duration of 1e"),
+        ("duration_s", -1.0, "a duration of -1"),
+        ("duration_s", "3", "a duration of '3'"),
+        ("audio", "../../x", "audio '../../x'"),
+        ("split", "all", "split 'all'"),
+        ("system", 5, "system 5 is not text"),
+        ("id", "", "id, path, split"),
+        ("scores", 5, "not a saved clip table"),
+        ("colour", "red", "not a saved clip table"),
+    ],
+)
+def test_values_are_checked_where_they_are_read(
+    tmp_path: Path, field: str, value: object, reason: str
+) -> None:
+    path = tmp_path / "clips.json"
+    save_table(ClipTable((Clip("a", "a.wav"),)), path)
+    content = sealed.read_json(path)
+    content["clips"][0][field] = value
+    sealed.write_json(path, content)  # whoever writes it can make the checksum anew
+    with pytest.raises(TableError, match=reason) as refused:
+        load_table(path)
+    assert str(refused.value).startswith(str(path))

@@ -35,7 +35,7 @@ def experiment(tmp_path_factory, table):
 
 
 def test_every_axis_is_evaluated_beside_its_baselines(experiment, table):
-    rows = evaluate_runs(experiment, resamples=10).rows
+    rows = evaluate_runs(experiment).rows
     assert {row.axis for row in rows} == {*FIVE, "composite"}
     run = experiment.runs[0]
     clips = table.of("test")
@@ -48,11 +48,11 @@ def test_every_axis_is_evaluated_beside_its_baselines(experiment, table):
     )
     assert [one.axes for one in baselines(table, "test")] == [FIVE.names, FIVE.names]
     assert main_axis(row.axis for row in rows) == "composite"
-    assert compare_ensembles(experiment, resamples=5).tables
+    assert compare_ensembles(experiment).tables
 
 
 def test_tables_list_the_axes_in_their_order(table):
-    rows = evaluate([made_up_run(table, "test", 0.5)], table.of("test"), resamples=0)
+    rows = evaluate([made_up_run(table, "test", 0.5)], table.of("test"), intervals=False)
     clips, _ = tables.figures(rows, "run", "test", "ours")
     assert [line[0] for line in clips.rows if line[0]] == [*FIVE, "composite"]
     assert [line[0] for line in tables.raters(table, "test").rows] == [*FIVE, "composite"]
@@ -60,7 +60,7 @@ def test_tables_list_the_axes_in_their_order(table):
 
 
 def test_the_report_shows_them_as_text(experiment):
-    page = write_report(experiment.work, resamples=5).read_text()
+    page = write_report(experiment.work).read_text()
     for name in FIVE:
         assert name.replace("<b>", "&lt;b&gt;") in page
     assert "In $dollars$" in page

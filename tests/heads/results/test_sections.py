@@ -24,8 +24,8 @@ def found(tmp_path_factory):
         experiment,
         ensemble,
         "test",
-        evaluate_runs(experiment, [ENSEMBLE], resamples=20),
-        compare_ensembles(experiment, resamples=20),
+        evaluate_runs(experiment, [ENSEMBLE]),
+        compare_ensembles(experiment),
         tuple(series(ensemble.predict(experiment.runs, "test"), experiment.table, "test")),
     )
 

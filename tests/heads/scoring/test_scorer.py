@@ -196,7 +196,7 @@ def test_only_the_encoders_of_the_members_are_loaded(
     monkeypatch.setattr(front, "load_encoder", spy)
     opened = open_experiment(experiment.work)
     run = next(run for run in opened.runs if run.encoders == ("logmel",))
-    bundle = collect(opened, from_weights("one", {run.id: 1.0}, opened.table.id), resamples=0)
+    bundle = collect(opened, from_weights("one", {run.id: 1.0}, opened.table.id), accuracy=False)
     load_bundle(save_bundle(bundle, tmp_path / "one", ""), device="cpu")
     assert loaded == ["logmel"]
     load_bundle(experiment.bundle, device="cpu")
