@@ -32,6 +32,7 @@ ELSEWHERE: dict[str, str] = {
     "heads/scoring/audiobox_commands.py": "tests/heads/scoring/test_audio_aes.py",
     "heads/scoring/calibration_commands.py": "tests/heads/scoring/test_calibration.py",
     "heads/scoring/loading.py": "tests/heads/scoring/test_scorer.py",
+    "heads/scoring/tally.py": "tests/heads/scoring/test_scorer.py",
     "mmmos/__init__.py": "tests/test_mmmos.py",
     "mmmos/audiobox.py": "tests/heads/scoring/test_audio_aes.py",
 }
