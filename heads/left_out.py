@@ -92,7 +92,7 @@ def _member(index: Index) -> Array:
 
 
 def _correlation(sums: Array, whole_p: float, whole_t: float) -> Array:
-    """Pearson's from sums [6, C] of 1, p, t, pp, tt, pt; NaN where a variance is nothing beside the whole's."""
+    """Pearson's from sums [6, C] of 1, p, t, pp, tt, pt; NaN where a variance is next to none."""
     size, p, t, pp, tt, pt = sums
     var_p, var_t = pp - p * p / size, tt - t * t / size
     defined = (var_p > SPREAD_FLOOR * whole_p) & (var_t > SPREAD_FLOOR * whole_t)
