@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmos.extract.compute import Compute, choose_device
+from mmmos.extract.compute import Compute, choose_device, device_type
 from mmmos.store import sealed
 from mmmos.store.console import say
 from mmmos.store.schema import EncoderSpec
@@ -110,7 +110,7 @@ class ExtractRequest:
 
 
 def load_encoders(
-    request: ExtractRequest, compute: Compute, *, stored: Iterable[EncoderSpec] = ()
+    request: ExtractRequest, compute: Compute, *, stored: Iterable[EncoderSpec] = (), specs_only: bool = False
 ) -> list[Encoder]:
     """The encoders of a request, in its order, on the device of `compute`.
 
@@ -118,6 +118,8 @@ def load_encoders(
     ----------
     stored : iterable of EncoderSpec
         Specs of the features that are there, see `encoders.load_encoder`.
+    specs_only : bool
+        Built on the CPU, with the specs that they have on the device of `compute`, which others use.
 
     Raises
     ------
@@ -145,8 +147,10 @@ def load_encoders(
             size=request.size,
             layer=request.layers,
             precision=request.precision,
-            device=choose_device(compute.device),
+            device=choose_device("cpu" if specs_only else compute.device),
             stock=compute.stock,
+            forced=compute.force_precision,
+            runs_on=device_type(compute.device) if specs_only else "",
             stored=stored,
             trust=request.trust_remote_code,
             permissive=request.licence == "permissive",

@@ -44,8 +44,7 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
         seed=request.seed,
     )
     # The workers of a cluster build their own encoders; here they are then built for their specs alone.
-    built_on = replace(compute, device="cpu") if cluster else compute
-    encoders = load_encoders(request, built_on, stored=stored_specs(features))
+    encoders = load_encoders(request, compute, stored=stored_specs(features), specs_only=bool(cluster))
     specs = tuple(encoder.spec for encoder in encoders)
     for line in (line for spec in specs for line in near_misses(features, spec)):
         say(f"features stored before do not fit, so these are made anew: {line}")

@@ -212,11 +212,13 @@ class EncoderSpec:
     sample_rate_hz: rate of the waveform that the encoder is given.
     frame_rate_hz:  stored frames per second; frames x dim is one crop's [T, D].
     layers:         number L of hidden states whose time means are stored, each [dim].
-    precision:      arithmetic of the forward pass, "fp32" or "bf16".
+    precision:      arithmetic of the forward pass, "fp32", "tf32", "bf16" or "fp16".
     recipe:         number raised whenever the encoder's own code changes its output.
     audio:          the decoding, resampling and crop rule, spelled out.
     partial_frames: whether a frame that is only partly audio counts as valid.  False is not written into
                     the id, because specs of earlier versions lack the field.
+    arithmetic:     whose forward pass it was, where that changes the features by more than 1e-4: below fp32,
+                    "cuda", "stock", "cuda stock", or "" for ours on a CPU.  "" is not written into the id.
 
     The facts are neither part of the id nor compared:
     gflop:          arithmetic of the full-size encoder on one crop; None where unknown.
@@ -237,6 +239,7 @@ class EncoderSpec:
     recipe: int
     audio: str
     partial_frames: bool = False
+    arithmetic: str = ""
     gflop: float | None = field(default=None, compare=False)
     licence: str = field(default="", compare=False)
 
@@ -250,8 +253,9 @@ class EncoderSpec:
     def settings(self) -> dict[str, Any]:
         """What the features depend on: all fields but the facts, in the form that the id is made of."""
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
-        if not self.partial_frames:
-            del settings["partial_frames"]
+        for name in ("partial_frames", "arithmetic"):
+            if not settings[name]:
+                del settings[name]
         if not self.weights.startswith(TENSORS):
             settings["checkpoint"] = self.checkpoint
         return settings

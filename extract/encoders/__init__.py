@@ -19,6 +19,7 @@ from mmmos.extract.encoders.layers import check_rule, summarise
 from mmmos.extract.encoders.licences import require_permissive
 from mmmos.extract.encoders.locate import assign
 from mmmos.extract.encoders.own import is_own, own_encoder
+from mmmos.extract.encoders.precision import PRECISIONS, family, require_gain
 from mmmos.extract.encoders.published import earlier_spec
 from mmmos.extract.encoders.weights import WeightsMismatch, WeightsMissing
 from mmmos.store.console import say
@@ -46,7 +47,6 @@ ENCODERS: dict[str, EncoderModule] = {
 }
 
 SIZES = ("full", "tiny")
-PRECISIONS = ("fp32", "bf16")
 
 
 def find_weights(names: Sequence[str], weights: Path | None) -> dict[str, Path | None]:
@@ -71,6 +71,8 @@ def load_encoder(
     precision: str = "fp32",
     device: str | torch.device = "cpu",
     stock: bool = False,
+    forced: bool = False,
+    runs_on: str = "",
     stored: Iterable[EncoderSpec] = (),
     trust: bool = False,
     permissive: bool = False,
@@ -91,10 +93,14 @@ def load_encoder(
         "tiny" is for untrained encoders only.
     layer : str
         Rule for the stored frames: "mean", "last", "all" or a layer's number.
-    precision : {"fp32", "bf16"}
-        Arithmetic of the forward pass.
+    precision : {"fp32", "tf32", "bf16", "fp16"}
+        Arithmetic of the forward pass, see `precision`.
     stock : bool
-        Use the published implementation throughout: equal to 1e-4, slower on a CPU.
+        Use the published implementation throughout: in fp32 equal to 1e-4, slower on a CPU.
+    forced : bool
+        Take the precision also where it is slower than fp32.
+    runs_on : str, optional
+        "cpu" or "cuda": where the features are made, when this process needs the spec alone.
     stored : iterable of EncoderSpec
         Specs of features that are there already.  Where an earlier version made one of them from this
         very weight file, the encoder takes that spec, see `published`.
@@ -107,7 +113,7 @@ def load_encoder(
     Raises
     ------
     ValueError
-        For unknown choices, and refused terms.
+        For unknown choices, refused terms, and a precision that `device` does not have or gains nothing from.
     WeightsMissing
         Where pretrained weights are not found; the message says which file to put where.
     WeightsMismatch
@@ -116,13 +122,17 @@ def load_encoder(
     choose("size", size, SIZES)
     choose("precision", precision, PRECISIONS)
     device = torch.device(device)
-    options = LoadOptions(weights, random_seed, size, stock, precision, on_cpu=device.type == "cpu")
     module: EncoderModule
     if is_own(name):
-        own = own_encoder(name, options, trust=trust)
+        precise = LoadOptions(weights, random_seed, size, stock, precision, on_cpu=device.type == "cpu")
+        own = own_encoder(name, precise, trust=trust)
         module, name = cast(EncoderModule, own), own.name
     else:
         module = ENCODERS[choose("encoder", name, ENCODERS)]
+    if not runs_on and module.PUBLISHED is not None:
+        require_gain(precision, device, forced=forced)
+    runs_on = runs_on or device.type
+    options = LoadOptions(weights, random_seed, size, stock, precision, on_cpu=runs_on == "cpu")
     if size == "tiny" and random_seed is None and module.PUBLISHED is not None:
         raise ValueError(f"{name}: no pretrained weights exist in size tiny; give a seed for random ones")
     loaded = module.load(options)
@@ -145,6 +155,7 @@ def load_encoder(
         recipe=module.RECIPE,
         audio=audio_recipe,
         partial_frames=getattr(module, "PARTIAL_FRAMES", False),
+        arithmetic="" if weightless else family(precision, runs_on, stock=stock),
         gflop=module.GFLOP_A_CROP,
         licence=loaded.origin.licence,
     )

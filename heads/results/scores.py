@@ -68,7 +68,8 @@ def note_seen(experiment: Experiment, runs: Sequence[Run]) -> None:
 
 def times_test_was_scored(experiment: Experiment) -> tuple[int, int]:
     """How many different ensembles and single runs were scored on the test split of this table so far."""
-    ensembles, runs = set(), set()
+    ensembles: set[str] = set()
+    runs: set[str] = set()
     for path in _kept(experiment).glob("*.json"):
         content = sealed.read_object(path)
         if path.name == SEEN:
