@@ -176,16 +176,12 @@ class Crop:
         return f"{self.audio}-{self.index:05d}"
 
 
+_OF_MUQ = "CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use"
+
 FACTS_BEFORE: dict[str, tuple[float, str]] = {
     "wavlm": (148.0, "as its model card says (https://huggingface.co/microsoft/wavlm-base-plus)"),
-    "muq": (
-        426.0,
-        "CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use",
-    ),
-    "muq16k": (
-        284.0,
-        "CC BY-NC 4.0 (https://huggingface.co/OpenMuQ/MuQ-large-msd-iter): not for commercial use",
-    ),
+    "muq": (426.0, _OF_MUQ),
+    "muq16k": (284.0, _OF_MUQ),
     "m2d": (57.0, "NTT's own licence, in https://github.com/nttcslab/m2d"),
     "logmel": (0.1, "no weights"),
 }

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmmos.store.schema import Scale
+
 MARGIN = 0.1
 """Differences of differences up to this are free in `con` (UTMOS22, section 3.2)."""
 
@@ -201,3 +203,14 @@ LOSSES = {
     "listeners": Loss(listeners, calibrate=True, distribution=True),
     "listmle": Loss(listwise, calibrate=True),
 }
+
+
+def level_values(scale: Scale, device: torch.device | None = None) -> Tensor:
+    """[RATING_LEVELS] the ratings on a scale: 1, 2 .. 10 for the scale 0-10, as no rating is 0.
+
+    [A, RATING_LEVELS] where the axes have scales of their own.
+    """
+    if scale.ends:
+        return torch.stack([level_values(scale.axis(number), device) for number in range(len(scale.ends))])
+    bottom = scale.low + (scale.high - scale.low) / RATING_LEVELS if scale.low == 0 else scale.low
+    return torch.linspace(bottom, scale.high, RATING_LEVELS, dtype=torch.float64, device=device)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.aggregators import aggregator_of
-from mmmos.heads.network.losses import LOSSES, RATING_LEVELS
+from mmmos.heads.network.losses import LOSSES, RATING_LEVELS, level_values
 from mmmos.heads.network.projections import Layout, Projections
 from mmmos.heads.network.reading import Batch
 from mmmos.heads.network.towers import FAR, towers_of
@@ -273,14 +273,3 @@ def _fill(head: Head, tensors: Mapping[str, Tensor]) -> None:
         raise ValueError("it holds values that are not finite")
     head.load_state_dict(dict(tensors), assign=True)
     head.eval()
-
-
-def level_values(scale: Scale, device: torch.device | None = None) -> Tensor:
-    """[RATING_LEVELS] the ratings on a scale: 1, 2 .. 10 for the scale 0-10, as no rating is 0.
-
-    [A, RATING_LEVELS] where the axes have scales of their own.
-    """
-    if scale.ends:
-        return torch.stack([level_values(scale.axis(number), device) for number in range(len(scale.ends))])
-    bottom = scale.low + (scale.high - scale.low) / RATING_LEVELS if scale.low == 0 else scale.low
-    return torch.linspace(bottom, scale.high, RATING_LEVELS, dtype=torch.float64, device=device)

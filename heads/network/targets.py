@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmmos.heads.network.losses import soft_levels
-from mmmos.heads.network.model import Head, level_values
+from mmmos.heads.network.losses import level_values, soft_levels
+from mmmos.heads.network.model import Head
 from mmmos.store.clips import score_array
 from mmmos.store.schema import Clip
 

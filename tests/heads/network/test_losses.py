@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmmos.heads.network.losses import LOSSES, MARGIN, RATING_LEVELS, TAU, soft_levels
+from mmmos.heads.network.losses import LOSSES, MARGIN, RATING_LEVELS, TAU, level_values, soft_levels
+from mmmos.store.schema import Scale
 
 SCORE_LOSSES = [name for name, loss in LOSSES.items() if not loss.distribution]
 
@@ -213,3 +214,9 @@ def test_soft_levels_hand_worked() -> None:
     assert int(target[0, 1].argmax()) == 0  # a rating of zero counts to level 1
     assert int(target[1, 1].argmax()) == 6  # no single ratings: the mean stands for them
     assert (target * levels).sum(-1)[0, 0].item() == pytest.approx(5.0, abs=1e-5)
+
+
+def test_levels_are_one_to_ten() -> None:
+    assert level_values(Scale(0, 10)).tolist() == pytest.approx(list(range(1, 11)))
+    assert level_values(Scale(1, 10)).tolist() == pytest.approx(list(range(1, 11)))
+    assert level_values(Scale(0, 100)).tolist() == pytest.approx(list(range(10, 101, 10)))

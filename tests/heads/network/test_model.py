@@ -17,7 +17,7 @@ from torch import nn
 from mmmos.heads.grids import configure
 from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.losses import LOSSES
-from mmmos.heads.network.model import DEFAULT_SCALE, Head, Statistics, level_values
+from mmmos.heads.network.model import DEFAULT_SCALE, Head, Statistics
 from mmmos.heads.network.reading import Batch
 from mmmos.heads.network.towers import Towers
 from mmmos.store.schema import AES_AXES, Scale
@@ -131,12 +131,6 @@ def test_the_way_back_to_the_scale() -> None:
     head.offset.copy_(torch.tensor([0.5, 0.0]))
     # mean 4 and 6, deviation 1 and 2: (1 * 2 + 0.5) * 1 + 4 and -1 * 2 + 6.
     assert head.to_scale(torch.tensor([1.0, -1.0])).tolist() == [6.5, 4.0]
-
-
-def test_levels_are_one_to_ten() -> None:
-    assert level_values(Scale(0, 10)).tolist() == pytest.approx(list(range(1, 11)))
-    assert level_values(Scale(1, 10)).tolist() == pytest.approx(list(range(1, 11)))
-    assert level_values(Scale(0, 100)).tolist() == pytest.approx(list(range(10, 101, 10)))
 
 
 def test_a_distribution_head_predicts_the_expected_rating() -> None:
