@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from huggingface_hub import hf_hub_download
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
+from mmmos.extract.encoders.loadable import transformers
 from mmmos.extract.encoders.published import Origin
 from mmmos.extract.encoders.weights import network_sha256, seeded
 from mmmos.store.schema import CROP_SECONDS, TENSORS
@@ -44,12 +44,16 @@ def open_model(repository: str, revision: str, seed: int | None, *, trust: bool)
     if revision:
         where["revision"] = revision
     try:
-        config = AutoConfig.from_pretrained(repository, **where)
+        config = transformers().AutoConfig.from_pretrained(repository, **where)
         if seed is None:
-            model = AutoModel.from_pretrained(repository, config=config, dtype=torch.float32, **where)
+            model = transformers().AutoModel.from_pretrained(
+                repository, config=config, dtype=torch.float32, **where
+            )
         else:
             with seeded(seed):
-                model = AutoModel.from_config(config, trust_remote_code=where["trust_remote_code"])
+                model = transformers().AutoModel.from_config(
+                    config, trust_remote_code=where["trust_remote_code"]
+                )
     except (OSError, ValueError, KeyError, ImportError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         hint = (
@@ -110,7 +114,7 @@ def _inputs(extractor: Any) -> list[str]:
 
 def _extractor(repository: str, where: dict[str, Any]) -> Any:
     try:
-        return AutoFeatureExtractor.from_pretrained(repository, **where)
+        return transformers().AutoFeatureExtractor.from_pretrained(repository, **where)
     except (OSError, ValueError, KeyError):
         return None  # a model over waves may do without
 

@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.kernel_ridge import KernelRidge
-from sklearn.svm import SVR
 from torch import Tensor, nn
 
 from mmmos.store.names import choose
@@ -130,6 +128,10 @@ def _kernel(family: str, choice: dict[str, float], gaps: Array) -> Array:
 
 def _fit(family: str, choice: dict[str, float], gaps: Array, y: Array) -> tuple[Array, float]:
     """(weights over the clips, bias) of one choice; the bias is the mean where the method has none."""
+    # Late: scoring needs the fitted heads, and no scikit-learn.
+    from sklearn.kernel_ridge import KernelRidge
+    from sklearn.svm import SVR
+
     kernel = _kernel(family, choice, gaps)
     if family == "svr":
         model: Any = SVR(kernel="precomputed", C=choice["bound"], epsilon=TUBE).fit(kernel, y)

@@ -108,6 +108,11 @@ class Bundle:
         return all(head.layout is None for head in self.heads.values())
 
     @property
+    def widens(self) -> bool:
+        """Whether intervals grow with the distance from training: those of earlier versions' heads do not."""
+        return all(head.limited for head in self.heads.values())
+
+    @property
     def encoders(self) -> tuple[EncoderSpec, ...]:
         """Specs of what the members need, and of nothing else: an ensemble without MuQ never loads MuQ."""
         return tuple({spec.id: spec for head in self.heads.values() for spec in head.specs}.values())

@@ -215,7 +215,7 @@ class Scorer:
             return {"error": said}
         of_clip = {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
         (nearest,), (strange,) = self.bundle.reference.place(of_clip)
-        (excess,) = self.bundle.reference.excess(of_clip)
+        (excess,) = self.bundle.reference.excess(of_clip) if self.bundle.widens else (1.0,)
         domain = tally.request.domain or nearest
         centre = self._on_scale(mean)
         result = self._by_axis(centre)

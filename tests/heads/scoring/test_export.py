@@ -125,7 +125,7 @@ def test_what_somebody_else_keeps_in_a_folder_stays(experiment: Experiment, tmp_
     (tmp_path / "README.md").write_text("mine")
     (tmp_path / "heads" / "mine.safetensors").write_bytes(b"mine")
     for write in (
-        lambda: export_bundle(experiment.work, tmp_path, golden=False, resamples=0),
+        lambda: export_bundle(experiment.work, tmp_path, golden=False, accuracy=False),
         lambda: save_bundle(read_bundle(experiment.bundle), tmp_path, ""),
     ):
         with pytest.raises(ValueError, match=r"README\.md, heads/mine\.safetensors"):

@@ -71,7 +71,7 @@ def test_level_and_spread_are_set_by_clips_that_were_held_out(tmp_path: Path) ->
     """FAULTS F6: on the clips that a head was fitted on its spread always looks right."""
     work = work_folder(tmp_path, count=240, specs=(WAVLM, M2D), splits=("train", "pam"))
     table, rng = load_table(work / "clips.json"), np.random.default_rng(0)
-    noisy = [tuple(rng.normal(score, 3) for score in clip.scores) for clip in table.clips]
+    noisy = [tuple(np.clip(rng.normal(clip.scores, 3), 0.0, 10.0).tolist()) for clip in table.clips]
     clips = tuple(replace(clip, scores=scores) for clip, scores in zip(table.clips, noisy, strict=True))
     save_table(replace(table, clips=clips), work / "clips.json")
     features = Features.open(work)
