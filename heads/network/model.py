@@ -37,7 +37,7 @@ FORGED = (
     EOFError,
 )  # fmt: skip
 """What reading a forged or torn file may raise."""
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "I64": torch.int64}
 """What safetensors calls the types of numbers."""
 DEFAULT_SCALE = Scale()
 
