@@ -24,11 +24,6 @@ REPEATS = 3
 MANY_CLIPS = 500
 """From here on one division is enough."""
 
-TAIL = 0.05
-"""A ridge reads features within their 5th and 95th percentile over the training crops (winsorised): clips
-unlike all others, to be learnt from or to be predicted, count as much as the most unusual twentieth.  Kernels
-lean back to the mean there by themselves."""
-
 
 @dataclass(frozen=True)
 class Solving:
@@ -71,7 +66,8 @@ def inner_folds(features: Features, clips: Indices, seed: int) -> list[NDArray[n
 def _vectors(head: Head, features: Features, clips: Indices) -> NDArray[np.float64]:
     """[N, dim] what a fresh head's towers are given of each clip, its crops averaged by `valid_s`.
 
-    A linear head's features are held within their limits, which are set by these clips.
+    A linear head reads features within those of these clips: on a group unlike all others it would go as
+    far as it likes.  Kernels lean back to the mean there.
     """
     rows = features.rows(clips)
     crops = torch.cat(
@@ -81,17 +77,9 @@ def _vectors(head: Head, features: Features, clips: Indices) -> NDArray[np.float
         ]
     )
     if isinstance(head.towers, BoundedLinear):
-        lowest, highest = _limits(crops)
-        head.towers.lowest.copy_(lowest)
-        head.towers.highest.copy_(highest)
-        crops = crops.clamp(lowest, highest)
+        head.towers.lowest.copy_(crops.amin(dim=0))
+        head.towers.highest.copy_(crops.amax(dim=0))
     return _averaged(crops, features, clips)
-
-
-def _limits(crops: Tensor) -> tuple[Tensor, Tensor]:
-    """The TAIL percentiles from below and from above of each column [D]."""
-    low, high = np.quantile(crops.numpy(), [TAIL, 1 - TAIL], axis=0)
-    return torch.from_numpy(low).float(), torch.from_numpy(high).float()
 
 
 def _averaged(crops: Tensor, features: Features, clips: Indices) -> NDArray[np.float64]:
@@ -147,10 +135,10 @@ def _pick_layers(
 def _layer_vectors(
     head: Head, features: Features, clips: Indices, index: int, columns: slice
 ) -> NDArray[np.float64]:
-    """[N, D] some standardised columns of one encoder's features of each clip, within their limits."""
+    """[N, D] some standardised columns of one encoder's features of each clip."""
     rows = features.rows(clips)
     values: Tensor = head.standardised(features.batch(head.specs, head.reading, rows))[index][:, columns]
-    return _averaged(values.clamp(*_limits(values)), features, clips)
+    return _averaged(values, features, clips)
 
 
 def _keep(head: Head, x: NDArray[np.float64], y: NDArray[np.float64], solutions: list[Solution]) -> None:
