@@ -129,7 +129,7 @@ def solve(family: str, x: Array, y: Array, folds: Sequence[NDArray[np.int64]]) -
 
 
 def _bounded_products(x: Array, held: NDArray[np.bool_], seen: NDArray[np.bool_]) -> Array:
-    """Mean products of the held-out clips with those seen, their features within those seen (`BoundedLinear`)."""
+    """Mean products of the held-out clips, their features within those seen (`BoundedLinear`), with these."""
     within = np.clip(x[held], x[seen].min(axis=0), x[seen].max(axis=0))
     return within @ x[seen].T / max(1, x.shape[1])
 
