@@ -31,6 +31,7 @@ from mmmos.heads.scoring.opening import open_scorer
 from mmmos.store import commands as store_commands
 from mmmos.store.console import REFUSED, say, table
 from mmmos.store.stopping import stoppable
+from mmmos.train import commands as train_commands
 
 app = typer.Typer(
     help="Four scores for audio, as people hear it: train such predictors on ratings, and score files.",
@@ -57,6 +58,7 @@ def options(
     """What can be said before any verb."""
 
 
+app.command()(train_commands.train)
 app.add_typer(corpora_commands.app, name="prepare")
 app.command()(weights_commands.weights)
 app.command()(extract_commands.extract)

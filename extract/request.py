@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmos.extract.compute import Compute, choose_device
+from mmmos.extract.compute import Compute, choose_device, device_type
 from mmmos.store import sealed
 from mmmos.store.console import say
-from mmmos.store.schema import EncoderSpec, Scale
+from mmmos.store.schema import EncoderSpec
 
 if TYPE_CHECKING:
     from mmmos.extract.encoders import Encoder
@@ -43,13 +43,17 @@ class ExtractRequest:
     size, layers, precision : str
         See `encoders.load_encoder`.
     scale : str
-        "LO,HI", the range of the scores.
+        The range of the scores, see `store.axes.parse_scale`.
     axes : str
-        Names of the table's axes, see `store.clips.parse_axes`; "" for those of its sidecar or the paper's.
+        Names of the table's axes, see `store.axes.parse_axes`; "" for those of its sidecar or the paper's.
     split, seed : float, int
         Train fraction and seed, for a table without a split column.
     min_coverage : float
         The fraction of the clips that has to be readable.
+    licence : str
+        "permissive" refuses encoders whose terms are not known to allow commercial use.
+    trust_remote_code : bool
+        Whether code that comes with a model of the hub may run.
     caveats : tuple of str
         What every result on this table has to say, e.g. "synthetic audio".
     """
@@ -68,6 +72,8 @@ class ExtractRequest:
     seed: int = 0
     min_coverage: float = MIN_COVERAGE
     caveats: tuple[str, ...] = ()
+    licence: str = ""
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.min_coverage <= 1.0:  # NaN is not either
@@ -104,7 +110,7 @@ class ExtractRequest:
 
 
 def load_encoders(
-    request: ExtractRequest, compute: Compute, *, stored: Iterable[EncoderSpec] = ()
+    request: ExtractRequest, compute: Compute, *, stored: Iterable[EncoderSpec] = (), specs_only: bool = False
 ) -> list[Encoder]:
     """The encoders of a request, in its order, on the device of `compute`.
 
@@ -112,6 +118,8 @@ def load_encoders(
     ----------
     stored : iterable of EncoderSpec
         Specs of the features that are there, see `encoders.load_encoder`.
+    specs_only : bool
+        Built on the CPU, with the specs that they have on the device of `compute`, which others use.
 
     Raises
     ------
@@ -126,6 +134,8 @@ def load_encoders(
     names = [name.strip() for name in request.encoders.split(",") if name.strip()]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"--encoders takes different names separated by commas, not {request.encoders!r}")
+    if request.licence not in ("", "permissive"):
+        raise ValueError(f"--licence takes permissive, not {request.licence!r}")
     pretrained = request.random_weights is None
     weights = find_weights(names, request.weights) if pretrained else dict.fromkeys(names)
     return [
@@ -137,20 +147,13 @@ def load_encoders(
             size=request.size,
             layer=request.layers,
             precision=request.precision,
-            device=choose_device(compute.device),
+            device=choose_device("cpu" if specs_only else compute.device),
             stock=compute.stock,
+            forced=compute.force_precision,
+            runs_on=device_type(compute.device) if specs_only else "",
             stored=stored,
+            trust=request.trust_remote_code,
+            permissive=request.licence == "permissive",
         )
         for name in names
     ]
-
-
-def parse_scale(text: str) -> Scale:
-    """ "0,100" as a Scale; ValueError says what was expected."""
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(
-            f"--scale takes two numbers separated by a comma, as in 0,10, not {text!r}"
-        ) from None
-    return Scale(low, high)

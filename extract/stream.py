@@ -10,9 +10,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -146,8 +146,14 @@ def listen(
     workers: int = 2,
     *,
     whole: bool = False,
+    at_once: int = 1,
+    stage: Callable[[Samples], Samples] = lambda wave: wave,
 ) -> Iterator[tuple[int, Event]]:
     """The windows of many sounds, decoded ahead in threads.
+
+    A sound is decoded by one thread.  So that a fast device gets windows from several of them, the first
+    `at_once` sounds that have not ended give one event each in turn; the order of all events depends on the
+    sounds alone.
 
     Parameters
     ----------
@@ -157,6 +163,10 @@ def listen(
         See `windows`.
     workers : int
         Sounds that are decoded at the same time, each no further ahead than READ_AHEAD windows.
+    at_once : int
+        From 1, one sound after the other, to `workers`.
+    stage : callable
+        What the threads do to each wave of a window last.
 
     Yields
     ------
@@ -164,28 +174,33 @@ def listen(
         The number of the sound and one event: in order its windows, then its AudioInfo or the AudioError
         that ended it.
     """
-    stop = threading.Event()
-    pool = ThreadPoolExecutor(max(1, workers))
-    running: deque[tuple[int, queue.Queue[Event | BaseException], Future[None]]] = deque()
+    stop, workers = threading.Event(), max(1, workers)
+    pool = ThreadPoolExecutor(workers)
+    running: deque[tuple[int, queue.Queue[Event | BaseException]]] = deque()
+    # Where sounds take turns, as many again are opened before theirs comes: short ones end soon.
+    opened = workers if at_once == 1 else 2 * workers
     try:
         todo = iter(enumerate(sounds))
+        turn = 0
         while True:
-            while len(running) < max(1, workers) and (following := next(todo, None)):
+            while len(running) < opened and (following := next(todo, None)):
                 number, opener = following
                 events: queue.Queue[Event | BaseException] = queue.Queue(READ_AHEAD)
-                running.append(
-                    (number, events, pool.submit(_feed, opener, rates_hz, hop_s, whole, events, stop))
-                )
+                pool.submit(_feed, opener, rates_hz, hop_s, whole, events, stop, stage)
+                running.append((number, events))
             if not running:
                 return
-            number, events, _ = running.popleft()
-            while True:
-                event = events.get()
-                if not isinstance(event, Window | AudioInfo | AudioError):
-                    raise event
-                yield number, event
-                if not isinstance(event, Window):
-                    break
+            # The first `workers` have a thread, or all of their events are there: no wait here is for ever.
+            turn %= min(len(running), max(1, min(at_once, workers)))
+            number, events = running[turn]
+            event = events.get()
+            if not isinstance(event, Window | AudioInfo | AudioError):
+                raise event
+            yield number, event
+            if isinstance(event, Window):
+                turn += 1
+            else:
+                del running[turn]
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
@@ -198,6 +213,7 @@ def _feed(
     whole: bool,
     events: queue.Queue[Event | BaseException],
     stop: threading.Event,
+    stage: Callable[[Samples], Samples],
 ) -> None:
     """Put the events of a sound, or what went wrong, into its queue, until `stop` is set."""
 
@@ -212,6 +228,8 @@ def _feed(
 
     try:
         for event in windows(opener(), rates_hz, hop_s, whole=whole):
+            if isinstance(event, Window):
+                event = replace(event, waves={rate_hz: stage(wave) for rate_hz, wave in event.waves.items()})
             if not put(event):
                 return
     except AudioError as error:

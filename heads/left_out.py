@@ -59,7 +59,8 @@ def _mse(pred: Array, truth: Array, index: Index) -> Array:
 def _lcc(pred: Array, truth: Array, index: Index) -> Array:
     p, t = pred - pred.mean(), truth - truth.mean()
     rows = (np.ones_like(p), p, t, p * p, t * t, p * t)
-    return _correlation(*(row.sum() - np.bincount(index, weights=row) for row in rows), p @ p, t @ t)
+    sums = np.array([row.sum() - np.bincount(index, weights=row) for row in rows])
+    return _correlation(sums, p @ p, t @ t)
 
 
 def _srcc(pred: Array, truth: Array, index: Index) -> Array:
@@ -69,8 +70,8 @@ def _srcc(pred: Array, truth: Array, index: Index) -> Array:
     p, t = (outside @ ((s[:, None] < s) + 0.5 * (s[:, None] == s)) for s in (pred, truth))
     size = outside.sum(axis=1)
     p, t = ((ranks - (size / 2)[:, None]) * outside for ranks in (p, t))
-    sums = [size, *(row.sum(axis=1) for row in (p, t, p * p, t * t, p * t))]
-    return _correlation(*sums, float(len(pred)), float(len(pred)))
+    sums = np.array([size, *(row.sum(axis=1) for row in (p, t, p * p, t * t, p * t))])
+    return _correlation(sums, float(len(pred)), float(len(pred)))
 
 
 def _ktau(pred: Array, truth: Array, index: Index) -> Array:
@@ -90,10 +91,9 @@ def _member(index: Index) -> Array:
     return np.asarray(np.arange(int(index.max()) + 1)[:, None] == index, dtype=np.float64)
 
 
-def _correlation(
-    size: Array, p: Array, t: Array, pp: Array, tt: Array, pt: Array, whole_p: float, whole_t: float
-) -> Array:
-    """Pearson's from sums [C]; NaN where a variance is nothing beside that of the whole set."""
+def _correlation(sums: Array, whole_p: float, whole_t: float) -> Array:
+    """Pearson's from sums [6, C] of 1, p, t, pp, tt, pt; NaN where a variance is next to none."""
+    size, p, t, pp, tt, pt = sums
     var_p, var_t = pp - p * p / size, tt - t * t / size
     defined = (var_p > SPREAD_FLOOR * whole_p) & (var_t > SPREAD_FLOOR * whole_t)
     bottom = np.sqrt(np.where(defined, var_p * var_t, 1.0))

@@ -178,8 +178,7 @@ def _mse(one: Array, other: Array, truth: Array, index: Index, signs: Array) -> 
 
 
 def _lcc(one: Array, other: Array, truth: Array, index: Index, signs: Array) -> Array:
-    sides = (_aligned(run, truth) for run in (one, other))
-    return _correlation(*sides, _standard(truth), index, signs)
+    return _correlation(_aligned(one, truth), _aligned(other, truth), _standard(truth), index, signs)
 
 
 def _srcc(one: Array, other: Array, truth: Array, index: Index, signs: Array) -> Array:

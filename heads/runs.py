@@ -18,13 +18,15 @@ from typing import Any
 from mmmos.heads.config import HeadConfig, encoder_name
 from mmmos.store import sealed
 from mmmos.store.predictions import Predictions
+from mmmos.store.schema import OOF as OOF
 
 RECORD = "record.json"
 CONFIG = "config.json"
 HEAD = "head.safetensors"
+OOF_RECORD = "record-oof.json"
+"""Beside out-of-fold predictions: how many folds there were."""
+
 PREDICTED = ("dev", "pam", "test")
-OOF = "oof"
-"""The name of out-of-fold predictions of the train split, beside those of PREDICTED."""
 
 
 class NotStoredError(ValueError):

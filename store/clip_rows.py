@@ -14,7 +14,15 @@ from mmmos.store.rows import RowError, parse_number
 from mmmos.store.schema import SPLITS, Axes, Clip, Scale
 
 TEXTS = ("id", "path", "domain", "source", "system", "group", "split")
-REQUIRED = ("id", "path")
+REQUIRED = ("path",)
+"""A clip without an id is called by its path."""
+
+SPLIT_WORDS = {
+    "training": "train", "trn": "train", "valid": "dev", "val": "dev", "validation": "dev",
+    "development": "dev", "eval": "test", "evaluation": "test", "testing": "test", "tst": "test",
+}  # fmt: skip
+"""What else people call splits, in small letters."""
+
 MAX_RATINGS_LETTERS = 100_000
 MAX_UNKNOWN = 10
 """So many unknown columns are named; the nearest known name is looked for, which takes time."""
@@ -49,19 +57,20 @@ def check_columns(names: Sequence[str], axes: Axes) -> None:
         raise RowError(f"{'; '.join(reasons)}. {known}")
 
 
-def to_clip(values: Mapping[str, Any], scale: Scale, axes: Axes) -> Clip:
-    """One row as a clip; RowError with every reason, joined by "; "."""
+def to_clip(values: Mapping[str, Any], axes: Axes) -> Clip:
+    """One row as a clip; RowError with every reason, joined by "; "; see `off_scale`."""
     reasons: list[str] = []
     texts = {name: _text(name, values.get(name), reasons) for name in TEXTS}
-    texts["split"] = texts["split"] or "none"
+    texts["id"] = texts["id"] or texts["path"]
+    texts["split"] = split_name(texts["split"])
     reasons += [f"{name} is empty" for name in REQUIRED if not texts[name]]
     if texts["split"] not in SPLITS:
         reasons.append(f"unknown split {texts['split']!r} (known: {', '.join(SPLITS)})")
     scores: list[float | None] = []
     ratings: list[tuple[float, ...]] = []
     for axis in axes:
-        single = _ratings(f"{axis}_ratings", values.get(f"{axis}_ratings"), scale, reasons)
-        score = _number(axis, values.get(axis), scale, reasons)
+        single = _ratings(f"{axis}_ratings", values.get(f"{axis}_ratings"), reasons)
+        score = _number(axis, values.get(axis), reasons)
         if score is None and single:
             score = math.fsum(single) / len(single)
         ratings.append(single)
@@ -80,6 +89,36 @@ def to_clip(values: Mapping[str, Any], scale: Scale, axes: Axes) -> Clip:
         ratings=tuple(ratings),
         axes=axes.names,
     )
+
+
+def off_scale(clips: Mapping[int, Clip], scale: Scale) -> list[str]:
+    """What to say about scores and ratings outside the scale, by row number: nothing, or one line.
+
+    A wrong scale is one mistake, however many rows there are.
+    """
+    found: list[tuple[int, str, float, Scale]] = []
+    count = 0
+    for number, clip in clips.items():
+        for place, (axis, score, single) in enumerate(zip(clip.axes, clip.scores, clip.ratings, strict=True)):
+            own = scale.axis(place)
+            values = [value for value in (score, *single) if value is not None]
+            count += len(values)
+            found += [(number, axis, v, own) for v in values if not own.low <= v <= own.high]
+    if not found:
+        return []
+    number, axis, value, own = found[0]
+    low, high = min(v for _, _, v, _ in found), max(v for _, _, v, _ in found)
+    return [
+        f"row {number}: {axis} {value:g} is outside the scale {own.low:g} to {own.high:g}; in all "
+        f"{len(found)} of {count} values are, from {low:g} to {high:g}. If they are right, name their scale: "
+        "--scale LO,HI, as in --scale 0,100"
+    ]
+
+
+def split_name(text: str) -> str:
+    """The split that people mean by a word: "Train", "val" and "validation", "" for none."""
+    word = text.strip().lower()
+    return SPLIT_WORDS.get(word, word if word in SPLITS else text.strip() or "none")
 
 
 def to_values(clip: Clip) -> dict[str, Any]:
@@ -125,8 +164,8 @@ def _text(name: str, value: Any, reasons: list[str]) -> str:
     return value
 
 
-def _number(name: str, value: Any, scale: Scale, reasons: list[str]) -> float | None:
-    """A score on the scale; None for an empty cell."""
+def _number(name: str, value: Any, reasons: list[str]) -> float | None:
+    """A finite number; None for an empty cell."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
@@ -137,13 +176,13 @@ def _number(name: str, value: Any, scale: Scale, reasons: list[str]) -> float | 
         hint = " (decimal comma?)" if isinstance(value, str) and "," in value else ""
         reasons.append(f"{name} {value!r} is not a number{hint}")
         return None
-    if not scale.low <= number <= scale.high:
-        reasons.append(f"{name} {number:g} is outside the scale {scale.low:g} to {scale.high:g}")
+    if not math.isfinite(number):
+        reasons.append(f"{name} {value!r} is not a finite number")
         return None
     return number
 
 
-def _ratings(name: str, value: Any, scale: Scale, reasons: list[str]) -> tuple[float, ...]:
+def _ratings(name: str, value: Any, reasons: list[str]) -> tuple[float, ...]:
     if value is None or (isinstance(value, str) and not value.strip()):
         return ()
     if isinstance(value, str):
@@ -157,5 +196,5 @@ def _ratings(name: str, value: Any, scale: Scale, reasons: list[str]) -> tuple[f
     ):
         reasons.append(f"{name} is not a JSON list of numbers")
         return ()
-    numbers = [_number(name, v, scale, reasons) for v in value]
+    numbers = [_number(name, v, reasons) for v in value]
     return tuple(number for number in numbers if number is not None)

@@ -18,21 +18,25 @@ from unicodedata import normalize
 import numpy as np
 
 from mmmos.store import files, sealed
-from mmmos.store.clip_rows import TEXTS, check_columns, columns_of, from_values, to_clip, to_values
+from mmmos.store.axes import axes_beside, axes_path
+from mmmos.store.clip_rows import (
+    TEXTS,
+    check_columns,
+    columns_of,
+    from_values,
+    off_scale,
+    to_clip,
+    to_values,
+)
 from mmmos.store.crops import contain
 from mmmos.store.names import choose, digest
-from mmmos.store.rows import RowError, convert, read_rows, refusal
-from mmmos.store.schema import AES_AXES, SPLITS, Axes, Clip, Scale
+from mmmos.store.rows import RowError, TableError, convert, read_rows, refusal
+from mmmos.store.schema import AES_AXES, OOF, SPLITS, Axes, Clip, Scale
 from mmmos.store.splits import split_clips
 
 FORMAT = "mmmos-clips-1"
 DEFAULT_SCALE = Scale()
 MAX_BYTES = 1 << 31
-MAX_SIDECAR_BYTES = 1 << 20
-
-
-class TableError(ValueError):
-    """A clip table that cannot be used; the message has one line per reason, with row numbers."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class ClipTable:
             [c.id, c.audio, c.split, c.system, c.group, c.domain, c.scores, c.ratings]
             for c in sorted(self.clips, key=lambda clip: clip.id)
         ]
-        content = {"clips": seen, "scale": asdict(self.scale)}
+        content = {"clips": seen, "scale": self.scale.to_json()}
         if self.axes.names != AES_AXES.names:  # tables of the paper's axes keep the ids they always had
             content["axes"] = self.axes.names
         return f"data-{digest(content)}"
@@ -77,7 +81,9 @@ class ClipTable:
         return iter(self.clips)
 
     def of(self, split: str) -> tuple[Clip, ...]:
-        """The clips of one split, in the table's order."""
+        """The clips of one split, in the table's order; those of "oof" are the rated ones of train."""
+        if split == OOF:
+            return tuple(clip for clip in self.of("train") if any(s is not None for s in clip.scores))
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
         return tuple(clip for clip in self.clips if clip.split == split)
@@ -115,10 +121,10 @@ def read_clips(
 ) -> ClipTable:
     """Read a clip table: `.jsonl` or `.json` as JSON lines, anything else as CSV, both UTF-8.
 
-    Columns: id and path; optional domain, source, system, group, split, one per axis with its name (CE, CU,
-    PC, PQ) and one with its single ratings (CE_ratings ... PQ_ratings, JSON lists).  An empty cell is "not
-    rated" or "not known"; ratings without a score give their mean as the score.  Columns that begin with "_"
-    are not read.
+    Columns: path; optional id (else the path), domain, source, system, group, split, one per axis with its
+    name (CE, CU, PC, PQ) and one with its single ratings (CE_ratings ... PQ_ratings, JSON lists).  An empty
+    cell is "not rated" or "not known"; ratings without a score give their mean as the score.  Columns that
+    begin with "_" are not read.  Tables in other forms are read by `ratings.reader`.
 
     Parameters
     ----------
@@ -143,8 +149,8 @@ def read_clips(
         rows = list(read_rows(path, MAX_BYTES, lambda names: check_columns(names, axes)))
     except RowError as reason:
         raise TableError(str(reason)) from None
-    clips, reasons = convert(rows, lambda values: _checked(to_clip(values, scale, axes), audio_root))
-    reasons += _duplicates(clips)
+    clips, reasons = convert(rows, lambda values: _checked(to_clip(values, axes), audio_root))
+    reasons += off_scale(clips, scale) + _duplicates(clips)
     if not clips and not reasons:
         reasons.append("it has no rows")
     if train_fraction is not None and any(row.values.get("split") for row in rows):
@@ -174,36 +180,6 @@ def write_clips(table: ClipTable, path: Path) -> None:
             for clip in table
         ),
     )
-
-
-def axes_path(table: Path) -> Path:
-    """The sidecar that names a table's axes: `clips.axes.json` for `clips.csv`."""
-    return table.with_name(f"{table.stem}.axes.json")
-
-
-def axes_beside(table: Path) -> Axes | None:
-    """The axes that the sidecar of a table names, None where there is no sidecar.
-
-    It is a JSON object of axis name -> title in words, in the order of the axes, for example
-    {"MOS": "Overall quality", "SIG": "Signal quality"}.
-    """
-    sidecar = axes_path(table)
-    if not sidecar.is_file():
-        return None
-    try:
-        content = sealed.parse_json(files.read_bytes(sidecar, MAX_SIDECAR_BYTES), "it")
-        if not isinstance(content, dict) or not all(isinstance(title, str) for title in content.values()):
-            raise ValueError('it should be an object of name -> title, like {"MOS": "Overall quality"}')
-        return Axes(tuple(content), tuple(content.values()))
-    except (OSError, ValueError, RecursionError) as reason:
-        raise TableError(f"{sidecar} does not name axes: {reason}") from None
-
-
-def parse_axes(text: str) -> Axes:
-    """ "MOS,SIG=Signal quality": names in order, each with its title after "=" where it has one."""
-    pairs = [part.partition("=") for part in text.split(",")]
-    names = tuple(name.strip() for name, _, _ in pairs)
-    return Axes(names, tuple(title.strip() or name.strip() for name, _, title in pairs))
 
 
 def _checked(clip: Clip, audio_root: Path | None) -> Clip:
@@ -246,7 +222,7 @@ def save_table(table: ClipTable, path: Path) -> None:
     content = {
         "format": FORMAT,
         "id": table.id,
-        "scale": asdict(table.scale),
+        "scale": table.scale.to_json(),
         "caveats": table.caveats,
         **({} if table.axes == AES_AXES else {"axes": asdict(table.axes)}),
         "clips": [to_values(clip) for clip in table.clips],

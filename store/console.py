@@ -40,6 +40,13 @@ Weights = Annotated[
 Batch = Annotated[
     int | None, typer.Option(min=1, help="10 s crops per forward pass. Left out: found by itself.")
 ]
+Licence = Annotated[
+    str,
+    typer.Option(metavar="permissive", help="Refuse encoders not known to allow commercial use."),
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder of the hub.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads. Left out: found by itself.")]
 """Options that several commands share."""
 

@@ -40,6 +40,10 @@ class RowError(ValueError):
     """A reason why a row, or a whole file, cannot be used."""
 
 
+class TableError(ValueError):
+    """A table that cannot be used; the message has one line per reason, with row numbers."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One row of a file.
@@ -91,16 +95,20 @@ def _open_text(path: Path, max_bytes: int) -> TextIO:
     return text
 
 
-def csv_rows(text: str | TextIO, check: CheckColumns | None = None) -> Iterator[Row]:
+def csv_rows(
+    text: str | TextIO, check: CheckColumns | None = None, separator: str = ",", names: Sequence[str] = ()
+) -> Iterator[Row]:
     """Rows below the header of a CSV text; blank ones are skipped.
+
+    `names` are the columns of a text without a header.
 
     The apostrophe that our own files put before text that a spreadsheet would run is taken away.  Every row
     must have as many cells as the header.  A header that is refused, or text that is not CSV,
     is the problem of the last row that is given.
     """
     lines = _Lines(text)
-    reader = csv.reader(lines, strict=True)
-    header: list[str] = []
+    reader = csv.reader(lines, strict=True, delimiter=separator)
+    header = list(names)
     number = 0
     while True:
         number += 1
@@ -108,9 +116,9 @@ def csv_rows(text: str | TextIO, check: CheckColumns | None = None) -> Iterator[
             cells = next(reader, None)
             if cells is None:
                 return
-            if number == 1:
+            if number == 1 and not names:
                 header = [from_spreadsheet(cell.strip()) for cell in cells]
-                check_header(header, check)
+                check_header(header, check, separator)
                 continue
         except (csv.Error, RowError) as reason:
             yield Row(number, {}, lines.end, str(reason))
@@ -123,9 +131,9 @@ def csv_rows(text: str | TextIO, check: CheckColumns | None = None) -> Iterator[
             yield Row(number, dict(zip(header, map(from_spreadsheet, cells), strict=True)), lines.end)
 
 
-def check_header(header: Sequence[str], check: CheckColumns | None = None) -> None:
+def check_header(header: Sequence[str], check: CheckColumns | None = None, separator: str = ",") -> None:
     """RowError for a CSV header that no table may have, or that `check` refuses."""
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+    if separator == "," and len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         raise RowError("the columns are not separated by commas")
     if len(header) > MAX_COLUMNS:
         raise RowError(f"{len(header)} columns, where a table has {MAX_COLUMNS} at most")

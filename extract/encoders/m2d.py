@@ -97,7 +97,7 @@ def load(options: LoadOptions) -> Loaded:
         model, (mean, std), origin = read(find(PUBLISHED, options.weights))
         width, depth = model.config.hidden_size, model.config.num_hidden_layers
     image = LogMelImage(mean, std)
-    fast = options.on_cpu and not options.stock
+    fast = not options.stock
     network = FastM2D(image, model, options.arithmetic) if fast else StockM2D(image, model)
     return Loaded(network, origin, BANDS // PATCH * width, depth, fast)
 

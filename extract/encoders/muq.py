@@ -150,7 +150,7 @@ def load(options: LoadOptions, sample_rate_hz: int = SAMPLE_RATE_HZ) -> Loaded:
         sha256 = network_sha256(state, PUBLISHED.unused, constants(config))
         origin = identify(PUBLISHED, path, sha256, full=constants(config) == constants(FULL))
     dim, layers = config["encoder_dim"], config["encoder_depth"] + 1
-    fast = options.on_cpu and not options.stock
+    fast = not options.stock
     samples = crop_samples(sample_rate_hz)
     network = FastMuQ(model, samples, options.arithmetic) if fast else StockMuQ(model)
     return Loaded(network, origin, dim, layers, fast)

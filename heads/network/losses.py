@@ -175,11 +175,14 @@ def soft_levels(truth: Tensor, ratings: Sequence[Sequence[Sequence[float]]], lev
     ratings
         Per clip and axis the single ratings; where there are none the mean stands for them.
     levels
-        [RATING_LEVELS] their values in ascending order; a rating below the lowest counts to it.
+        [RATING_LEVELS] or [A, RATING_LEVELS] their values in ascending order; a rating below the lowest
+        counts to it.
     """
-    step = (levels[1] - levels[0]) * SOFTNESS_LEVELS
-    target = torch.full((*truth.shape, len(levels)), torch.nan, dtype=torch.float64)
+    of_axes = levels.expand(truth.shape[1], -1)
+    target = torch.full((*truth.shape, levels.shape[-1]), torch.nan, dtype=torch.float64)
     for clip, axis in torch.isfinite(truth).nonzero().tolist():
+        levels = of_axes[axis]
+        step = (levels[1] - levels[0]) * SOFTNESS_LEVELS
         single = torch.tensor(ratings[clip][axis] or [truth[clip, axis].item()], dtype=torch.float64)
         kernel = torch.softmax(
             -((levels - single[:, None].clamp(levels[0], levels[-1])) / step).square() / 2, -1

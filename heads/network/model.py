@@ -167,9 +167,8 @@ class Head(nn.Module):
         """[..., A] z-scored predictions from what `for_loss` returned: a distribution's expected level."""
         if not self.loss.distribution:
             return outputs
-        levels = (level_values(self.scale).to(outputs.device) - self.target_mean[:, None]) / self.target_std[
-            :, None
-        ]
+        levels = level_values(self.scale, outputs.device) - self.target_mean[:, None]
+        levels /= self.target_std[:, None]
         return (outputs.softmax(-1) * levels.to(outputs.dtype)).sum(-1)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -193,7 +192,7 @@ class Head(nn.Module):
             "config": asdict(self.config),
             "encoders": [asdict(spec) for spec in self.specs],
             "axes": list(self.axes),
-            "scale": asdict(self.scale),
+            "scale": self.scale.to_json(),
             "record": dict(record or {}),
             "limited": self.limited,
         }
@@ -276,7 +275,12 @@ def _fill(head: Head, tensors: Mapping[str, Tensor]) -> None:
     head.eval()
 
 
-def level_values(scale: Scale) -> Tensor:
-    """[RATING_LEVELS] the ratings on a scale: 1, 2 .. 10 for the scale 0-10, as no rating is 0."""
+def level_values(scale: Scale, device: torch.device | None = None) -> Tensor:
+    """[RATING_LEVELS] the ratings on a scale: 1, 2 .. 10 for the scale 0-10, as no rating is 0.
+
+    [A, RATING_LEVELS] where the axes have scales of their own.
+    """
+    if scale.ends:
+        return torch.stack([level_values(scale.axis(number), device) for number in range(len(scale.ends))])
     bottom = scale.low + (scale.high - scale.low) / RATING_LEVELS if scale.low == 0 else scale.low
-    return torch.linspace(bottom, scale.high, RATING_LEVELS, dtype=torch.float64)
+    return torch.linspace(bottom, scale.high, RATING_LEVELS, dtype=torch.float64, device=device)

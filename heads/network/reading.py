@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mmmos.heads.network.alignment import average_down, mean_and_deviation
@@ -96,25 +94,18 @@ def as_read(
     """
     if reading.kind == "layers":
         rule = reading.rule(spec)
-        return means() if rule == "layermix" else _ruled(means(), spec, rule)[:, None]
+        return means() if rule == "layermix" else layer_rule(means(), spec, rule)[:, None].contiguous()
     if reading.kind == "means":
-        return _ruled(means(), spec, reading.rule(spec))
+        return layer_rule(means(), spec, reading.rule(spec)).contiguous()
     values, valid = frames()
     if reading.kind == "profile":
-        return torch.cat((_ruled(means(), spec, reading.rule(spec)), profile(values, valid)), dim=-1)
+        return torch.cat((layer_rule(means(), spec, reading.rule(spec)), profile(values, valid)), dim=-1)
     if reading.kind == "statistics":
         return mean_and_deviation(values, valid)
     return average_down(values, spec, valid, reading.rate_hz)
 
 
-def _ruled(means: Tensor, spec: EncoderSpec, rule: str) -> Tensor:
-    """`layer_rule` of a tensor, on its device."""
-    return torch.from_numpy(np.ascontiguousarray(layer_rule(means.cpu().numpy(), spec, rule))).to(
-        means.device
-    )
-
-
-def layer_rule(means: NDArray[np.float32], spec: EncoderSpec, rule: str = "") -> NDArray[np.float32]:
+def layer_rule(means: Tensor, spec: EncoderSpec, rule: str = "") -> Tensor:
     """Layer means [N, L, D] -> [N, D] fp32 under "mean", "last" or a layer's number, "all": [N, L D].
 
     The time mean commutes with each of these rules, so this is the mean of the frames, unrounded.
@@ -122,9 +113,13 @@ def layer_rule(means: NDArray[np.float32], spec: EncoderSpec, rule: str = "") ->
     """
     rule = rule or spec.layer
     if rule == "mean":
-        return means.mean(axis=1, dtype=np.float64).astype(np.float32)
+        first, *others = means.unbind(1)
+        total = first.double()
+        for layer in others:  # one after the other: the same bits on every machine
+            total += layer
+        return (total / means.shape[1]).float()
     if rule in ("all", "best"):
-        return means.reshape(len(means), -1)
+        return means.flatten(1)
     return means[:, -1 if rule == "last" else int(rule)]
 
 

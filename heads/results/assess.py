@@ -7,17 +7,20 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
-from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble, default_rule
+from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, default_rule
 from mmmos.heads.permutation import PERMUTATIONS
+from mmmos.heads.recipe_file import Choice
 from mmmos.heads.results import tables
 from mmmos.heads.results.baselines import baselines
 from mmmos.heads.results.comparison import Comparison, compare
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, main_axis
-from mmmos.heads.results.experiment import ENSEMBLE_FILE, Experiment
+from mmmos.heads.results.experiment import ENSEMBLE_FILE, SAID_OF_AXES, SAID_OF_OOF, Experiment
+from mmmos.heads.results.nested import predict
 from mmmos.heads.results.scores import contenders, score, times_test_was_scored
 from mmmos.heads.runs import Run
 from mmmos.store import files
 from mmmos.store.predictions import Predictions
+from mmmos.store.schema import OOF
 from mmmos.store.table import Table
 
 ENSEMBLE = "ensemble"
@@ -53,8 +56,13 @@ class Assessment:
 
 
 def select_ensemble(experiment: Experiment, rule: str = "") -> Ensemble:
-    """Choose the ensemble by `rule` (left out: the default one) and keep it as work/ensemble.json."""
-    chosen = choose_ensemble(experiment.pool, experiment.table.id, rule, experiment.run_set)
+    """Choose the ensemble by `rule` and keep it as work/ensemble.json.
+
+    Left out, the rule is that of work/recipe.json, else the default one.
+    """
+    data = experiment.table.id
+    choice = Choice(data, rule) if rule else Choice.of(experiment.work, data)
+    chosen = choice.chooser({run.id for run in experiment.runs}, experiment.run_set)(experiment.pool)
     chosen.save(experiment.work / ENSEMBLE_FILE)
     return chosen
 
@@ -73,8 +81,9 @@ def load_ensemble(experiment: Experiment) -> Ensemble:
             f"run `python pipeline.py ensemble --work {experiment.work}` again"
         )
     if ensemble.runs is not None and ensemble.runs.name != experiment.run_set.name:
-        rule = ensemble.rule
-        return choose_ensemble(experiment.pool, experiment.table.id, rule, experiment.run_set)
+        choice = Choice(experiment.table.id, ensemble.rule)
+        runs = {run.id for run in experiment.runs}
+        return choice.chooser(runs, experiment.run_set)(experiment.pool)
     return ensemble
 
 
@@ -96,23 +105,26 @@ def evaluate_runs(
     intervals
         False leaves intervals and p-values out, which is much faster.
     """
+    experiment.held_out()
     names = list(dict.fromkeys(runs)) or [ENSEMBLE]
     subjects = [_subject(experiment, name) for name in names]
     other = _subject(experiment, against) if against else _best_single(experiment)
+    ridge = [_subject(experiment, experiment.ridge.id)] if experiment.ridge else []
     rows: list[Row] = []
     comparisons: list[Comparison] = []
     for split in experiment.splits:
         clips = experiment.table.of(split)
-        for subject in {s.id: s for s in [*subjects, other]}.values():
+        for subject in {s.id: s for s in [*subjects, other, *ridge]}.values():
             rows += subject.rows(split, intervals)
-        rows += evaluate(baselines(experiment.table, split), clips, intervals=False)
+        rows += experiment.shown(evaluate(baselines(experiment.table, split), clips, intervals=False))
         for subject in subjects:
             if subject.id != other.id:
                 pair = subject.predictions(split), other.predictions(split)
-                comparisons += compare(*pair, clips, PERMUTATIONS if intervals else 0)
+                found = compare(*pair, clips, PERMUTATIONS if intervals else 0)
+                comparisons += experiment.shown(found)
     _write(experiment.work / "evaluation.csv", Row, rows)
     _write(experiment.work / "comparison.csv", Comparison, comparisons)
-    shown = [table for s in subjects for table in _tables_of(s, rows, experiment.splits)]
+    shown = [t for s in subjects for t in _tables_of(s, rows, experiment)]
     for subject in subjects:
         of_subject = [c for c in comparisons if c.run == subject.id]
         if of_subject:
@@ -136,6 +148,7 @@ def compare_ensembles(
     ValueError
         Where the rule `against` (left out: the default one) cannot be followed.
     """
+    experiment.held_out()
     against = against or default_rule(experiment.pool)
     found = contenders(experiment, tuple(dict.fromkeys([*rules, against])))
     chosen = {rule: ensemble for rule, ensemble in found.items() if isinstance(ensemble, Ensemble)}
@@ -194,9 +207,11 @@ def _assessment(
     shown: Sequence[Table],
     labels: dict[str, str],
 ) -> Assessment:
-    notes = []
+    notes = [SAID_OF_OOF] if OOF in experiment.splits else []
     if experiment.other_data:
         notes.append(f"{len(experiment.other_data)} runs of other clip tables were left out")
+    if not experiment.together:
+        notes.append(SAID_OF_AXES)
     if any(times := times_test_was_scored(experiment)):
         notes.append(
             f"the test split was looked at {sum(times)} times so far: "
@@ -231,21 +246,21 @@ def _subject(experiment: Experiment, name: str) -> _Subject:
 
     if isinstance(one, Run):
         return _Subject(one.id, one.title, one.predictions, scored)
-    predict = partial(one.predict, experiment.everything)
-    return _Subject(one.id, f"ensemble {one.rule}", predict, scored)
+    return _Subject(one.id, f"ensemble {one.rule}", partial(predict, one, experiment), scored)
 
 
 def _best_single(experiment: Experiment) -> _Subject:
-    split = next((s for s in ("pam", "dev") if s in experiment.pool.scores), "")
+    split = next((s for s in ("pam", "dev", OOF) if s in experiment.pool.scores), "")
     if not split:
         return _subject(experiment, experiment.runs[0].id)
     return _subject(experiment, experiment.pool.ranked(split)[0])
 
 
-def _tables_of(subject: _Subject, rows: Sequence[Row], splits: Sequence[str]) -> list[Table]:
+def _tables_of(subject: _Subject, rows: Sequence[Row], experiment: Experiment) -> list[Table]:
     shown: list[Table] = []
-    for split in splits:
-        shown += tables.figures(rows, subject.id, split, subject.label)
+    ridge = experiment.ridge.id if experiment.ridge else ""
+    for split in experiment.splits:
+        shown += tables.figures(rows, subject.id, split, subject.label, ridge)
         within = tables.domains(rows, subject.id, split)
         shown += [within] if within else []
     return shown

@@ -196,7 +196,7 @@ def index_rows(rows: Sequence[Row]) -> RowIndex:
 
 
 def main_axis(axes: Iterable[str]) -> str:
-    """The axis to read first: the composite, or the only axis where one alone is rated."""
+    """The axis to read first: the composite, or the first axis where there is none."""
     found = list(dict.fromkeys(axes))
     return found[0] if found and COMPOSITE not in found else COMPOSITE
 

@@ -6,26 +6,52 @@ can be looked at where neither features nor heads nor audio are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from mmmos.heads.metrics import Array, srcc
-from mmmos.heads.pool import SELECTION_SPLITS, Pool, composite_of_rated
+from mmmos.heads.metrics import Array
+from mmmos.heads.pool import SELECTION_SPLITS, Pool, agreement
 from mmmos.heads.run_sets import ALL, LAST, RunSet, run_set
 from mmmos.heads.runs import RECORD, NotStoredError, Run, runs_folder
+from mmmos.heads.together import has_composite
 from mmmos.store import sealed
 from mmmos.store.clips import ClipTable, load_table
 from mmmos.store.predictions import Predictions
-from mmmos.store.schema import FACTS_BEFORE
+from mmmos.store.schema import COMPOSITE, FACTS_BEFORE, OOF
+
+
+class HasAxis(Protocol):
+    """A figure about one axis, or about the composite."""
+
+    @property
+    def axis(self) -> str: ...
+
+
+Figure = TypeVar("Figure", bound=HasAxis)
 
 EVERY_RUN = RunSet(ALL, ())
 SCORED_SPLITS = ("dev", "pam", "test")
 
+SAID_OF_OOF = (
+    "oof: no split was held out, so these are out-of-fold figures: each clip of train as predicted by heads "
+    "that saw none of its group. An ensemble is chosen once more without each fold before it predicts it; "
+    "which of several rules or heads is best, read off these figures, is flattered a little."
+)
+"""To be said wherever such figures stand."""
+
+
+SAID_OF_AXES = (
+    "the axes oppose each other, or are in different units, so no composite is formed: runs are ranked by "
+    "the mean of the axes' own SRCC"
+)
+
+RIDGE = "ridge"
+"""The aggregator whose runs stand beside every figure."""
 ENSEMBLE_FILE = "ensemble.json"
 
 
@@ -82,12 +108,40 @@ class Experiment:
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """Those of dev, pam and test that have rated clips and predictions."""
-        return tuple(
+        """Those of dev, pam and test with rated clips and predictions; where none is, "oof" if stored."""
+        scored = [
             split
-            for split in SCORED_SPLITS
+            for split in (*SCORED_SPLITS, OOF)
             if any(run.has(split) for run in self.runs) and _rated(self.table, self.table.of(split))
-        )
+        ]
+        return tuple(split for split in scored if split != OOF) or tuple(scored)
+
+    @cached_property
+    def together(self) -> bool:
+        """Whether the axes have a composite, see `heads.together`."""
+        axes = self.table.axes.names
+        return len(axes) == 1 or has_composite(self.table.scores(), axes)
+
+    def shown(self, figures: Iterable[Figure]) -> list[Figure]:
+        """Rows, comparisons or series without those of a composite that says nothing."""
+        return [one for one in figures if self.together or one.axis != COMPOSITE]
+
+    def held_out(self) -> tuple[str, ...]:
+        """`splits`; NotStoredError, which says what to do, where there is nothing to score."""
+        if not self.splits:
+            raise NotStoredError(
+                f"nothing to score: the table of {self.work} has no rated clips in dev, pam or test, and no "
+                f"out-of-fold predictions are stored. Make them with the options that the heads were trained "
+                f"with and --folds: `python pipeline.py heads --folds 5 --work {self.work}`; or hold clips "
+                "out with `extract --split 0.8`"
+            )
+        return self.splits
+
+    @cached_property
+    def ridge(self) -> Run | None:
+        """A plain ridge regression among the runs, on means and deviations: what a head has to beat."""
+        found = [run for run in self.everything if run.config.aggregator == RIDGE]
+        return min(found, key=lambda run: (run.config.reads != "statistics", run.title), default=None)
 
     @cached_property
     def gflop(self) -> dict[str, float]:
@@ -132,10 +186,11 @@ class Experiment:
             truth[split] = rated
             predictions[split] = {run: _aligned(one, first) for run, one in stored.items()}
             scores[split] = {
-                run: srcc(*composite_of_rated(values, rated)) for run, values in predictions[split].items()
+                run: agreement(values, rated, together=self.together)
+                for run, values in predictions[split].items()
             }
         encoders = {run.id: run.encoders for run in self.runs}
-        return Pool(scores, predictions, truth, encoders, self.gflop)
+        return Pool(scores, predictions, truth, encoders, self.gflop, self.together)
 
 
 def open_experiment(work: Path, runs: str = "") -> Experiment:

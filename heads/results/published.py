@@ -36,7 +36,7 @@ def baseline_rows(experiment: Experiment, name: str) -> list[Row]:
         path = predictions_path(experiment, name, split)
         if not path.is_file():
             raise NotStoredError(f"{name} has no stored predictions on {split}: {path} is missing")
-        found += rows(Predictions.load(path), experiment.table.of(split), 0)
+        found += rows(Predictions.load(path), experiment.table.of(split), intervals=False)
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmmos.heads.results.assess import ENSEMBLE, compare_ensembles, evaluate_runs, load_ensemble
 from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.results.nested import predict
 from mmmos.heads.results.page import render
 from mmmos.heads.results.scores import score
 from mmmos.heads.results.sections import SECTIONS, Findings, tiles
@@ -38,15 +39,15 @@ def write_report(work: Path, output: Path | None = None, runs: str = "") -> Path
     if output is not None:
         folders.refuse_foreign_file(output, [f"<title>{TITLE[:15]}"], "report")
     experiment = open_experiment(work, runs)
+    split = "test" if "test" in experiment.held_out() else experiment.splits[-1]
     ensemble = load_ensemble(experiment)
-    split = "test" if "test" in experiment.splits else experiment.splits[-1]
     found = Findings(
         experiment,
         ensemble,
         split,
         evaluate_runs(experiment, [ENSEMBLE]),
         compare_ensembles(experiment),
-        tuple(series(ensemble.predict(experiment.everything, split), experiment.table, split)),
+        tuple(experiment.shown(series(predict(ensemble, experiment, split), experiment.table, split))),
     )
     facts = [
         experiment.table.id,

@@ -11,6 +11,7 @@ from typing import Any
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble
 from mmmos.heads.results.evaluation import Row, rows
 from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.results.nested import predict
 from mmmos.heads.runs import Run
 from mmmos.store import sealed
 
@@ -46,8 +47,8 @@ def score(subject: Ensemble | Run, experiment: Experiment, split: str, intervals
     if isinstance(subject, Run):
         predictions = subject.predictions(split)
     else:
-        predictions = subject.predict(experiment.everything, split)
-    found = rows(predictions, experiment.table.of(split), intervals)
+        predictions = predict(subject, experiment, split)
+    found = experiment.shown(rows(predictions, experiment.table.of(split), intervals))
     at = str(before.get("scored_at", _now()))
     if split == "test":
         what = {"run": subject.id} if isinstance(subject, Run) else {"ensemble": asdict(subject)}
@@ -67,7 +68,8 @@ def note_seen(experiment: Experiment, runs: Sequence[Run]) -> None:
 
 def times_test_was_scored(experiment: Experiment) -> tuple[int, int]:
     """How many different ensembles and single runs were scored on the test split of this table so far."""
-    ensembles, runs = set(), set()
+    ensembles: set[str] = set()
+    runs: set[str] = set()
     for path in _kept(experiment).glob("*.json"):
         content = sealed.read_object(path)
         if path.name == SEEN:

@@ -102,7 +102,11 @@ def result(found: Findings) -> Section:
         for metric, caption in captions.items()
     ]
     label = scored.labels[ensemble.id]
-    blocks: list[Table | Plot | str] = [*charts, *tables.figures(scored.rows, ensemble.id, split, label)]
+    ridge = found.experiment.ridge.id if found.experiment.ridge else ""
+    blocks: list[Table | Plot | str] = [
+        *charts,
+        *tables.figures(scored.rows, ensemble.id, split, label, ridge),
+    ]
     within = tables.domains(scored.rows, ensemble.id, split)
     opening = f"Every figure of the ensemble on {split}, beside the human ceiling and the trivial baseline."
     return Section("Result", opening, (*blocks, *([within] if within else [])))
@@ -161,16 +165,18 @@ def ensembles(found: Findings) -> Section:
 def runs(found: Findings) -> Section:
     """Table III of the best MOST_RUNS runs, and the learning curves of the best of each kind."""
     experiment = found.experiment
-    split = next((s for s in ("pam", "dev") if s in experiment.pool.scores), "")
+    split = next((s for s in ("pam", "dev", "oof") if s in experiment.pool.scores), "")
     ranked = experiment.pool.ranked(split)[:MOST_RUNS] if split else [run.id for run in experiment.runs]
     shown = [run for run in experiment.runs if run.id in set(ranked[:MOST_RUNS])]
     rows = [
         row
         for name in experiment.splits
-        for row in evaluate(
-            [run.predictions(name) for run in shown if run.has(name)],
-            experiment.table.of(name),
-            intervals=False,
+        for row in experiment.shown(
+            evaluate(
+                [run.predictions(name) for run in shown if run.has(name)],
+                experiment.table.of(name),
+                intervals=False,
+            )
         )
     ]
     note_seen(experiment, [run for run in shown if run.has("test")])

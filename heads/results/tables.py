@@ -16,7 +16,7 @@ from mmmos.store.clips import ClipTable
 from mmmos.store.schema import COMPOSITE
 from mmmos.store.table import Cell, Table
 
-TABLE3_LEVELS = {"dev": "utterance", "pam": "utterance", "test": "system"}
+TABLE3_LEVELS = {"dev": "utterance", "pam": "utterance", "test": "system", "oof": "utterance"}
 """The level at which the paper prints each split (Table III)."""
 
 P_NOTE = (
@@ -93,8 +93,8 @@ def members(experiment: Experiment, ensemble: Ensemble) -> Table:
     return Table(f"Ensemble {ensemble.rule}: {len(body)} of {experiment.pooled}", columns, tuple(body))
 
 
-def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table]:
-    """Every axis of one run on one split, a table a level: the run, the human ceiling, the baseline."""
+def figures(rows: Sequence[Row], run: str, split: str, title: str, ridge: str = "") -> list[Table]:
+    """Every axis of a run on a split, a table a level: the run, the human ceiling, baselines, `ridge`."""
     found = index_rows(rows)
     axes = _axes_of(rows, run, split)
     result = []
@@ -109,6 +109,9 @@ def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table
                 ("", "human ceiling", *(rounded(row.ceiling if row else None) for row in of_axis.values()))
             )
             body.append(("", "baseline", *(rounded(value_of(row)) for row in beside)))
+            if ridge and ridge != run:
+                plain = [found.get((ridge, split, level, EVERYWHERE, axis, m)) for m in METRICS]
+                body.append(("", "ridge regression", *(with_interval(row) for row in plain)))
             for metric, row in of_axis.items():
                 reason = NOT_KEPT if row is None else row.reason
                 if reason:
@@ -243,7 +246,7 @@ def rounded(value: float | None) -> str | None:
 
 
 def axis_note(axis: str) -> str:
-    return "Composite of the rated axes" if axis == COMPOSITE else f"{axis}, the only rated axis"
+    return "Composite of the rated axes" if axis == COMPOSITE else f"{axis}, as the axes have no composite"
 
 
 def value_of(row: Row | None) -> float | None:

@@ -157,7 +157,7 @@ def fill(bundle: Bundle, folder: Path, card: str) -> None:
         "format": FORMAT,
         "id": bundle.id,
         "axes": bundle.axes.names,
-        "scale": asdict(bundle.scale),
+        "scale": bundle.scale.to_json(),
         "members": [
             {"run": run, "title": head.config.title, "weight": weight}
             for (run, head), weight in zip(bundle.heads.items(), bundle.weights, strict=True)
@@ -172,10 +172,13 @@ def fill(bundle: Bundle, folder: Path, card: str) -> None:
     files.write_json(folder / ABOUT, about)
 
 
-KEPT_ELSEWHERE = ("format", "id", "axes", "scale", "members", "encoders", "intervals", "reference", "caveats")
 OF_MIXTURE = ("by_axis", "calibration")
 """What a bundle says of its mixture beside the members' weights, where there is anything to say."""
-KEPT_ELSEWHERE += OF_MIXTURE
+
+KEPT_ELSEWHERE = (
+    *("format", "id", "axes", "scale", "members", "encoders", "intervals", "reference", "caveats"),
+    *OF_MIXTURE,
+)
 
 
 DAMAGED = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from mmmos.heads.network.model import Head
@@ -43,7 +42,7 @@ def check_heads(heads: Mapping[str, Head], about: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"heads/{run}.safetensors holds another head, or one for other axes or another scale"
             )
-    if list(first.axes) != about["axes"] or asdict(first.scale) != about["scale"]:
+    if list(first.axes) != about["axes"] or first.scale.to_json() != about["scale"]:
         raise ValueError("its axes or its scale are not those of its heads")
 
 

@@ -164,7 +164,8 @@ def serve(
     batch: Batch = None,
 ) -> None:
     """A page on this machine: drop a file, see its scores with intervals and a timeline (needs gradio)."""
-    from mmmos.heads.scoring.serve import LOCAL, serving
+    from mmmos.heads.scoring.serve import serving
+    from mmmos.heads.scoring.serve_guard import LOCAL
 
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch)
     with serving(scorer, port, address) as url:

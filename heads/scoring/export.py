@@ -141,7 +141,7 @@ def collect(experiment: Experiment, ensemble: Ensemble, accuracy: bool = True) -
 
 def training_summary(table: ClipTable) -> dict[str, Any]:
     """What the heads learnt from: clips, hours, domains, systems, raters, scale."""
-    summary: dict[str, Any] = {"data": table.id, "scale": asdict(table.scale), "splits": {}}
+    summary: dict[str, Any] = {"data": table.id, "scale": table.scale.to_json(), "splits": {}}
     for split in ("train", "dev", "pam", "test"):
         clips = table.of(split)
         if clips:

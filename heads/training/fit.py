@@ -154,8 +154,9 @@ def fresh_head(config: HeadConfig, features: Features, clips: Indices) -> Head:
     if not present.any():
         raise ValueError("no clip of the train split is rated on any axis: nothing to learn from")
     axes = [axis for axis, there in zip(features.table.axes, present, strict=True) if there]
+    scale = features.table.scale.only(np.flatnonzero(present).tolist())
     support = len(clips) if config.aggregator in CLOSED_FORM else 0
-    head = Head(config, features.specs_of(config), axes, features.table.scale, support=support)
+    head = Head(config, features.specs_of(config), axes, scale, support=support)
     mean = np.nanmean(scores[:, present], axis=0)
     std = np.nanstd(scores[:, present], axis=0)
     # An axis that never varies in training has no unit of its own; 1 keeps it finite.

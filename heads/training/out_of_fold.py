@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.mixing import Line, affine, through
 from mmmos.heads.network.model import Head
-from mmmos.heads.runs import OOF, PREDICTED, RECORD, Run
+from mmmos.heads.runs import OOF, OOF_RECORD, PREDICTED, RECORD, Run
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fit, predict, rated
 from mmmos.heads.training.train_run import caveats_of, to_predictions
@@ -26,7 +26,6 @@ from mmmos.store.clips import score_array
 from mmmos.store.predictions import Predictions
 from mmmos.store.splits import group_folds
 
-OOF_RECORD = "record-oof.json"
 FOLD_SEED = 0
 """Every run of a table is divided alike, so that their out-of-fold predictions can be averaged."""
 

@@ -74,7 +74,7 @@ def record(fitted: Fit, features: Features, caveats: Sequence[str]) -> dict[str,
         "data": features.table.id,
         "encoders": {spec.id: asdict(spec) for spec in head.specs},
         "axes": list(head.axes),
-        "scale": asdict(head.scale),
+        "scale": head.scale.to_json(),
         "clips": {split: len(features.of(split)) for split in ("train", *PREDICTED)},
         "target": {"mean": head.target_mean.tolist(), "std": head.target_std.tolist()},
         "calibration": {

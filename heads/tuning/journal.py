@@ -34,7 +34,7 @@ class JournalLock:
 
     def __init__(self, journal: Path) -> None:
         self.journal = Path(journal)
-        self._held: AbstractContextManager[None] | None = None
+        self._held: AbstractContextManager[int] | None = None
 
     def acquire(self) -> bool:
         held = files.lock(self.journal.with_name(self.journal.name + LOCK_SUFFIX))
