@@ -100,7 +100,8 @@ def solve(family: str, x: Array, y: Array, folds: Sequence[NDArray[np.int64]]) -
         [N] z-scored scores.
     folds
         Divisions of the clips, each [N] fold numbers with whole groups in one fold; errors are averaged
-        over all of them.  Empty: nothing is chosen.
+        over all of them.  Empty: nothing is chosen.  A ridge is held there within the features and the
+        scores that it saw, as the head will be.
     """
     choices = CHOICES[choose("head in closed form", family, CHOICES)]
     # A linear kernel makes ridge with many features as cheap as with few.
@@ -111,15 +112,24 @@ def solve(family: str, x: Array, y: Array, folds: Sequence[NDArray[np.int64]]) -
     errors = np.zeros(len(choices))
     for held in (division == number for division in folds for number in np.unique(division)):
         seen = ~held
+        between = _bounded_products(x, held, seen) if family == "ridge" else gaps[np.ix_(held, seen)]
         for n, choice in enumerate(choices):
             weights, bias = _fit(family, choice, gaps[np.ix_(seen, seen)], y[seen])
-            pred = _kernel(family, choice, gaps[np.ix_(held, seen)]) @ weights + bias
+            pred = _kernel(family, choice, between) @ weights + bias
+            if family == "ridge":
+                pred = np.clip(pred, y[seen].min(), y[seen].max())
             errors[n] += np.square(pred - y[held]).sum() / (len(y) * len(folds))
     best = int(errors.argmin()) if len(folds) else len(choices) // 2
     weights, bias = _fit(family, choices[best], gaps, y)
     if family == "ridge":
         weights = x.T @ weights / max(1, x.shape[1])
     return Solution(choices[best], float(errors[best]) if len(folds) else None, weights, bias)
+
+
+def _bounded_products(x: Array, held: NDArray[np.bool_], seen: NDArray[np.bool_]) -> Array:
+    """Mean products of the held-out clips, their features within those seen (`BoundedLinear`), with these."""
+    within = np.clip(x[held], x[seen].min(axis=0), x[seen].max(axis=0))
+    return within @ x[seen].T / max(1, x.shape[1])
 
 
 def _kernel(family: str, choice: dict[str, float], gaps: Array) -> Array:

@@ -54,19 +54,27 @@ class LinearTowers(nn.Module):
 
 
 class BoundedLinear(LinearTowers):
-    """One linear map per axis whose scores stay between `low` and `high` [A], those of training."""
+    """One linear map per axis that does not go on beyond what training saw.
 
+    Its features stay between `lowest` and `highest` [dim], its scores between `low` and `high` [A].
+    """
+
+    lowest: Tensor
+    highest: Tensor
     low: Tensor
     high: Tensor
 
     def __init__(self, dim: int, axes: int) -> None:
         super().__init__(dim, axes, 1, 0.0)
+        self.register_buffer("lowest", torch.full((dim,), -FAR))
+        self.register_buffer("highest", torch.full((dim,), FAR))
         self.register_buffer("low", torch.full((axes,), -FAR))
         self.register_buffer("high", torch.full((axes,), FAR))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, dim] -> [B, A, 1]."""
-        return torch.clamp(super().forward(x), self.low[:, None], self.high[:, None])
+        scores = super().forward(torch.clamp(x, self.lowest, self.highest))
+        return torch.clamp(scores, self.low[:, None], self.high[:, None])
 
 
 def towers_of(aggregator: Aggregator, config: HeadConfig, axes: int, outputs: int, support: int) -> nn.Module:

@@ -41,7 +41,7 @@ def solve_head(head: Head, features: Features, clips: Indices) -> Solving:
     y = ((truth - head.target_mean) / head.target_std).numpy()
     folds = inner_folds(features, clips, head.config.seed)
     notes = _pick_layers(head, features, clips, y, folds)
-    x = clip_vectors(head, features, clips)
+    x = _vectors(head, features, clips)
     solutions = [_solve_axis(head.config.aggregator, x, column, folds) for column in y.T]
     _keep(head, x, y, solutions)
     pred = head.towers(torch.from_numpy(x).float()).squeeze(-1).detach().double().numpy()
@@ -63,15 +63,30 @@ def inner_folds(features: Features, clips: Indices, seed: int) -> list[NDArray[n
 
 
 @torch.no_grad()
-def clip_vectors(head: Head, features: Features, clips: Indices) -> NDArray[np.float64]:
-    """[N, dim] what the head's towers are given of each clip, its crops averaged by `valid_s`."""
+def _vectors(head: Head, features: Features, clips: Indices) -> NDArray[np.float64]:
+    """[N, dim] what a fresh head's towers are given of each clip, its crops averaged by `valid_s`.
+
+    A linear head reads features within those of these clips: on a group unlike all others it would go as
+    far as it likes.  Kernels lean back to the mean there.
+    """
     rows = features.rows(clips)
-    parts = [
-        head.vectors(features.batch(head.specs, head.reading, rows[at : at + CHUNK]))
-        for at in range(0, len(rows), CHUNK)
-    ]
+    crops = torch.cat(
+        [
+            head.vectors(features.batch(head.specs, head.reading, rows[at : at + CHUNK]))
+            for at in range(0, len(rows), CHUNK)
+        ]
+    )
+    if isinstance(head.towers, BoundedLinear):
+        head.towers.lowest.copy_(crops.amin(dim=0))
+        head.towers.highest.copy_(crops.amax(dim=0))
+    return _averaged(crops, features, clips)
+
+
+def _averaged(crops: Tensor, features: Features, clips: Indices) -> NDArray[np.float64]:
+    """[N, D] the vectors of crops averaged over each clip by `valid_s`."""
     owner = torch.from_numpy(np.repeat(np.arange(len(clips)), features.counts[clips]))
-    return weighted_mean(torch.cat(parts), owner, torch.from_numpy(features.valid_s[rows])).numpy()
+    seconds = torch.from_numpy(features.valid_s[features.rows(clips)])
+    return weighted_mean(crops, owner, seconds).numpy()
 
 
 def _columns(head: Head, features: Features) -> list[int]:
@@ -123,8 +138,7 @@ def _layer_vectors(
     """[N, D] some standardised columns of one encoder's features of each clip."""
     rows = features.rows(clips)
     values: Tensor = head.standardised(features.batch(head.specs, head.reading, rows))[index][:, columns]
-    owner = torch.from_numpy(np.repeat(np.arange(len(clips)), features.counts[clips]))
-    return weighted_mean(values, owner, torch.from_numpy(features.valid_s[rows])).numpy()
+    return _averaged(values, features, clips)
 
 
 def _keep(head: Head, x: NDArray[np.float64], y: NDArray[np.float64], solutions: list[Solution]) -> None:

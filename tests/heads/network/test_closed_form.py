@@ -48,6 +48,15 @@ def test_noise_is_met_with_a_strong_penalty_and_an_error_near_the_variance(famil
     assert found.error == pytest.approx(noise.var(), rel=0.3)
 
 
+def test_a_held_out_clip_unlike_all_others_does_not_drown_the_choice() -> None:
+    """The head will read it within the features of training, so the choice does as well."""
+    x = X.copy()
+    x[0] *= 1000
+    alone = np.arange(40) % 5
+    alone[0] = 5
+    assert solve("ridge", x, Y, [alone]).choice == solve("ridge", X, Y, [alone]).choice
+
+
 @pytest.mark.parametrize("family", CHOICES)
 def test_without_folds_the_middle_choice_is_taken(family: str) -> None:
     found = solve(family, X, Y, [])

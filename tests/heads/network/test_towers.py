@@ -24,3 +24,12 @@ def test_a_bounded_one_stays_within_the_scores_of_training() -> None:
         towers.low.fill_(-2.0)
         towers.high.fill_(1.5)
     assert towers(torch.tensor([[-9.0], [0.5], [9.0]])).flatten().tolist() == [-2.0, 0.5, 1.5]
+
+
+def test_a_bounded_one_reads_features_within_those_of_training() -> None:
+    towers = BoundedLinear(1, 1)
+    with torch.no_grad():
+        towers.weight.fill_(1.0)
+        towers.lowest.fill_(-1.0)
+        towers.highest.fill_(2.0)
+    assert towers(torch.tensor([[-9.0], [0.5], [9.0]])).flatten().tolist() == [-1.0, 0.5, 2.0]

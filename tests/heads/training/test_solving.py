@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mmmos.heads.config import CLOSED_FORM
 from mmmos.heads.grids import configure
 from mmmos.heads.network.model import Head
+from mmmos.heads.network.towers import BoundedLinear
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fit, predict
 from mmmos.heads.training.out_of_fold import out_of_fold
@@ -57,3 +59,16 @@ def test_two_groups_are_too_few_to_choose_by_and_that_is_said(features: Features
     fitted = fit(config, features, train=features.of("train")[:2])
     assert any("too few groups" in note for note in fitted.notes)
     assert out_of_fold(config, features, 3).predictions.axes == features.table.axes.names
+
+
+def test_a_ridge_reads_features_within_those_of_training(features: Features) -> None:
+    config = configure(features.table.id, [MUQ.id], "ridge", reads="means")
+    head = fit(config, features).head
+    towers = head.towers
+    assert isinstance(towers, BoundedLinear)
+    with torch.no_grad():
+        vectors = head.vectors(features.batch(head.specs, head.reading, features.rows(features.of("train"))))
+        far, farther = (towers(size * torch.sign(vectors)) for size in (50.0, 5000.0))
+    assert torch.equal(far, farther)
+    assert torch.equal(towers.lowest, vectors.amin(dim=0))
+    assert torch.equal(towers.highest, vectors.amax(dim=0))
