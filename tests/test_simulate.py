@@ -7,6 +7,7 @@ import json
 import pytest
 
 from mmmos.heads.metrics import METRICS
+from tests import simulate_scores
 from tests.simulate import main
 
 
@@ -20,3 +21,14 @@ def test_quick_simulations_end_with_one_line_of_json(capsys: pytest.CaptureFixtu
                 assert set(shares) == systems
                 assert all(0 <= share <= 1 for share in shares.values())
     assert set(found["gain"]["systems"]) == {"10", "30", "100"}
+
+
+def test_quick_simulations_of_intervals_of_scores_cover_every_group(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    simulate_scores.main(["--quick"])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["scores"]
+    assert set(found) == {"all", "music/real", "music/synthetic", "speech/real", "speech/synthetic"}
+    for shares in found.values():
+        assert shares["0.8"] > 0.7
+        assert shares["0.95"] > 0.88

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
+from mmmos.heads.scoring.conformal import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.store.escape import csv_row, encodable
 from mmmos.store.names import choose
@@ -38,7 +38,7 @@ FLAGS = {
     "clipped": f"more than {CLIPPED_SHARE:.1%} of the samples are at full scale",
     "silent": "the level is below -70 dB of full scale",
     "short": f"shorter than {SHORT_S:g} s",
-    "out_of_domain": "its features are farther from every training domain than 99 % of held-out clips' are",
+    "out_of_domain": "its features are farther from the nearest domain than 99 % of held-out clips' are",
 }
 """Name of a warning -> the rule behind it."""
 

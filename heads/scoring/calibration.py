@@ -10,8 +10,9 @@ import numpy as np
 
 from mmmos.heads.scoring.answers import Answer
 from mmmos.heads.scoring.bundle import ABOUT, Bundle, save_bundle
-from mmmos.heads.scoring.held_out import panel_noise
-from mmmos.heads.scoring.intervals import HeldOut, calibrate, cross_check
+from mmmos.heads.scoring.conformal import HeldOut
+from mmmos.heads.scoring.held_out import origin_of, panel_noise
+from mmmos.heads.scoring.intervals import calibrate, cross_check
 from mmmos.heads.scoring.model_card import model_card
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.store.clips import score_array
@@ -65,6 +66,7 @@ def calibrate_bundle(
         _columns(usable, [f"{axis}_spread" for axis in axes]),
         np.array([clip.domain for clip in rated], dtype=str),
         np.array([clip.group or clip.system for clip in rated], dtype=str),
+        np.array([origin_of(clip) for clip in rated], dtype=str),
     )
     noise = panel_noise(rated, axes)
     coverage = cross_check(axes, held_out, noise, f"{source}, cross-checked over left-out fifths")

@@ -6,6 +6,7 @@ is cross-checked on the same clips and, on request, measured once more on test.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.scoring.conformal import ORIGINS, HeldOut
 from mmmos.heads.scoring.intervals import (
-    HeldOut,
     Intervals,
     calibrate,
     cross_check,
@@ -80,8 +81,20 @@ def errors_of(
             np.concatenate(spreads),
             np.array([clip.domain for clip in clips], dtype=str),
             np.array([clip.group for clip in clips], dtype=str),
+            np.array([origin_of(clip) for clip in clips], dtype=str),
         )
     return found, clips
+
+
+RECORDINGS = ("real", "natural", "reference", "ref", "ground", "groundtruth", "gt", "human", "original")
+"""A system whose name begins with one of these words is a set of recordings."""
+
+
+def origin_of(clip: Clip) -> str:
+    """One of ORIGINS by the clip's system: recordings have none, or their source's name, or "real-..."."""
+    first = re.split("[^a-z]+", clip.system.strip().lower())[0]
+    recorded = not clip.system.strip() or clip.system == clip.source or first in RECORDINGS
+    return ORIGINS[0] if recorded else ORIGINS[1]
 
 
 def panel_noise(clips: Sequence[Clip], axes: Sequence[str]) -> Array:

@@ -11,29 +11,54 @@ q:      the ceil((n + 1) level)-th smallest of |error| / sqrt(base^2 + spread^2)
         domain (Vovk, Gammerman and Shafer 2005, section 4.5: Mondrian conformal prediction; normalised as in
         Papadopoulos et al. 2008).  For new clips that are exchangeable with those, the interval covers at
         least `level` of them, whatever the quality of the model.  Other audio carries no such promise.
+
+Errors on recordings and on synthetic audio differ.  Where a domain has enough rated clips of both, each has
+quantiles of its own, under "speech/real" and "speech/synthetic"; "speech" then has the larger of the two, so
+that it covers both for a user who does not say which one a clip is.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmmos.heads.scoring.conformal import (
+    ALL_DOMAINS,
+    CONFIDENCE_LEVELS,
+    MIN_CLIPS,
+    HeldOut,
+    Quantiles,
+    base_errors,
+    by_domain,
+    by_origin,
+    conformal_quantile,
+    group_quantiles,
+    mean_known,
+)
 from mmmos.heads.scoring.json_values import is_count, numbers, record
 from mmmos.store.names import ALL, beside_all
 
+__all__ = [
+    "ALL_DOMAINS",
+    "CONFIDENCE_LEVELS",
+    "MIN_CLIPS",
+    "Coverage",
+    "HeldOut",
+    "Intervals",
+    "base_errors",
+    "calibrate",
+    "conformal_quantile",
+    "covered",
+    "cross_check",
+    "measure_coverage",
+]
+
 Array = NDArray[np.float64]
 
-CONFIDENCE_LEVELS = (0.80, 0.95)
-"""What share of new ratings the intervals are to cover."""
-ALL_DOMAINS = ""
-"""Key of the quantiles over all clips, used where a domain has too few clips of its own or is not known."""
-MIN_CLIPS = 20
-"""A domain with fewer rated clips gets no quantiles of its own: at 95 % one would be the largest error."""
 FOLDS, REPEATS = 5, 20
 """Cross-checks of coverage: random fifths left out, this many times over."""
 
@@ -60,7 +85,7 @@ class Intervals:
 
     axes: tuple[str, ...]
     base: tuple[float, ...]
-    quantiles: dict[str, dict[float, tuple[float | None, ...]]]
+    quantiles: dict[str, Quantiles]
     clips: dict[str, int]
     source: str
     coverage: tuple[Coverage, ...] = ()
@@ -107,24 +132,6 @@ class Intervals:
         return Intervals(axes, base, quantiles, dict(clips), source, coverage)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """How an ensemble did on N clips that the predicting heads were not trained on.
-
-    errors: [N, A] prediction less rating, NaN where not rated; spread: [N, A] of the members.
-    domains, groups: [N] texts, "" where not known; the clips of a group resemble each other.
-    """
-
-    errors: Array
-    spread: Array
-    domains: NDArray[np.str_]
-    groups: NDArray[np.str_]
-
-    def of(self, chosen: NDArray[np.bool_]) -> HeldOut:
-        """Some of the clips, by a mask [N]."""
-        return HeldOut(self.errors[chosen], self.spread[chosen], self.domains[chosen], self.groups[chosen])
-
-
 def calibrate(axes: Sequence[str], held_out: HeldOut, noise: Array, source: str) -> Intervals:
     """Intervals from clips that were not trained on.
 
@@ -146,50 +153,8 @@ def calibrate(axes: Sequence[str], held_out: HeldOut, noise: Array, source: str)
     """
     base = base_errors(held_out.errors, held_out.spread, noise)
     scores = np.abs(held_out.errors) / np.hypot(base, held_out.spread)
-    quantiles, clips = {}, {}
-    for domain, members in _by_domain(held_out.domains, ALL_DOMAINS).items():
-        counts = np.isfinite(scores[members]).sum(axis=0)
-        if domain and counts.max(initial=0) < MIN_CLIPS:
-            continue
-        clips[domain] = int(counts.max(initial=0))
-        quantiles[domain] = {
-            level: tuple(
-                conformal_quantile(scores[members, axis], level)
-                if not domain or counts[axis] >= MIN_CLIPS
-                else None
-                for axis in range(len(axes))
-            )
-            for level in CONFIDENCE_LEVELS
-        }
+    quantiles, clips = group_quantiles(scores, held_out)
     return Intervals(tuple(axes), tuple(base.tolist()), quantiles, clips, source)
-
-
-def _by_domain(domains: NDArray[np.str_], together: str) -> dict[str, NDArray[np.bool_]]:
-    """Masks [N]: of all clips under the name `together`, then of every named domain's."""
-    masks = {together: np.ones(len(domains), dtype=bool)}
-    return masks | {str(name): domains == name for name in np.unique(domains) if name}
-
-
-def base_errors(errors: Array, spread: Array, noise: Array) -> Array:
-    """Per axis [A] the root of the mean squared error that the spread does not explain, at least `noise`."""
-    squares = _mean_known(errors**2 - spread**2)
-    # A tenth of the error at least: a spread that explains everything on average does not on each clip.
-    least = 0.1 * np.sqrt(_mean_known(errors**2))
-    return np.maximum.reduce([np.sqrt(np.maximum(squares, 0.0)), noise, least, np.full(len(noise), 1e-9)])
-
-
-def _mean_known(values: Array) -> Array:
-    """Mean over the first axis of what is not NaN; 0 where nothing is known."""
-    known = np.isfinite(values)
-    return np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-
-
-def conformal_quantile(scores: Array, level: float) -> float | None:
-    """The ceil((n + 1) level)-th smallest of the finite scores; None where n is too small for the level."""
-    finite = np.sort(scores[np.isfinite(scores)])
-    # 1e-9 below: (19 + 1) * 0.95 is 19.000000000000004 in floating point.
-    rank = math.ceil((len(finite) + 1) * level - 1e-9)
-    return float(finite[rank - 1]) if 1 <= rank <= len(finite) else None
 
 
 def covered(intervals: Intervals, held_out: HeldOut, level: float) -> tuple[Array, Array]:
@@ -213,7 +178,8 @@ def measure_coverage(
     whose quantiles are used.
     """
     parts = [(level, *covered(intervals, held_out, level)) for level in CONFIDENCE_LEVELS]
-    return _rows(intervals.axes, parts, held_out.domains if by is None else by, on)
+    shown = held_out if by is None else replace(held_out, domains=by)
+    return _rows(intervals.axes, parts, shown, on)
 
 
 def cross_check(axes: Sequence[str], held_out: HeldOut, noise: Array, on: str) -> tuple[Coverage, ...]:
@@ -234,20 +200,23 @@ def cross_check(axes: Sequence[str], held_out: HeldOut, noise: Array, on: str) -
             for k, level in enumerate(CONFIDENCE_LEVELS):
                 inside[repeat, k, here], widths[repeat, k, here] = covered(made, held_out.of(here), level)
     known = np.isfinite(inside).any(axis=0)
-    shares, reach = (np.where(known, _mean_known(values), np.nan) for values in (inside, widths))
-    return _rows(axes, list(zip(CONFIDENCE_LEVELS, shares, reach, strict=True)), held_out.domains, on)
+    shares, reach = (np.where(known, mean_known(values), np.nan) for values in (inside, widths))
+    return _rows(axes, list(zip(CONFIDENCE_LEVELS, shares, reach, strict=True)), held_out, on)
 
 
 def _rows(
     axes: Sequence[str],
     parts: Sequence[tuple[float, Array, Array]],
-    domains: NDArray[np.str_],
+    held_out: HeldOut,
     on: str,
 ) -> tuple[Coverage, ...]:
-    """A row per level, domain and axis from (level, inside [N, A], half-widths [N, A])."""
-    masks = _by_domain(domains, ALL_DOMAINS)
+    """A row per level, domain (and origin there) and axis from (level, inside [N, A], half-widths [N, A])."""
+    masks = by_domain(held_out.domains, ALL_DOMAINS)
     if len(masks) == 2:  # a single domain is all of them
         masks = {ALL_DOMAINS: masks[ALL_DOMAINS]}
+    for domain, members in list(masks.items()):
+        for origin, part in by_origin(members, held_out).items():
+            masks[f"{domain or ALL}/{origin}"] = part
     rows = []
     for level, inside, widths in parts:
         for domain, members in masks.items():

@@ -14,7 +14,8 @@ from mmmos.heads.metrics import METRICS
 from mmmos.heads.scoring.answers import FLAGS
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.card_data import front_matter
-from mmmos.heads.scoring.intervals import ALL_DOMAINS, Intervals
+from mmmos.heads.scoring.conformal import ALL_DOMAINS
+from mmmos.heads.scoring.intervals import Intervals
 from mmmos.store.schema import EncoderSpec
 from mmmos.store.table import Cell, Table, shown
 

@@ -19,21 +19,29 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 QUANTILE = 0.99
-"""A clip is out of domain if it is farther from its nearest domain than this share of held-out clips are."""
+"""A clip is out of domain if it is farther from its nearest domain than this share of held-out clips."""
+FEWEST = 20
+"""A domain that fewer held-out clips are nearest to has the limit of all domains together."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
     """domains: [K] names ("" alone where the data has none); means: spec id -> [K, D]; deviations: [D].
 
-    limit: the distance beyond which a clip counts as out of domain; clips: how many it was taken from.
+    limit: the distance from its nearest domain beyond which a clip is out of domain, [K] where domains differ
+    in it; clips: how many it was taken from.
     """
 
     domains: tuple[str, ...]
     means: dict[str, Array]
     deviations: dict[str, Array]
-    limit: float
+    limit: float | tuple[float, ...]
     clips: int
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """[K], one for each domain."""
+        return self.limit if isinstance(self.limit, tuple) else (self.limit,) * len(self.domains)
 
     def distances(self, features: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """Features of N clips, spec id -> [N, D], to their distances [N, K]; 1 is typical of training."""
@@ -55,17 +63,24 @@ class Reference:
         if not self.means:
             count = len(next(iter(features.values())))
             return [self.domains[0]] * count, np.zeros(count, dtype=bool)
-        distances = self.distances(features)
-        return [self.domains[k] for k in distances.argmin(axis=1)], distances.min(axis=1) > self.limit
+        nearest, farness = self._nearest(features)
+        return [self.domains[k] for k in nearest], farness > 1.0
 
     def excess(self, features: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
         """How many times farther than the limit each of N clips lies from its nearest domain; at least 1."""
         if not self.means:
             return np.ones(len(next(iter(features.values()))))
-        return np.maximum(1.0, self.distances(features).min(axis=1) / self.limit)
+        return np.maximum(1.0, self._nearest(features)[1])
+
+    def _nearest(self, features: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Number of the nearest domain of each of N clips, and the distance to it in units of its limit."""
+        distances = self.distances(features)
+        nearest = distances.argmin(axis=1)
+        return nearest, distances.min(axis=1) / np.array(self.limits)[nearest]
 
     def about(self) -> dict[str, Any]:
-        return {"domains": list(self.domains), "limit": self.limit, "clips": self.clips, "quantile": QUANTILE}
+        limit = list(self.limit) if isinstance(self.limit, tuple) else self.limit
+        return {"domains": list(self.domains), "limit": limit, "clips": self.clips, "quantile": QUANTILE}
 
     def arrays(self) -> dict[str, Array]:
         """Every array by a name of its own; `from_parts` takes them back."""
@@ -93,9 +108,11 @@ class Reference:
             raise ValueError("the reference holds values that are not finite")
         if not all((arrays[f"deviation/{n}"] > 0).all() for n in dims):
             raise ValueError("the reference has deviations that are not positive")
-        limit = float(about["limit"])
-        if not 0.0 < limit < math.inf:
-            raise ValueError(f"the reference's limit is {limit}")
+        given = about["limit"]
+        limit = tuple(map(float, given)) if isinstance(given, list) else float(given)
+        limits = limit if isinstance(limit, tuple) else (limit,) * len(domains)
+        if len(limits) != len(domains) or not all(0.0 < one < math.inf for one in limits):
+            raise ValueError(f"the reference's limits are {given!r:.60} for {len(domains)} domains")
         return Reference(
             domains,
             {n: arrays[f"mean/{n}"] for n in dims},
@@ -110,7 +127,7 @@ def make_reference(
 ) -> Reference:
     """From features of training clips, spec id -> [N, D], with their domains [N] ("" where not known).
 
-    held_out: the same of clips that were not trained on, from which the limit is taken; without any the
+    held_out: the same of clips that were not trained on, from which the limits are taken; without any the
     training clips' own distances are, which are a little too small.
     """
     names = sorted(set(domains) - {""}) or [""]
@@ -129,6 +146,14 @@ def make_reference(
         deviations[spec_id] = np.maximum(deviation, floor).astype(np.float32)
     reference = Reference(tuple(names), means, deviations, math.inf, 0)
     looked_at = held_out if held_out and len(next(iter(held_out.values()))) else train
-    nearest = reference.distances(looked_at).min(axis=1)
-    limit = float(np.quantile(nearest, QUANTILE, method="higher"))
-    return Reference(tuple(names), means, deviations, max(limit, 1e-6), len(nearest))
+    distances = reference.distances(looked_at)
+    nearest, least = distances.argmin(axis=1), distances.min(axis=1)
+    limits = tuple(
+        _limit(own if len(own := least[nearest == k]) >= FEWEST else least) for k in range(len(names))
+    )
+    limit = limits if len(set(limits)) > 1 else limits[0]
+    return Reference(tuple(names), means, deviations, limit, len(least))
+
+
+def _limit(distances: NDArray[np.float64]) -> float:
+    return max(float(np.quantile(distances, QUANTILE, method="higher")), 1e-6)

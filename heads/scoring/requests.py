@@ -37,6 +37,7 @@ class AudioRequest:
     path:           as the user wrote it; `file` is where it was found.
     start_s, end_s: the part of the file, None for its beginning and end.
     domain:         the kind of audio where the user knows it ("speech", "music", ...), "" where not.
+    group:          what it shares with others, such as its speaker or text, "" where that is not known.
     """
 
     id: str
@@ -45,6 +46,7 @@ class AudioRequest:
     start_s: float | None = None
     end_s: float | None = None
     domain: str = ""
+    group: str = ""
 
 
 def list_requests(sources: Iterable[str], audio_root: Path | None = None) -> list[AudioRequest]:
@@ -55,7 +57,7 @@ def list_requests(sources: Iterable[str], audio_root: Path | None = None) -> lis
     sources
         Audio files; folders (with all below them); patterns with * ? [ or **; lists: .csv with a `path`
         column (a clip table is one), .jsonl with {"path", "start_time", "end_time"} in seconds as
-        audiobox-aesthetics has it.  Lists may have `id` and `domain`.
+        audiobox-aesthetics has it.  Lists may have `id`, `domain` and `group`.
     audio_root
         Where a list's relative paths begin; without it the list's own folder, and, for files that are not
         there, the current one.
@@ -134,7 +136,7 @@ def read_request(values: Mapping[str, Any], folder: Path, audio_root: Path | Non
         raise ValueError(f"{path}: it ends at {end_s:g} s, not after its start at {start_s:g} s")
     piece = "" if start_s is None and end_s is None else f"#{_text(start_s)}-{_text(end_s)}"
     given = values.get("id")
-    domain = values.get("domain") or ""
+    domain, group = (values.get(name) or "" for name in ("domain", "group"))
     if not isinstance(domain, str):
         raise ValueError(f"{path}: its domain is {domain!r}, not a name")
     return AudioRequest(
@@ -144,6 +146,7 @@ def read_request(values: Mapping[str, Any], folder: Path, audio_root: Path | Non
         start_s=start_s,
         end_s=end_s,
         domain=domain,
+        group=str(group),
     )
 
 

@@ -37,8 +37,8 @@ from mmmos.extract.front import (
 from mmmos.heads.network.reading import Batch, Reading, as_read, layer_rule
 from mmmos.heads.scoring.answers import Answer, beyond_scale, flags, identity, interval_columns
 from mmmos.heads.scoring.bundle import Bundle
+from mmmos.heads.scoring.conformal import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.golden import deviations, golden_scores
-from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
 from mmmos.heads.scoring.tally import Queued, Tally
 from mmmos.store.schema import EncoderSpec

@@ -21,7 +21,7 @@ from mmmos.extract.front import Sound, open_file
 from mmmos.heads.documents import render_html
 from mmmos.heads.plotting import standalone_svg
 from mmmos.heads.scoring.answers import FLAGS, Answer, interval_columns
-from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
+from mmmos.heads.scoring.conformal import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.plots import timeline
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.heads.scoring.scorer import Scorer

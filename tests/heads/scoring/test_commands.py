@@ -107,6 +107,14 @@ def test_worse_audio_fails_a_check_and_the_same_audio_passes(
     assert "B lower" in worse.stdout
 
 
+def test_files_of_one_group_are_compared_as_one(experiment: Experiment, audio: Path) -> None:
+    first = sorted(audio.iterdir())[0].stem
+    grouped = run("compare", audio, audio, "--bundle", experiment.bundle, "--groups", f"({first}|.)")
+    assert grouped.exit_code == 0
+    refused = run("compare", audio, audio, "--bundle", experiment.bundle, "--groups", "nobody")
+    assert "finds nothing in" in str(refused.exception)
+
+
 def test_the_sensitivity_card_is_kept_with_the_bundle(
     experiment: Experiment, audio: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from mmmos.heads.ensemble import Ensemble, from_weights
 from mmmos.heads.results.assess import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
-from mmmos.heads.scoring.held_out import errors_of, intervals_of, panel_noise
+from mmmos.heads.scoring.held_out import errors_of, intervals_of, origin_of, panel_noise
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, cross_check
 from mmmos.store.schema import AES_AXES, Clip
 from tests.heads.scoring.experiment import scoring_experiment
@@ -72,6 +72,21 @@ def test_the_noise_of_a_panel_by_hand() -> None:
     # Variance of the mean: 2 / 2 of the first panel, 1 / 3 of the second; one rating tells nothing.
     assert panel_noise(clips, axes) == pytest.approx([np.sqrt((1 + 1 / 3) / 2), 0.0])
     assert panel_noise(clips, ("SIG",)) == pytest.approx([0.0])
+
+
+@pytest.mark.parametrize(
+    ("system", "source", "origin"),
+    [
+        ("", "", "real"),
+        ("LibriTTS", "LibriTTS", "real"),
+        ("real-audio", "PAM", "real"),
+        ("Ground_Truth", "", "real"),
+        ("audiogen_m", "PAM", "synthetic"),
+        ("realistic-tts", "", "synthetic"),
+    ],
+)
+def test_the_system_tells_recordings_from_synthetic_audio(system: str, source: str, origin: str) -> None:
+    assert origin_of(Clip("a", "a.wav", system=system, source=source)) == origin
 
 
 @pytest.mark.slow

@@ -42,6 +42,28 @@ def test_known_audio_is_placed_and_strange_audio_is_flagged(rng: np.random.Gener
     assert reference.place(features(rng, 100, 5.0))[1].all()
 
 
+def test_every_domain_has_its_own_limit(rng: np.random.Generator) -> None:
+    """Strange audio near a narrow domain shows, although a wide one has clips that lie farther out."""
+
+    def wide(count: int, centre: float, width: float) -> dict[str, np.ndarray]:
+        return {"a-1": rng.normal(centre, width, (count, 30)).astype(np.float32)}
+
+    train, held_out = (both(wide(400, 10.0, 3.0), wide(400, -10.0, 0.5)) for _ in range(2))
+    reference = make_reference(train, ["sound"] * 400 + ["speech"] * 400, held_out)
+    far, near = reference.limits
+    assert far > 4 * near
+    assert reference.place(wide(50, -8.0, 0.5))[1].all(), "four deviations of speech away from speech"
+    for centre, width in ((10.0, 3.0), (-10.0, 0.5)):
+        assert reference.place(wide(2000, centre, width))[1].mean() < 0.03
+    about = reference.about()
+    assert Reference.from_parts(about, reference.arrays(), {"a-1": 30}).limits == (far, near)
+    old = Reference.from_parts({**about, "limit": 2.5}, reference.arrays(), {"a-1": 30})
+    assert old.limits == (2.5, 2.5)
+    assert old.about()["limit"] == 2.5, "the id of an old bundle stays"
+    with pytest.raises(ValueError, match="limits"):
+        Reference.from_parts({**about, "limit": [1.0]}, reference.arrays(), {"a-1": 30})
+
+
 def test_without_domains_there_is_one_without_a_name(rng: np.random.Generator) -> None:
     reference = make_reference(features(rng, 50, 1.0), [""] * 50)
     assert reference.domains == ("",)
