@@ -12,7 +12,7 @@ caveats, bundle, error        what must be said beside the scores, which bundle 
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -58,11 +58,20 @@ FARTHEST = 1.0
 """A score that is farther outside of its scale than this many times its span is no prediction."""
 
 
+def reach(scale: Scale, bounded: bool) -> tuple[float, float]:
+    """Between these a prediction may lie before it is held to the scale; finite, so that NaN and infinity
+    lie outside."""
+    if not bounded:
+        return -sys.float_info.max, sys.float_info.max
+    further = FARTHEST * (scale.high - scale.low)
+    return scale.low - further, scale.high + further
+
+
 def beyond_scale(values: NDArray[np.float64], axes: Sequence[str], scale: Scale, bounded: bool) -> str:
     """Why a file's scores [A], before they are held to the scale, cannot be believed; "" where they can."""
-    reach = FARTHEST * (scale.high - scale.low) if bounded else math.inf
+    low, high = reach(scale, bounded)
     for axis, value in zip(axes, values, strict=True):
-        if not (scale.low - reach <= value <= scale.high + reach and math.isfinite(value)):
+        if not low <= value <= high:
             return (
                 f"{axis} comes out as {value:.4g} on a scale from {scale.low:g} to {scale.high:g}: these "
                 "heads are damaged, or were never meant for such audio"

@@ -25,23 +25,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from mmmos.extract.front import (
-    AudioInfo,
-    Encoded,
-    Front,
-    Listening,
-    Window,
-    open_file,
-    open_wave,
-)
-from mmmos.heads.network.reading import Batch, Reading, as_read, layer_rule
+from mmmos.extract.front import AudioInfo, Front, Listening, Window, open_file, open_wave
+from mmmos.heads.network.reading import layer_rule
 from mmmos.heads.scoring.answers import Answer, beyond_scale, flags, identity, interval_columns
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.golden import deviations, golden_scores
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
+from mmmos.heads.scoring.members import Members
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
 from mmmos.heads.scoring.tally import Queued, Tally
-from mmmos.store.schema import EncoderSpec
+from mmmos.heads.scoring.waveforms import Waves, believable, many_clips, one_clip
 
 Array = NDArray[np.float64]
 
@@ -60,21 +53,29 @@ class Scorer:
     def __init__(self, bundle: Bundle, front: Front) -> None:
         self.bundle, self.front = bundle, front
         self.id, self.axes, self.caveats = bundle.id, bundle.axes.names, bundle.caveats
-        self.heads = [head.to(front.device).eval() for head in bundle.heads.values()]
+        self.members = Members(bundle.heads.values(), front)
         self.mixture = bundle.mixture
         self._lock = threading.Lock()
 
     def __call__(
-        self, waveform: ArrayLike | Tensor, sample_rate: int, *, domain: str = "", hop_s: float | None = None
+        self,
+        waveform: ArrayLike | Tensor,
+        sample_rate: int,
+        *,
+        channels: bool = False,
+        domain: str = "",
+        hop_s: float | None = None,
     ) -> Answer:
         """The answer for one waveform.
 
         Parameters
         ----------
         waveform
-            [n] or [channels, n]: floats of full scale 1, int16 or int32.
+            [n], or [channels, n] with `channels`: floats of full scale 1, int16 or int32.
         sample_rate
             In Hz.
+        channels
+            The rows of a waveform [channels, n] are one clip's channels, which are averaged.
         domain
             The kind of audio where it is known; left out, the nearest training domain is taken.
         hop_s
@@ -85,7 +86,7 @@ class Scorer:
         ValueError
             With the reason, where the waveform cannot be scored.
         """
-        (answer,) = self.waveforms([(waveform, sample_rate)], domain=domain, hop_s=hop_s)
+        (answer,) = self.waveforms([(waveform, sample_rate)], channels=channels, domain=domain, hop_s=hop_s)
         if "error" in answer:
             raise ValueError(answer["error"])
         return {key: value for key, value in answer.items() if key not in ("id", "path")}
@@ -94,11 +95,12 @@ class Scorer:
         self,
         waveforms: Sequence[tuple[ArrayLike | Tensor, int]],
         *,
+        channels: bool = False,
         domain: str = "",
         hop_s: float | None = None,
     ) -> list[Answer]:
         """Answers for (waveform, sample rate) pairs, batched; one that cannot be scored has an `error`."""
-        arrays = [(_as_array(wave), int(rate)) for wave, rate in waveforms]
+        arrays = [(one_clip(wave, channels=channels), int(rate)) for wave, rate in waveforms]
         requests = [AudioRequest(str(n), "", Path(), domain=domain) for n in range(len(arrays))]
         return list(self.answers(requests, [partial(open_wave, *array) for array in arrays], hop_s))
 
@@ -112,6 +114,47 @@ class Scorer:
         """Answers for requests as they become known, in their order and in constant memory."""
         pieces = [partial(open_file, r.file, r.start_s, r.end_s) for r in requests]
         return self.answers(requests, pieces, hop_s)
+
+    @torch.inference_mode()
+    def scores(self, waves: Waves, sample_rate: int, *, channels: bool = False) -> Tensor:
+        """Scores of a batch of clips, on the encoders' device; no audio passes through the CPU.
+
+        They are those of files within 1e-4 of the scale, or 1e-3 where the audio has to be resampled, which
+        is done on the device too.  No gradient flows through them.
+
+        Parameters
+        ----------
+        waves
+            [B, n], or a list of [n] of any lengths: floats of full scale 1, int16 or int32.
+        sample_rate
+            In Hz, of all clips.
+        channels
+            The clips are [channels, n]: a batch [B, channels, n] or a list of such; channels are averaged.
+
+        Returns
+        -------
+        Tensor
+            [B, A] float32, columns as `axes`; NaN for a clip whose scores lie so far off the scale that a
+            file would get an error in their place.
+
+        Raises
+        ------
+        ValueError
+            With the reason, naming the clip that cannot be scored.
+        """
+        clips = many_clips(waves, channels=channels)
+        shares, offset = (torch.from_numpy(x) for x in self.mixture.linear(len(self.axes)))
+        shares = shares.to(self.front.device)
+        totals = shares.new_zeros(len(clips), len(self.axes) + 1)  # scores times seconds, seconds
+        for numbers, windows in self.front.cut(clips, int(sample_rate)):
+            valid_s = [window.valid_s for window in windows]
+            with self._lock:  # encoders may reuse their buffers
+                members = self.members.scores(self.front.encode(windows), valid_s)
+            seconds = torch.tensor(valid_s, dtype=totals.dtype, device=totals.device)[:, None]
+            sums = torch.cat(((members * shares).sum(dim=1) * seconds, seconds), dim=1)
+            totals.index_add_(0, torch.tensor(numbers, device=totals.device), sums)
+        means = totals[:, :-1] / totals[:, -1:] + offset.to(totals.device)
+        return believable(means, self.bundle.scale, self.bundle.bounded).float()
 
     def check(self) -> list[str]:
         """One line per golden score that differs here from what it was where the bundle was exported."""
@@ -161,7 +204,7 @@ class Scorer:
         windows = [window for _, window in waiting]
         with self._lock:  # encoders may reuse their buffers
             encoded = self.front.encode(windows)
-            scores = self._members(encoded, [window.valid_s for window in windows])
+            scores = self.members.scores(encoded, [window.valid_s for window in windows])
             features = {spec.id: layer_rule(encoded[spec.id][1], spec) for spec in self.front.specs}
             on_host = {spec_id: self.front.to_host(values) for spec_id, values in features.items()}
             return Queued(waiting, self.front.to_host(scores), on_host, self.front.fence())
@@ -183,22 +226,6 @@ class Scorer:
                 mean, _ = self.mixture.mean_and_spread(scores[row])
                 times = {"start_s": round(start_s, 3), "end_s": round(start_s + window.valid_s, 3)}
                 tally.windows.append(times | self._by_axis(self._on_scale(mean)))
-
-    def _members(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
-        """Scores [B, M, A] of B windows by every member; features that members share are made once."""
-        valid = {spec.id: [spec.valid_frames(seconds) for seconds in valid_s] for spec in self.front.specs}
-        sent = self.front.upload(np.array([valid_s, *valid.values()]))
-        seconds, counts = sent[0].float(), dict(zip(valid, sent[1:].long(), strict=True))
-        made: dict[tuple[str, Reading], Tensor] = {}
-        outputs = []
-        for head in self.heads:
-            for spec in head.specs:
-                if (spec.id, head.reading) not in made:
-                    read = _as_read(head.reading, spec, *encoded[spec.id], counts[spec.id])
-                    made[spec.id, head.reading] = read
-            features = tuple(made[spec.id, head.reading] for spec in head.specs)
-            outputs.append(head.scores(Batch(features, seconds)))
-        return torch.stack(outputs, dim=1)
 
     def _answer(self, tally: Tally) -> Answer:
         answer = identity(tally.request)
@@ -240,20 +267,6 @@ class Scorer:
 
     def _by_axis(self, values: Array) -> dict[str, Any]:
         return {axis: _number(value) for axis, value in zip(self.axes, values, strict=True)}
-
-
-def _as_read(reading: Reading, spec: EncoderSpec, frames: Tensor, means: Tensor, valid: Tensor) -> Tensor:
-    """`reading.as_read` of B windows' frames [B, T, frame_dim] (`valid` [B] of them), and means [B, L, D]."""
-    return as_read(reading, spec, frames=lambda: (frames, valid), means=lambda: means)
-
-
-def _as_array(wave: ArrayLike | Tensor) -> NDArray[Any]:
-    array = wave.detach().cpu().numpy() if isinstance(wave, Tensor) else np.asarray(wave)
-    if array.ndim == 2 and array.shape[0] > array.shape[1]:
-        raise ValueError(
-            f"a waveform is [n] or [channels, n]; {list(array.shape)} has more channels than samples"
-        )
-    return array
 
 
 def _number(value: float) -> float | None:
