@@ -61,6 +61,7 @@ HOMES = {
     "sklearn": {"heads/network/closed_form.py"},
     "matplotlib": {"heads/plotting.py"},
     "jinja2": {"heads/documents.py"},
+    "torchmetrics": {"mmmos/metrics.py"},
 }
 
 

@@ -57,6 +57,10 @@ class Scorer:
         self.mixture = bundle.mixture
         self._lock = threading.Lock()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Scorer:
+        """Itself: nothing changes a scorer, and copies of a model or a metric can share its weights."""
+        return self
+
     def __call__(
         self,
         waveform: ArrayLike | Tensor,
