@@ -26,6 +26,7 @@ from mmmos.extract.encoders.encoder import Fence, staged
 from mmmos.extract.encoders.own import source_of
 from mmmos.extract.encoders.weights import WeightsMismatch
 from mmmos.extract.encoding import BatchSize, encode_batches
+from mmmos.extract.loudness import normalised
 from mmmos.extract.perturb import PERTURBATIONS, open_perturbed
 from mmmos.extract.stream import Event, Window, listen
 from mmmos.extract.tensors import Cut, cut
@@ -50,6 +51,7 @@ __all__ = [
     "Window",
     "choose_device",
     "load_audiobox",
+    "normalised",
     "open_file",
     "open_perturbed",
     "open_up_to",

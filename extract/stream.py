@@ -18,8 +18,9 @@ import numpy as np
 from torch import Tensor
 
 from mmmos.extract import audio
-from mmmos.extract.audio_info import AudioError, AudioInfo, Meter, Samples
+from mmmos.extract.audio_info import AudioError, AudioInfo, Samples
 from mmmos.extract.decoding import Listening, Sound, audible
+from mmmos.extract.loudness import LoudnessMeter
 from mmmos.store.crops import is_crop
 from mmmos.store.schema import CROP_SECONDS
 
@@ -131,12 +132,13 @@ def windows(
     """
     if hop_s is not None and not 1.0 <= hop_s <= CROP_SECONDS:
         raise ValueError(f"windows begin every 1 to {CROP_SECONDS:g} s, not every {hop_s:g} s")
-    meter = Meter(sound.rate_hz, sound.channels)
+    meter = LoudnessMeter(sound.rate_hz, sound.channels)
     steps_s = {"grid": CROP_SECONDS} | ({} if hop_s is None else {"hop": hop_s})
     cutter = _Cutter(sound.rate_hz, rates_hz, steps_s, whole)
+    gain = None if sound.gain_db is None else np.float32(10 ** (sound.gain_db / 20))
     for block in audible(sound, meter, whole=whole):
-        yield from cutter.push(block)
-    info = meter.info()
+        yield from cutter.push(block if gain is None else block * gain)
+    info = replace(meter.info(), gain_db=sound.gain_db)
     yield from cutter.windows(ended=True)
     yield info
 

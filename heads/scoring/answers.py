@@ -5,6 +5,7 @@ CE ... PQ                     scores on the bundle's scale, one per axis
 CE_80_low ... CE_95_high      intervals of the mean rating of a panel like the training data's
 CE_spread                     how far the ensemble's members disagree (standard deviation)
 seconds, domain, flags        audio that was scored, its (stated or nearest) domain, the names of warnings
+lufs, gain_db                 loudness of the audio (None: too short or silent); the gain, where it got one
 windows                       with a timeline: [{start_s, end_s, CE ... PQ}]
 caveats, bundle, error        what must be said beside the scores, which bundle made them, why there are none
 """
@@ -87,6 +88,18 @@ def interval_columns(axis: str, level: float) -> tuple[str, str]:
     return f"{axis}_{round(100 * level)}_low", f"{axis}_{round(100 * level)}_high"
 
 
+def rounded(value: float) -> float | None:
+    """Five decimals are far below any rater's resolution; None where undefined."""
+    return round(float(value), 5) if np.isfinite(value) else None
+
+
+def heard(info: AudioInfo, out_of_domain: bool) -> Answer:
+    """What an answer says of the audio: flags, its loudness as it is and, where it was given one, a gain."""
+    said: Answer = {"flags": flags(info, out_of_domain)}
+    said["lufs"] = None if info.lufs is None else round(info.lufs, 2)
+    return said if info.gain_db is None else said | {"gain_db": round(info.gain_db, 2)}
+
+
 def columns(axes: Sequence[str]) -> tuple[str, ...]:
     """The columns of a CSV; with a timeline, the rows of a file's windows follow the row of the file."""
     of_axes = [
@@ -99,7 +112,7 @@ def columns(axes: Sequence[str]) -> tuple[str, ...]:
         )
     ]
     first = ("row", "id", "path", "start_s", "end_s")
-    return (*first, *of_axes, "seconds", "domain", "flags", "caveats", "error", "bundle")
+    return (*first, *of_axes, "seconds", "domain", "flags", "lufs", "gain_db", "caveats", "error", "bundle")
 
 
 def identity(request: AudioRequest) -> Answer:

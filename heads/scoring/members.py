@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mmmos.extract.front import Encoded, Front
 from mmmos.heads.network.model import Head
 from mmmos.heads.network.reading import Batch, Reading, as_read
 from mmmos.store.schema import EncoderSpec
+
+Array = NDArray[np.float64]
 
 
 class Members:
@@ -36,6 +41,28 @@ class Members:
             features = tuple(made[spec.id, head.reading] for spec in head.specs)
             outputs.append(head.scores(Batch(features, seconds)))
         return torch.stack(outputs, dim=1)
+
+    def means(
+        self,
+        clips: Sequence[Tensor],
+        rate_hz: int,
+        mean: tuple[Array, Array],
+        lock: AbstractContextManager[Any],
+    ) -> Tensor:
+        """[B, A] float64 scores of whole clips [channels, n] on the device (see `Front.cut`).
+
+        mean: `Mixture.linear`.  lock: held while encoders run, which may reuse their buffers.
+        """
+        shares, offset = (torch.from_numpy(values).to(self.front.device) for values in mean)
+        totals = shares.new_zeros(len(clips), len(offset) + 1)  # scores times seconds, seconds
+        for numbers, windows in self.front.cut(clips, rate_hz):
+            valid_s = [window.valid_s for window in windows]
+            with lock:
+                members = self.scores(self.front.encode(windows), valid_s)
+            seconds = torch.tensor(valid_s, dtype=totals.dtype, device=totals.device)[:, None]
+            sums = torch.cat(((members * shares).sum(dim=1) * seconds, seconds), dim=1)
+            totals.index_add_(0, torch.tensor(numbers, device=totals.device), sums)
+        return totals[:, :-1] / totals[:, -1:] + offset
 
 
 def _as_read(reading: Reading, spec: EncoderSpec, frames: Tensor, means: Tensor, valid: Tensor) -> Tensor:

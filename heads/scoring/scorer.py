@@ -25,9 +25,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from mmmos.extract.front import AudioInfo, Front, Listening, Window, open_file, open_wave
+from mmmos.extract.front import AudioInfo, Front, Listening, Window, normalised, open_file, open_wave
 from mmmos.heads.network.reading import layer_rule
-from mmmos.heads.scoring.answers import Answer, beyond_scale, flags, identity, interval_columns
+from mmmos.heads.scoring.answers import Answer, beyond_scale, heard, identity, interval_columns, rounded
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.golden import deviations, golden_scores
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
@@ -109,14 +109,26 @@ class Scorer:
         return list(self.answers(requests, [partial(open_wave, *array) for array in arrays], hop_s))
 
     def files(
-        self, paths: Iterable[str | Path], *, hop_s: float | None = None, audio_root: Path | None = None
+        self, paths: Iterable[str | Path], *, audio_root: Path | None = None, **options: float | None
     ) -> list[Answer]:
-        """Answers for files, folders, patterns and lists, in their order (see `requests.list_requests`)."""
-        return list(self.stream(list_requests(map(str, paths), audio_root), hop_s=hop_s))
+        """Answers for files, folders, patterns and lists, in their order (see `requests.list_requests`); the
+        options are those of `stream`."""
+        return list(self.stream(list_requests(map(str, paths), audio_root), **options))
 
-    def stream(self, requests: Sequence[AudioRequest], *, hop_s: float | None = None) -> Iterator[Answer]:
-        """Answers for requests as they become known, in their order and in constant memory."""
-        pieces = [partial(open_file, r.file, r.start_s, r.end_s) for r in requests]
+    def stream(
+        self,
+        requests: Sequence[AudioRequest],
+        *,
+        hop_s: float | None = None,
+        loudness_lufs: float | None = None,
+    ) -> Iterator[Answer]:
+        """Answers for requests as they become known, in their order and in constant memory.
+
+        With `loudness_lufs` each is first brought to that loudness, for which it is decoded twice.
+        """
+        pieces: list[Listening] = [partial(open_file, r.file, r.start_s, r.end_s) for r in requests]
+        if loudness_lufs is not None:
+            pieces = [partial(normalised, piece, loudness_lufs) for piece in pieces]
         return self.answers(requests, pieces, hop_s)
 
     @torch.inference_mode()
@@ -147,17 +159,7 @@ class Scorer:
             With the reason, naming the clip that cannot be scored.
         """
         clips = many_clips(waves, channels=channels)
-        shares, offset = (torch.from_numpy(x) for x in self.mixture.linear(len(self.axes)))
-        shares = shares.to(self.front.device)
-        totals = shares.new_zeros(len(clips), len(self.axes) + 1)  # scores times seconds, seconds
-        for numbers, windows in self.front.cut(clips, int(sample_rate)):
-            valid_s = [window.valid_s for window in windows]
-            with self._lock:  # encoders may reuse their buffers
-                members = self.members.scores(self.front.encode(windows), valid_s)
-            seconds = torch.tensor(valid_s, dtype=totals.dtype, device=totals.device)[:, None]
-            sums = torch.cat(((members * shares).sum(dim=1) * seconds, seconds), dim=1)
-            totals.index_add_(0, torch.tensor(numbers, device=totals.device), sums)
-        means = totals[:, :-1] / totals[:, -1:] + offset.to(totals.device)
+        means = self.members.means(clips, int(sample_rate), self.mixture.linear(len(self.axes)), self._lock)
         return believable(means, self.bundle.scale, self.bundle.bounded).float()
 
     def check(self) -> list[str]:
@@ -256,10 +258,10 @@ class Scorer:
             half = self.bundle.intervals.half_widths(level, spread, domain) * excess
             ends = zip(self.axes, self._on_scale(centre - half), self._on_scale(centre + half), strict=True)
             for axis, *limits in ends:
-                result |= zip(interval_columns(axis, level), map(_number, limits), strict=True)
+                result |= zip(interval_columns(axis, level), map(rounded, limits), strict=True)
         result |= {f"{axis}_spread": value for axis, value in self._by_axis(spread).items()}
         result |= {"seconds": round(tally.scores.seconds, 3), "domain": domain}
-        result["flags"] = flags(info, bool(strange))
+        result |= heard(info, bool(strange))
         if tally.windows:
             result["windows"] = tally.windows
         return result
@@ -270,9 +272,4 @@ class Scorer:
         return np.clip(values, self.bundle.scale.lows, self.bundle.scale.highs)
 
     def _by_axis(self, values: Array) -> dict[str, Any]:
-        return {axis: _number(value) for axis, value in zip(self.axes, values, strict=True)}
-
-
-def _number(value: float) -> float | None:
-    """Five decimals are far below any rater's resolution; None where undefined."""
-    return round(float(value), 5) if np.isfinite(value) else None
+        return {axis: rounded(value) for axis, value in zip(self.axes, values, strict=True)}
