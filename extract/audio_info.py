@@ -39,6 +39,10 @@ class AudioInfo:
         Over all channels and the samples within `duration_s`; full scale is 1.
     clipped : float
         Fraction of those samples at or beyond full scale.
+    lufs : float or None
+        Loudness, where it was measured and there is one (see `loudness`).
+    gain_db : float or None
+        With which it was heard, where it was brought to a loudness; all else is about the audio as it is.
     """
 
     audio: str
@@ -48,6 +52,8 @@ class AudioInfo:
     peak: float
     rms: float
     clipped: float
+    lufs: float | None = None
+    gain_db: float | None = None
 
 
 def check_shape(frames: int, rate_hz: int, channels: int) -> None:

@@ -46,12 +46,15 @@ class Sound:
         All of it, in order; AudioError at the place where it cannot be decoded.
     claimed_s : float
         The length that its header gives, before anything is decoded.
+    gain_db : float or None
+        With which its windows are to be heard; the blocks are as decoded.  None: as it is.
     """
 
     rate_hz: int
     channels: int
     blocks: Iterator[Samples]
     claimed_s: float
+    gain_db: float | None = None
 
 
 Listening = Callable[[], Sound]

@@ -24,14 +24,17 @@ class BatchSize:
 
 
 def encode_batches(
-    encoder: Encoder, waves: Sequence[dict[int, Samples]], valid_s: Sequence[float], size: BatchSize
+    encoder: Encoder,
+    waves: Sequence[dict[int, Samples] | dict[int, Tensor]],
+    valid_s: Sequence[float],
+    size: BatchSize,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """`Encoder.encode` crops in batches of up to `size`, which is halved whenever memory does not suffice.
 
     Parameters
     ----------
     waves : sequence of dict
-        {rate: float32 [10 * rate]} for each crop.
+        {rate: float32 [10 * rate]} for each crop: arrays, or tensors on the encoder's device.
 
     Yields
     ------

@@ -26,8 +26,10 @@ from mmmos.extract.encoders.encoder import Fence, staged
 from mmmos.extract.encoders.own import source_of
 from mmmos.extract.encoders.weights import WeightsMismatch
 from mmmos.extract.encoding import BatchSize, encode_batches
+from mmmos.extract.loudness import normalised
 from mmmos.extract.perturb import PERTURBATIONS, open_perturbed
 from mmmos.extract.stream import Event, Window, listen
+from mmmos.extract.tensors import Cut, cut
 from mmmos.store.schema import EncoderSpec
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "Window",
     "choose_device",
     "load_audiobox",
+    "normalised",
     "open_file",
     "open_perturbed",
     "open_up_to",
@@ -93,6 +96,11 @@ class Front:
         at_once = min(self.workers, self.batch)
         stage = partial(staged, device=self.device)
         return listen(sounds, rates_hz, hop_s, self.workers, whole=self.whole, at_once=at_once, stage=stage)
+
+    def cut(self, waves: Sequence[Tensor], rate_hz: int) -> Iterator[Cut]:
+        """The windows of tensors [channels, n], cut on the encoders' device; see `tensors.cut`."""
+        rates_hz = sorted({spec.sample_rate_hz for spec in self.specs})
+        return cut(waves, rate_hz, rates_hz, self.device, batch=self.batch, whole=self.whole)
 
     def upload(self, values: NDArray[Any]) -> Tensor:
         """An array on the encoders' device."""

@@ -15,10 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
 from mmmos.extract import audio
-from mmmos.extract.audio_info import AudioError, AudioInfo, Meter, Samples
+from mmmos.extract.audio_info import AudioError, AudioInfo, Samples
 from mmmos.extract.decoding import Listening, Sound, audible
+from mmmos.extract.loudness import LoudnessMeter
 from mmmos.store.crops import is_crop
 from mmmos.store.schema import CROP_SECONDS
 
@@ -41,14 +43,21 @@ class Window:
     hop : bool
         It is one of the overlapping windows that were asked for beside them.
     waves : dict of int to float32 [10 * rate]
-        By sample rate in Hz.
+        By sample rate in Hz; tensors where the audio is on a device already (see `tensors`).
     """
 
     start_s: float
     valid_s: float
     grid: bool
     hop: bool
-    waves: dict[int, Samples]
+    waves: dict[int, Samples] | dict[int, Tensor]
+
+
+def is_window(
+    start: int, end: int, rate_hz: int, step_s: float = CROP_SECONDS, *, whole: bool = False
+) -> bool:
+    """Whether the samples from `start` to the audio's `end` make a window of a series (see `windows`)."""
+    return start < end if whole else is_crop(start, (end - start) / rate_hz, step_s)
 
 
 class _Cutter:
@@ -77,7 +86,8 @@ class _Cutter:
             due = {
                 series: start
                 for series, start in self.starts().items()
-                if start + self.size <= end or (ended and self.is_last(start, end, self.steps_s[series]))
+                if start + self.size <= end
+                or (ended and is_window(start, end, self.rate_hz, self.steps_s[series], whole=self.whole))
             }
             if not due:
                 return
@@ -89,10 +99,6 @@ class _Cutter:
             waves = audio.at_rates(samples[:, None], self.rate_hz, self.rates_hz)
             start_s, valid_s = start / self.rate_hz, len(samples) / self.rate_hz
             yield Window(start_s, valid_s, "grid" in here, "hop" in here, waves)
-
-    def is_last(self, start: int, end: int, step_s: float) -> bool:
-        """Whether what is left from `start` on is a window of its series."""
-        return start < end if self.whole else is_crop(start, (end - start) / self.rate_hz, step_s)
 
     def starts(self) -> dict[str, int]:
         """The position of the next window of each series, in samples."""
@@ -126,12 +132,13 @@ def windows(
     """
     if hop_s is not None and not 1.0 <= hop_s <= CROP_SECONDS:
         raise ValueError(f"windows begin every 1 to {CROP_SECONDS:g} s, not every {hop_s:g} s")
-    meter = Meter(sound.rate_hz, sound.channels)
+    meter = LoudnessMeter(sound.rate_hz, sound.channels)
     steps_s = {"grid": CROP_SECONDS} | ({} if hop_s is None else {"hop": hop_s})
     cutter = _Cutter(sound.rate_hz, rates_hz, steps_s, whole)
+    gain = None if sound.gain_db is None else np.float32(10 ** (sound.gain_db / 20))
     for block in audible(sound, meter, whole=whole):
-        yield from cutter.push(block)
-    info = meter.info()
+        yield from cutter.push(block if gain is None else block * gain)
+    info = replace(meter.info(), gain_db=sound.gain_db)
     yield from cutter.windows(ended=True)
     yield info
 

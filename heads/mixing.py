@@ -58,6 +58,13 @@ class Mixture:
             mean, spread = mean_and_spread(members, np.array(self.weights))
         return through(self.calibration, mean), spread * through(self.slopes, np.ones_like(spread))
 
+    def linear(self, axes: int) -> tuple[Array, Array]:
+        """The mean as one linear map: shares [M, A] and offsets [A], for members [M, A] of so many axes."""
+        weights = np.array(self.by_axis or [(weight,) * axes for weight in self.weights], dtype=np.float64)
+        shares = weights / weights.sum(axis=0)
+        offsets = through(self.calibration, np.zeros(axes))
+        return shares * through(self.slopes, np.ones(axes)), offsets
+
     def check(self, axes: int) -> None:
         """ValueError unless it is for so many axes."""
         if any(len(row) != axes for row in (*self.by_axis, self.calibration) if row):

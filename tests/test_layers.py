@@ -57,10 +57,12 @@ HOMES = {
     "dask": {"store/cluster.py"},
     "soundfile": {"extract/audio.py", "extract/decoding.py"},
     "soxr": {"extract/audio.py"},
-    "scipy": {"heads/"},
+    "scipy": {"heads/", "extract/loudness.py"},
+    "pyloudnorm": {"extract/loudness.py"},
     "sklearn": {"heads/network/closed_form.py"},
     "matplotlib": {"heads/plotting.py"},
     "jinja2": {"heads/documents.py"},
+    "torchmetrics": {"mmmos/metrics.py"},
 }
 
 

@@ -164,13 +164,15 @@ class Encoder:
         ):
             return [state.float() for state in self.network(*inputs)]
 
-    def encode(self, waves: Sequence[NDArray[np.float32]], valid_s: Sequence[float]) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, waves: Sequence[NDArray[np.float32] | Tensor], valid_s: Sequence[float]
+    ) -> tuple[Tensor, Tensor]:
         """One batch of crops; on a card the work is queued, not awaited.
 
         Parameters
         ----------
         waves : sequence of float32 [one crop of samples]
-            At the encoder's rate.
+            At the encoder's rate; arrays, or tensors on any device.
         valid_s : sequence of float
             How much of each crop is audio.
 
@@ -189,9 +191,9 @@ class Encoder:
             # Rounded here: a copy that also changes the type would wait for the device.
             return frames.half(), means
 
-    def upload(self, rows: Sequence[NDArray[Any]]) -> Tensor:
+    def upload(self, rows: Sequence[NDArray[Any] | Tensor]) -> Tensor:
         """Rows of one length on the device, [B, n]; rows that are `staged` are copied by the card itself."""
-        tensors = [torch.from_numpy(row) for row in rows]
+        tensors = [row if isinstance(row, Tensor) else torch.from_numpy(row) for row in rows]
         if self.device.type == "cpu":
             return torch.stack(tensors)
         batch = torch.empty(len(rows), *rows[0].shape, dtype=tensors[0].dtype, device=self.device)

@@ -201,6 +201,12 @@ def _table(scores: Scores, names: Sequence[str], axes: Sequence[str]) -> Array:
     return np.concatenate((values, values.mean(axis=1, keepdims=True)), axis=1)
 
 
+def reach_of_mean(values: Array, alpha: float = 0.05) -> Array:
+    """[A] half the width of Student's interval of the mean of N independent values [N, A], N > 1."""
+    error = values.std(axis=0, ddof=1) / math.sqrt(len(values))
+    return np.asarray(student.ppf(1 - alpha / 2, len(values) - 1) * error)
+
+
 def _numbered(
     names_a: Sequence[str], names_b: Sequence[str], groups: tuple[Groups, Groups], paired: bool
 ) -> tuple[Index, Index]:

@@ -5,6 +5,7 @@ CE ... PQ                     scores on the bundle's scale, one per axis
 CE_80_low ... CE_95_high      intervals of the mean rating of a panel like the training data's
 CE_spread                     how far the ensemble's members disagree (standard deviation)
 seconds, domain, flags        audio that was scored, its (stated or nearest) domain, the names of warnings
+lufs, gain_db                 loudness of the audio (None: too short or silent); the gain, where it got one
 windows                       with a timeline: [{start_s, end_s, CE ... PQ}]
 caveats, bundle, error        what must be said beside the scores, which bundle made them, why there are none
 """
@@ -12,7 +13,7 @@ caveats, bundle, error        what must be said beside the scores, which bundle 
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -58,11 +59,20 @@ FARTHEST = 1.0
 """A score that is farther outside of its scale than this many times its span is no prediction."""
 
 
+def reach(scale: Scale, bounded: bool) -> tuple[float, float]:
+    """Between these a prediction may lie before it is held to the scale; finite, so that NaN and infinity
+    lie outside."""
+    if not bounded:
+        return -sys.float_info.max, sys.float_info.max
+    further = FARTHEST * (scale.high - scale.low)
+    return scale.low - further, scale.high + further
+
+
 def beyond_scale(values: NDArray[np.float64], axes: Sequence[str], scale: Scale, bounded: bool) -> str:
     """Why a file's scores [A], before they are held to the scale, cannot be believed; "" where they can."""
-    reach = FARTHEST * (scale.high - scale.low) if bounded else math.inf
+    low, high = reach(scale, bounded)
     for axis, value in zip(axes, values, strict=True):
-        if not (scale.low - reach <= value <= scale.high + reach and math.isfinite(value)):
+        if not low <= value <= high:
             return (
                 f"{axis} comes out as {value:.4g} on a scale from {scale.low:g} to {scale.high:g}: these "
                 "heads are damaged, or were never meant for such audio"
@@ -78,6 +88,18 @@ def interval_columns(axis: str, level: float) -> tuple[str, str]:
     return f"{axis}_{round(100 * level)}_low", f"{axis}_{round(100 * level)}_high"
 
 
+def rounded(value: float) -> float | None:
+    """Five decimals are far below any rater's resolution; None where undefined."""
+    return round(float(value), 5) if np.isfinite(value) else None
+
+
+def heard(info: AudioInfo, out_of_domain: bool) -> Answer:
+    """What an answer says of the audio: flags, its loudness as it is and, where it was given one, a gain."""
+    said: Answer = {"flags": flags(info, out_of_domain)}
+    said["lufs"] = None if info.lufs is None else round(info.lufs, 2)
+    return said if info.gain_db is None else said | {"gain_db": round(info.gain_db, 2)}
+
+
 def columns(axes: Sequence[str]) -> tuple[str, ...]:
     """The columns of a CSV; with a timeline, the rows of a file's windows follow the row of the file."""
     of_axes = [
@@ -90,7 +112,7 @@ def columns(axes: Sequence[str]) -> tuple[str, ...]:
         )
     ]
     first = ("row", "id", "path", "start_s", "end_s")
-    return (*first, *of_axes, "seconds", "domain", "flags", "caveats", "error", "bundle")
+    return (*first, *of_axes, "seconds", "domain", "flags", "lufs", "gain_db", "caveats", "error", "bundle")
 
 
 def identity(request: AudioRequest) -> Answer:

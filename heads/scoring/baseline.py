@@ -101,7 +101,7 @@ def _by_audio(scorer: Scorer, audio_root: Path) -> Predict:
 
 
 def _by_features(scorer: Scorer, experiment: Experiment) -> Predict:
-    (head,), (ours,) = scorer.heads, scorer.front.specs
+    (head,), (ours,) = scorer.members.heads, scorer.front.specs
     stored = [spec for spec in stored_specs(experiment.work / "features") if _same_network(spec, ours)]
     if not stored:
         raise ValueError(

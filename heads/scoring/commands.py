@@ -17,6 +17,7 @@ from mmmos.store.names import choose
 
 if TYPE_CHECKING:
     from mmmos.heads.scoring.answers import Writer
+    from mmmos.heads.scoring.output_file import Settings
     from mmmos.heads.scoring.requests import AudioRequest
     from mmmos.heads.scoring.scorer import Scorer
 
@@ -47,6 +48,12 @@ def predict(
     domain: Annotated[
         str, typer.Option(help="Kind of all the audio, where known: narrows the intervals.")
     ] = "",
+    loudness: Annotated[
+        float | None,
+        typer.Option(
+            min=-70, max=0, help="First bring each file to this loudness in LUFS, as -23. Left out: as it is."
+        ),
+    ] = None,
     weights: Weights = None,
     device: Device = "auto",
     batch: Batch = None,
@@ -70,7 +77,7 @@ def predict(
     chosen = form or ("csv" if output is not None and output.suffix.lower() == ".csv" else "jsonl")
     choose("format", chosen, FORMATS)
     hop_s = hop if timeline else None
-    settings = Settings(hop_s, domain, known_id(bundle))
+    settings = Settings(hop_s, domain, known_id(bundle), loudness)
     if output is not None:
         check_output(output, settings, resume=resume)
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
@@ -78,22 +85,23 @@ def predict(
         say("the golden scores differ here:\n  " + "\n  ".join(lines))
         raise typer.Exit(DAMAGED)
     if output is None:
-        code = _write(scorer, requests, Writer(sys.stdout, chosen, scorer.axes), hop_s)
+        code = _write(scorer, requests, Writer(sys.stdout, chosen, scorer.axes), settings)
     else:
         settings = replace(settings, bundle=scorer.id)
         with OutputFile(output, chosen, scorer.axes, requests, settings, resume=resume) as file:
             if file.done:
                 say(f"{output}: {file.done} of {len(requests)} are there, going on")
-            code = _write(scorer, requests[file.done :], file.writer, hop_s, errors=file.errors)
+            code = _write(scorer, requests[file.done :], file.writer, settings, errors=file.errors)
     raise typer.Exit(code)
 
 
 def _write(
-    scorer: Scorer, requests: Sequence[AudioRequest], writer: Writer, hop_s: float | None, errors: int = 0
+    scorer: Scorer, requests: Sequence[AudioRequest], writer: Writer, settings: Settings, errors: int = 0
 ) -> int:
     """Score and write; `errors` are those that a resumed file holds already.  Returns the exit code."""
     audio_s = 0.0
-    for answer in reporting(scorer.stream(requests, hop_s=hop_s), len(requests)):
+    answers = scorer.stream(requests, hop_s=settings.hop_s, loudness_lufs=settings.loudness_lufs)
+    for answer in reporting(answers, len(requests)):
         writer.write(answer)
         errors += "error" in answer
         audio_s += answer.get("seconds", 0.0)

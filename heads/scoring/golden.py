@@ -39,11 +39,11 @@ def golden_waves() -> dict[str, tuple[Wave, int]]:
 
 
 def golden_scores(
-    score: Callable[[Wave, int], Mapping[str, Any]], axes: Sequence[str]
+    score: Callable[..., Mapping[str, Any]], axes: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Name of a golden waveform -> axis -> score, by a scorer of (waveform, sample rate)."""
+    """Name of a golden waveform -> axis -> score, by a `Scorer`."""
     return {
-        name: {axis: value for axis, value in score(wave, rate).items() if axis in axes}
+        name: {axis: value for axis, value in score(wave, rate, channels=True).items() if axis in axes}
         for name, (wave, rate) in golden_waves().items()
     }
 

@@ -37,11 +37,17 @@ class Settings:
     hop_s:  seconds from one window to the next; None without a timeline.
     domain: the kind of all the audio, "" where it was not given.
     bundle: id of the bundle; "" while it is not known yet.
+    loudness_lufs: to which all audio was brought; None where it was scored as it is.
     """
 
     hop_s: float | None
     domain: str
     bundle: str
+    loudness_lufs: float | None = None
+
+    @property
+    def level(self) -> str:
+        return "no --loudness" if self.loudness_lufs is None else f"--loudness {self.loudness_lufs:g}"
 
     def differ(self, before: Settings, path: Path) -> None:
         """ResumeError, by the option's name, where a file was begun with others."""
@@ -51,6 +57,8 @@ class Settings:
             raise ResumeError(f"{path} was written {'without' if self.hop_s else 'with'} --timeline")
         if before.hop_s != self.hop_s:
             raise ResumeError(f"{path} was written with --hop {before.hop_s:g}, not {self.hop_s:g}")
+        if before.loudness_lufs != self.loudness_lufs:
+            raise ResumeError(f"{path} was written with {before.level}, not with {self.level}")
         if before.domain != self.domain:
             raise ResumeError(f"{path} was written with --domain {before.domain!r}, not {self.domain!r}")
 
@@ -212,6 +220,11 @@ def _check_answer(
         hop_s = float(windows[1]["start_s"]) - float(windows[0]["start_s"])
         if abs(hop_s - settings.hop_s) > HOP_TOLERANCE_S:
             raise ResumeError(f"{path} was written with --hop {hop_s:g}, not {settings.hop_s:g}")
+    gain_db = row.get("gain_db")
+    if (gain_db in (None, "")) != (settings.loudness_lufs is None):
+        raise ResumeError(
+            f"{path} was written {'without' if settings.loudness_lufs is not None else 'with'} --loudness"
+        )
     stated = requests[number].domain
     if stated and row.get("domain") not in (stated, encodable(stated)):
         raise ResumeError(

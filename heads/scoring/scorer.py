@@ -25,23 +25,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from mmmos.extract.front import (
-    AudioInfo,
-    Encoded,
-    Front,
-    Listening,
-    Window,
-    open_file,
-    open_wave,
-)
-from mmmos.heads.network.reading import Batch, Reading, as_read, layer_rule
-from mmmos.heads.scoring.answers import Answer, beyond_scale, flags, identity, interval_columns
+from mmmos.extract.front import AudioInfo, Front, Listening, Window, normalised, open_file, open_wave
+from mmmos.heads.network.reading import layer_rule
+from mmmos.heads.scoring.answers import Answer, beyond_scale, heard, identity, interval_columns, rounded
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.conformal import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.golden import deviations, golden_scores
+from mmmos.heads.scoring.members import Members
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
 from mmmos.heads.scoring.tally import Queued, Tally
-from mmmos.store.schema import EncoderSpec
+from mmmos.heads.scoring.waveforms import Waves, believable, many_clips, one_clip
 
 Array = NDArray[np.float64]
 
@@ -60,21 +53,33 @@ class Scorer:
     def __init__(self, bundle: Bundle, front: Front) -> None:
         self.bundle, self.front = bundle, front
         self.id, self.axes, self.caveats = bundle.id, bundle.axes.names, bundle.caveats
-        self.heads = [head.to(front.device).eval() for head in bundle.heads.values()]
+        self.members = Members(bundle.heads.values(), front)
         self.mixture = bundle.mixture
         self._lock = threading.Lock()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Scorer:
+        """Itself: nothing changes a scorer, and copies of a model or a metric can share its weights."""
+        return self
+
     def __call__(
-        self, waveform: ArrayLike | Tensor, sample_rate: int, *, domain: str = "", hop_s: float | None = None
+        self,
+        waveform: ArrayLike | Tensor,
+        sample_rate: int,
+        *,
+        channels: bool = False,
+        domain: str = "",
+        hop_s: float | None = None,
     ) -> Answer:
         """The answer for one waveform.
 
         Parameters
         ----------
         waveform
-            [n] or [channels, n]: floats of full scale 1, int16 or int32.
+            [n], or [channels, n] with `channels`: floats of full scale 1, int16 or int32.
         sample_rate
             In Hz.
+        channels
+            The rows of a waveform [channels, n] are one clip's channels, which are averaged.
         domain
             The kind of audio where it is known; left out, the nearest training domain is taken.
         hop_s
@@ -85,7 +90,7 @@ class Scorer:
         ValueError
             With the reason, where the waveform cannot be scored.
         """
-        (answer,) = self.waveforms([(waveform, sample_rate)], domain=domain, hop_s=hop_s)
+        (answer,) = self.waveforms([(waveform, sample_rate)], channels=channels, domain=domain, hop_s=hop_s)
         if "error" in answer:
             raise ValueError(answer["error"])
         return {key: value for key, value in answer.items() if key not in ("id", "path")}
@@ -94,24 +99,68 @@ class Scorer:
         self,
         waveforms: Sequence[tuple[ArrayLike | Tensor, int]],
         *,
+        channels: bool = False,
         domain: str = "",
         hop_s: float | None = None,
     ) -> list[Answer]:
         """Answers for (waveform, sample rate) pairs, batched; one that cannot be scored has an `error`."""
-        arrays = [(_as_array(wave), int(rate)) for wave, rate in waveforms]
+        arrays = [(one_clip(wave, channels=channels), int(rate)) for wave, rate in waveforms]
         requests = [AudioRequest(str(n), "", Path(), domain=domain) for n in range(len(arrays))]
         return list(self.answers(requests, [partial(open_wave, *array) for array in arrays], hop_s))
 
     def files(
-        self, paths: Iterable[str | Path], *, hop_s: float | None = None, audio_root: Path | None = None
+        self, paths: Iterable[str | Path], *, audio_root: Path | None = None, **options: float | None
     ) -> list[Answer]:
-        """Answers for files, folders, patterns and lists, in their order (see `requests.list_requests`)."""
-        return list(self.stream(list_requests(map(str, paths), audio_root), hop_s=hop_s))
+        """Answers for files, folders, patterns and lists, in their order (see `requests.list_requests`); the
+        options are those of `stream`."""
+        return list(self.stream(list_requests(map(str, paths), audio_root), **options))
 
-    def stream(self, requests: Sequence[AudioRequest], *, hop_s: float | None = None) -> Iterator[Answer]:
-        """Answers for requests as they become known, in their order and in constant memory."""
-        pieces = [partial(open_file, r.file, r.start_s, r.end_s) for r in requests]
+    def stream(
+        self,
+        requests: Sequence[AudioRequest],
+        *,
+        hop_s: float | None = None,
+        loudness_lufs: float | None = None,
+    ) -> Iterator[Answer]:
+        """Answers for requests as they become known, in their order and in constant memory.
+
+        With `loudness_lufs` each is first brought to that loudness, for which it is decoded twice.
+        """
+        pieces: list[Listening] = [partial(open_file, r.file, r.start_s, r.end_s) for r in requests]
+        if loudness_lufs is not None:
+            pieces = [partial(normalised, piece, loudness_lufs) for piece in pieces]
         return self.answers(requests, pieces, hop_s)
+
+    @torch.inference_mode()
+    def scores(self, waves: Waves, sample_rate: int, *, channels: bool = False) -> Tensor:
+        """Scores of a batch of clips, on the encoders' device; no audio passes through the CPU.
+
+        They are those of files within 1e-4 of the scale, or 1e-3 where the audio has to be resampled, which
+        is done on the device too.  No gradient flows through them.
+
+        Parameters
+        ----------
+        waves
+            [B, n], or a list of [n] of any lengths: floats of full scale 1, int16 or int32.
+        sample_rate
+            In Hz, of all clips.
+        channels
+            The clips are [channels, n]: a batch [B, channels, n] or a list of such; channels are averaged.
+
+        Returns
+        -------
+        Tensor
+            [B, A] float32, columns as `axes`; NaN for a clip whose scores lie so far off the scale that a
+            file would get an error in their place.
+
+        Raises
+        ------
+        ValueError
+            With the reason, naming the clip that cannot be scored.
+        """
+        clips = many_clips(waves, channels=channels)
+        means = self.members.means(clips, int(sample_rate), self.mixture.linear(len(self.axes)), self._lock)
+        return believable(means, self.bundle.scale, self.bundle.bounded).float()
 
     def check(self) -> list[str]:
         """One line per golden score that differs here from what it was where the bundle was exported."""
@@ -161,7 +210,7 @@ class Scorer:
         windows = [window for _, window in waiting]
         with self._lock:  # encoders may reuse their buffers
             encoded = self.front.encode(windows)
-            scores = self._members(encoded, [window.valid_s for window in windows])
+            scores = self.members.scores(encoded, [window.valid_s for window in windows])
             features = {spec.id: layer_rule(encoded[spec.id][1], spec) for spec in self.front.specs}
             on_host = {spec_id: self.front.to_host(values) for spec_id, values in features.items()}
             return Queued(waiting, self.front.to_host(scores), on_host, self.front.fence())
@@ -183,22 +232,6 @@ class Scorer:
                 mean, _ = self.mixture.mean_and_spread(scores[row])
                 times = {"start_s": round(start_s, 3), "end_s": round(start_s + window.valid_s, 3)}
                 tally.windows.append(times | self._by_axis(self._on_scale(mean)))
-
-    def _members(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
-        """Scores [B, M, A] of B windows by every member; features that members share are made once."""
-        valid = {spec.id: [spec.valid_frames(seconds) for seconds in valid_s] for spec in self.front.specs}
-        sent = self.front.upload(np.array([valid_s, *valid.values()]))
-        seconds, counts = sent[0].float(), dict(zip(valid, sent[1:].long(), strict=True))
-        made: dict[tuple[str, Reading], Tensor] = {}
-        outputs = []
-        for head in self.heads:
-            for spec in head.specs:
-                if (spec.id, head.reading) not in made:
-                    read = _as_read(head.reading, spec, *encoded[spec.id], counts[spec.id])
-                    made[spec.id, head.reading] = read
-            features = tuple(made[spec.id, head.reading] for spec in head.specs)
-            outputs.append(head.scores(Batch(features, seconds)))
-        return torch.stack(outputs, dim=1)
 
     def _answer(self, tally: Tally) -> Answer:
         answer = identity(tally.request)
@@ -225,10 +258,10 @@ class Scorer:
             half = self.bundle.intervals.half_widths(level, spread, domain) * excess
             ends = zip(self.axes, self._on_scale(centre - half), self._on_scale(centre + half), strict=True)
             for axis, *limits in ends:
-                result |= zip(interval_columns(axis, level), map(_number, limits), strict=True)
+                result |= zip(interval_columns(axis, level), map(rounded, limits), strict=True)
         result |= {f"{axis}_spread": value for axis, value in self._by_axis(spread).items()}
         result |= {"seconds": round(tally.scores.seconds, 3), "domain": domain}
-        result["flags"] = flags(info, bool(strange))
+        result |= heard(info, bool(strange))
         if tally.windows:
             result["windows"] = tally.windows
         return result
@@ -239,23 +272,4 @@ class Scorer:
         return np.clip(values, self.bundle.scale.lows, self.bundle.scale.highs)
 
     def _by_axis(self, values: Array) -> dict[str, Any]:
-        return {axis: _number(value) for axis, value in zip(self.axes, values, strict=True)}
-
-
-def _as_read(reading: Reading, spec: EncoderSpec, frames: Tensor, means: Tensor, valid: Tensor) -> Tensor:
-    """`reading.as_read` of B windows' frames [B, T, frame_dim] (`valid` [B] of them), and means [B, L, D]."""
-    return as_read(reading, spec, frames=lambda: (frames, valid), means=lambda: means)
-
-
-def _as_array(wave: ArrayLike | Tensor) -> NDArray[Any]:
-    array = wave.detach().cpu().numpy() if isinstance(wave, Tensor) else np.asarray(wave)
-    if array.ndim == 2 and array.shape[0] > array.shape[1]:
-        raise ValueError(
-            f"a waveform is [n] or [channels, n]; {list(array.shape)} has more channels than samples"
-        )
-    return array
-
-
-def _number(value: float) -> float | None:
-    """Five decimals are far below any rater's resolution; None where undefined."""
-    return round(float(value), 5) if np.isfinite(value) else None
+        return {axis: rounded(value) for axis, value in zip(self.axes, values, strict=True)}

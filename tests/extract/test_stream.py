@@ -54,7 +54,8 @@ def test_grid_windows_are_the_crops_that_were_extracted(
     path = written(tmp_path, noise(seconds, rate_hz, channels), rate_hz, name)
     found, info = heard(path)
     survey = survey_file(path)
-    assert dataclasses.replace(info, audio=survey.audio, rms=survey.rms) == survey
+    told = dataclasses.replace(info, audio=survey.audio, rms=survey.rms, lufs=None)
+    assert told == survey, "a survey does not measure the loudness"
     assert info.rms == pytest.approx(survey.rms, rel=1e-9)
     crops = crop_grid("x", survey.duration_s)
     assert [(w.start_s, w.valid_s) for w in found] == [(c.start_s, pytest.approx(c.valid_s)) for c in crops]

@@ -15,6 +15,15 @@ def test_mean_and_spread_by_hand() -> None:
     np.testing.assert_allclose(spread, [[np.sqrt(0.25 * 2.25**2 + 0.75 * 0.75**2), 0.0]])
 
 
+@pytest.mark.parametrize("by_axis", [(), ((1.0, 0.0), (3.0, 2.0))])
+@pytest.mark.parametrize("calibration", [(), ((0.5, 1.0), (2.0, -3.0))])
+def test_the_mean_as_one_linear_map_is_the_same(by_axis: tuple, calibration: tuple) -> None:
+    mixture = Mixture((0.25, 1.0), by_axis, calibration)
+    members = np.array([[1.0, 2.0], [4.0, 3.0]])
+    shares, offset = mixture.linear(2)
+    np.testing.assert_allclose((shares * members).sum(axis=0) + offset, mixture.mean_and_spread(members)[0])
+
+
 def test_a_line_is_found_axis_by_axis_around_gaps() -> None:
     pred = np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 3.0], [9.0, 4.0]])
     truth = np.array([[1.0, 0.0], [3.0, -0.0], [5.0, np.nan], [np.nan, 3.0]])

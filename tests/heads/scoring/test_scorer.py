@@ -90,8 +90,48 @@ def test_arrays_tensors_and_files_agree(experiment: Experiment, scorer: Scorer) 
     integers, _ = soundfile.read(path, always_2d=True, dtype="int16")
     expected = scorer.files([path])
     for wave in (frames.T, torch.from_numpy(frames.T.copy()), integers.T):
-        close([scorer(wave, rate)], expected)
-    close(scorer.waveforms([(frames.T, rate)] * 2), expected * 2)
+        close([scorer(wave, rate, channels=True)], expected)
+    close(scorer.waveforms([(frames.T, rate)] * 2, channels=True), expected * 2)
+
+
+def tensors(paths: list[Path]) -> tuple[list[torch.Tensor], int]:
+    """Files of one rate as [channels, n]."""
+    read = [soundfile.read(path, always_2d=True, dtype="float32") for path in paths]
+    (rate,) = {rate for _, rate in read}
+    return [torch.from_numpy(frames.T.copy()) for frames, _ in read], rate
+
+
+@pytest.mark.parametrize("batch", [1, 5, 64])
+def test_tensors_get_the_scores_of_files(experiment: Experiment, batch: int) -> None:
+    """Of several lengths, channels and rates, with silence at the end; in any batch."""
+    scorer = load_bundle(experiment.bundle, device="cpu", batch=batch)
+    by_rate: dict[int, list[Path]] = {}
+    for path in experiment.paths("test")[:12]:
+        by_rate.setdefault(soundfile.info(path).samplerate, []).append(path)
+    for rate, paths in by_rate.items():
+        waves, _ = tensors(paths)
+        padded = [torch.nn.functional.pad(wave, (0, 2 * rate)) for wave in waves]
+        found = scorer.scores(padded, rate, channels=True)
+        assert found.shape == (len(paths), len(AES_AXES.names))
+        assert found.dtype == torch.float32
+        resampled = any(spec.sample_rate_hz != rate for spec in scorer.front.specs)
+        tolerance = (1e-3 if resampled else 1e-4) * 9
+        np.testing.assert_allclose(found, scores(scorer.files(paths)), atol=tolerance, rtol=0)
+
+
+def test_rows_are_clips_for_scores_and_refused_for_one_clip(experiment: Experiment, scorer: Scorer) -> None:
+    (wave,), rate = tensors(experiment.paths("test")[:1])
+    rows = torch.stack((wave[0], 0.5 * wave[0]))
+    both = scorer.scores(rows, rate)
+    for row, found in zip(rows, both, strict=True):
+        np.testing.assert_allclose(found, scores([scorer(row, rate)])[0], atol=9e-3)
+    with pytest.raises(ValueError, match="2 clips or 2 channels"):
+        scorer(rows, rate)
+    with pytest.raises(ValueError, match="2 clips or 2 channels"):
+        scorer.waveforms([(rows, rate)])
+    with pytest.raises(ValueError, match="clip 1: a sample that is not a number"):
+        scorer.scores(torch.tensor([[0.1] * 100, [torch.nan] * 100]), rate)
+    assert scorer.scores([], rate).shape == (0, 4)
 
 
 def test_a_timeline_leaves_the_score_alone(experiment: Experiment, scorer: Scorer) -> None:
@@ -147,15 +187,15 @@ def test_flags_say_what_to_beware_of(experiment: Experiment, scorer: Scorer) -> 
         "out_of_domain": np.sign(np.sin(np.arange(5 * rate) * 0.9)) * rng.choice([0.0, 0.9], 5 * rate),
     }
     assert set(cases) == set(FLAGS)
-    assert scorer(typical.T, rate)["flags"] == []
+    assert scorer(typical.T, rate, channels=True)["flags"] == []
     for flag, wave in cases.items():
-        assert flag in scorer(wave, rate)["flags"], flag
+        assert flag in scorer(wave, rate, channels=True)["flags"], flag
     assert "silent" in scorer(np.zeros(rate), rate)["flags"]
 
 
 def test_a_stated_domain_is_kept(experiment: Experiment, scorer: Scorer) -> None:
     frames, rate = soundfile.read(experiment.paths("test")[0], always_2d=True)
-    assert scorer(frames.T, rate, domain="music")["domain"] == "music"
+    assert scorer(frames.T, rate, channels=True, domain="music")["domain"] == "music"
 
 
 def test_many_threads_get_the_same_answers(experiment: Experiment, scorer: Scorer) -> None:

@@ -1,0 +1,70 @@
+"""The members of a bundle on the encoders' device: windows that were encoded once, scored by all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmmos.extract.front import Encoded, Front
+from mmmos.heads.network.model import Head
+from mmmos.heads.network.reading import Batch, Reading, as_read
+from mmmos.store.schema import EncoderSpec
+
+Array = NDArray[np.float64]
+
+
+class Members:
+    """M heads on the device of a front, whose encodings they read."""
+
+    def __init__(self, heads: Iterable[Head], front: Front) -> None:
+        self.front = front
+        self.heads = [head.to(front.device).eval() for head in heads]
+
+    def scores(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
+        """Scores [B, M, A] of B windows by every member; features that members share are made once."""
+        valid = {spec.id: [spec.valid_frames(seconds) for seconds in valid_s] for spec in self.front.specs}
+        sent = self.front.upload(np.array([valid_s, *valid.values()]))
+        seconds, counts = sent[0].float(), dict(zip(valid, sent[1:].long(), strict=True))
+        made: dict[tuple[str, Reading], Tensor] = {}
+        outputs = []
+        for head in self.heads:
+            for spec in head.specs:
+                if (spec.id, head.reading) not in made:
+                    read = _as_read(head.reading, spec, *encoded[spec.id], counts[spec.id])
+                    made[spec.id, head.reading] = read
+            features = tuple(made[spec.id, head.reading] for spec in head.specs)
+            outputs.append(head.scores(Batch(features, seconds)))
+        return torch.stack(outputs, dim=1)
+
+    def means(
+        self,
+        clips: Sequence[Tensor],
+        rate_hz: int,
+        mean: tuple[Array, Array],
+        lock: AbstractContextManager[Any],
+    ) -> Tensor:
+        """[B, A] float64 scores of whole clips [channels, n] on the device (see `Front.cut`).
+
+        mean: `Mixture.linear`.  lock: held while encoders run, which may reuse their buffers.
+        """
+        shares, offset = (torch.from_numpy(values).to(self.front.device) for values in mean)
+        totals = shares.new_zeros(len(clips), len(offset) + 1)  # scores times seconds, seconds
+        for numbers, windows in self.front.cut(clips, rate_hz):
+            valid_s = [window.valid_s for window in windows]
+            with lock:
+                members = self.scores(self.front.encode(windows), valid_s)
+            seconds = torch.tensor(valid_s, dtype=totals.dtype, device=totals.device)[:, None]
+            sums = torch.cat(((members * shares).sum(dim=1) * seconds, seconds), dim=1)
+            totals.index_add_(0, torch.tensor(numbers, device=totals.device), sums)
+        return totals[:, :-1] / totals[:, -1:] + offset
+
+
+def _as_read(reading: Reading, spec: EncoderSpec, frames: Tensor, means: Tensor, valid: Tensor) -> Tensor:
+    """`reading.as_read` of B windows' frames [B, T, frame_dim] (`valid` [B] of them), and means [B, L, D]."""
+    return as_read(reading, spec, frames=lambda: (frames, valid), means=lambda: means)
