@@ -1,9 +1,9 @@
-# One virtual environment, four verbs: demo, test, lint, types; and a check of what users install.
+# One virtual environment, five verbs: demo, test, lint, types, docs; and a check of what users install.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types install check-install clean
+.PHONY: demo test lint types docs below-mmmos install check-install clean
 
 # The lock goes in without dependency resolution: what some packages declare (torchaudio,
 # torchvision) breaks transformers beside a CPU build of torch.  torch itself goes in first,
@@ -38,11 +38,17 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# mypy wants the folders where the wheel has them: below `mmmos`.
-types: install
+# mypy and the documentation want the folders where the wheel has them: below `mmmos`.
+below-mmmos: install
 	mkdir -p build/types/mmmos
 	ln -sfn $(CURDIR)/mmmos/* $(CURDIR)/store $(CURDIR)/extract $(CURDIR)/heads $(CURDIR)/pipeline.py build/types/mmmos
+
+types: below-mmmos
 	cd build/types && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p mmmos
+
+# The pages of docs/ as a site in build/site; a link that leads nowhere fails.
+docs: below-mmmos
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
 clean:
 	rm -rf $(VENV) work demo

@@ -25,9 +25,13 @@ from mmmos.extract.corpora import commands as corpora_commands
 from mmmos.extract.request import ExtractRequest
 from mmmos.heads import commands as heads_commands
 from mmmos.heads.results import commands as results_commands
+from mmmos.heads.scoring import ab_commands, audiobox_commands, calibration_commands
 from mmmos.heads.scoring import commands as scoring_commands
+from mmmos.heads.scoring.opening import open_scorer
 from mmmos.store import commands as store_commands
-from mmmos.store.console import FAILED, REFUSED, say, table
+from mmmos.store.console import REFUSED, say, table
+from mmmos.store.stopping import stoppable
+from mmmos.train import commands as train_commands
 
 app = typer.Typer(
     help="Four scores for audio, as people hear it: train such predictors on ratings, and score files.",
@@ -54,6 +58,7 @@ def options(
     """What can be said before any verb."""
 
 
+app.command()(train_commands.train)
 app.add_typer(corpora_commands.app, name="prepare")
 app.command()(weights_commands.weights)
 app.command()(extract_commands.extract)
@@ -62,15 +67,25 @@ app.command()(results_commands.ensemble_command(scoring_commands.export))
 app.command()(results_commands.evaluate)
 app.command()(results_commands.report)
 app.command()(scoring_commands.predict)
-app.command()(scoring_commands.compare)
+app.command()(ab_commands.compare)
+app.command()(calibration_commands.calibrate)
 app.command()(scoring_commands.sensitivity)
 app.command()(scoring_commands.serve)
 app.command()(scoring_commands.push)
+app.command("audio-aes")(audiobox_commands.audio_aes)
 app.add_typer(store_commands.app, name="store")
+results_commands.PREDICT["audiobox"] = audiobox_commands.predict_baseline
 
 DEMO_ENCODERS = "wavlm,muq,m2d,logmel"
 DEMO_VALUES: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 25, "patience": 6}
 """The paper's ten epochs at 1e-4 are for 3,500 clips; the demonstration trains on 88."""
+
+
+FIRST_DAY = """\
+now the real thing (`source .venv/bin/activate` first, or write .venv/bin/python for python):
+  python pipeline.py weights --encoders aes
+  python pipeline.py predict YOUR.wav -o scores.csv"""
+"""What the demonstration ends with: audio of one's own, scored with published weights."""
 
 
 @app.command()
@@ -83,6 +98,11 @@ def demo(
     from mmmos.extract.run import run
     from mmmos.store.clips import load_table
 
+    there = sorted(path.name for path in work.iterdir()) if work.is_dir() else []
+    if there and not (work / "corpus").is_dir():
+        raise ValueError(
+            f"{work} holds {', '.join(there[:5])}, which no demonstration made: name a new folder"
+        )
     say("1/5 synthesising a corpus")
     clips = synthesise(work / "corpus", seed)
     say("2/5 extracting features")
@@ -102,7 +122,7 @@ def demo(
     results_commands.choose_ensemble(work)
     results_commands.compare_ensembles(work)
     say("5/5 scoring three files")
-    scorer = scoring_commands.open_scorer("", work, device="cpu")
+    scorer = open_scorer("", work, device="cpu")
     files = [clips.parent / clip.path for clip in load_table(work / "clips.json").of("test")[:3]]
     table(
         "Three test files: score and 80 % interval",
@@ -125,21 +145,34 @@ def demo(
         f"bundle/\nlook closer: python pipeline.py evaluate --work {work}, "
         f"python pipeline.py report --work {work}"
     )
+    say(FIRST_DAY)
 
 
 def main() -> None:
     """Run a verb; what a user can mend is said in one line, anything else shows its traceback."""
-    try:
-        app()
-    except (ValueError, OSError, RuntimeError) as error:
-        if os.environ.get("MMMOS_TRACEBACK"):
-            raise
-        say(f"error: {error}")
-        say("(set MMMOS_TRACEBACK=1 to see where this was raised)")
-        sys.exit(REFUSED)
-    except KeyboardInterrupt:
-        say("stopped; what was finished is kept, and the same command goes on from there")
-        sys.exit(FAILED)
+    _begin_anew()
+    with stoppable():
+        try:
+            app()
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            if os.environ.get("MMMOS_TRACEBACK"):
+                raise
+            say(f"error: {error}")
+            say("(set MMMOS_TRACEBACK=1 to see where this was raised)")
+            sys.exit(REFUSED)
+
+
+def _begin_anew() -> None:
+    """Start this process again where Python was told what this program cannot work with."""
+    wanted = {}
+    if sys.getfilesystemencoding() != "utf-8":
+        wanted["PYTHONUTF8"] = "1"  # tables name files in UTF-8, whatever the locale
+    if sys.flags.optimize > 1:
+        wanted["PYTHONOPTIMIZE"] = "1"  # transformers cannot be imported without docstrings
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.environ.update(wanted)
+        words = [word for word in sys.orig_argv[1:] if word != "-OO"]
+        os.execv(sys.executable, [sys.executable, *words])
 
 
 if __name__ == "__main__":

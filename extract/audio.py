@@ -32,6 +32,17 @@ AUDIO_RECIPE = (
 )
 """All that a crop's samples depend on beside the file's bytes; part of every feature signature."""
 
+WHOLE_RECIPE = (
+    "1: libsndfile to float32; mean of the channels; "
+    f"{CROP_SECONDS:g} s grid from the start, the last piece whatever its length; "
+    "trailing digital silence is audio; "
+    f"each crop by itself through soxr {RESAMPLER_QUALITY} to the encoder's rate; zeros to {CROP_SECONDS:g} s"
+)
+"""The same, with the windows of audiobox-aesthetics: nothing of the audio is left out."""
+
+COLUMN_BY_COLUMN = 6
+"""Up to so many channels are added one by one: the bits of NumPy's mean over rows, in a tenth of its time."""
+
 
 def as_frames(wave: npt.ArrayLike) -> Samples:
     """A waveform as contiguous float32 [n, channels].
@@ -59,7 +70,16 @@ def as_frames(wave: npt.ArrayLike) -> Samples:
 
 def mono(frames: Samples) -> Samples:
     """[n, channels] to [n]: the mean of the channels."""
-    return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
+    channels = frames.shape[1]
+    if channels == 1:
+        return frames[:, 0]
+    if channels > COLUMN_BY_COLUMN:
+        return frames.mean(axis=1, dtype=np.float32)
+    total = frames[:, 0] + frames[:, 1]
+    for channel in range(2, channels):
+        total += frames[:, channel]
+    total /= np.float32(channels)
+    return total
 
 
 def resample(samples: Samples, rate_hz: int, target_hz: int) -> Samples:

@@ -11,18 +11,19 @@ import os
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from mmmos.extract.compute import AUTO, Compute
+from mmmos.extract.compute import AUTO, Compute, device_type, processors
 from mmmos.extract.encoding import EncoderState
 from mmmos.extract.extraction import (
-    DECODING_THREADS,
     SHARD_CROPS,
     ExtractionSummary,
+    decoding_threads,
     encode_shards,
     state_of,
 )
@@ -31,10 +32,13 @@ from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.survey import Reject
 from mmmos.extract.tasks import ShardTasks, by_shard, plan
 from mmmos.store.clips import ClipTable
-from mmmos.store.cluster import ClusterError, this_worker, workers_of
+from mmmos.store.cluster import LOCAL, ClusterError, this_worker, workers_of
 from mmmos.store.features import FeatureStore
 from mmmos.store.names import differences
 from mmmos.store.schema import EncoderSpec
+
+CARD_TASKS = 4
+"""Tasks at once of a local worker with a card: one decoded, one encoded, one written, one in reserve."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ def extract_on(
         There is no cluster, or a worker's encoders are others than `specs`.
     """
     started_s = time.monotonic()
-    job = Job(request.absolute(), specs, features_root.resolve(), compute)
+    on_each = replace(compute, workers=_share(cluster, compute))
+    job = Job(request.absolute(), specs, features_root.resolve(), on_each)
     crops, tasks = plan(table, [FeatureStore(job.features, spec) for spec in specs])
     shards = [tuple(shard) for shard in by_shard(tasks, shard_crops)]
     encoded = Counter({spec.name: 0 for spec in specs})
@@ -103,7 +108,7 @@ def extract_on(
     audio_s = 0.0
     if shards:
         with (
-            workers_of(cluster, _devices(compute.device)) as there,
+            workers_of(cluster, _devices(compute.device), _tasks_at_once(compute.device)) as there,
             ClipProgress("encode", "crops", Counter(task.clip_id for task in tasks), quiet=quiet) as progress,
         ):
             for done in there.each(encode_shard, ((job, n, shard) for n, shard in enumerate(shards))):
@@ -124,10 +129,18 @@ def encode_shard(job: Job, number: int, shard: ShardTasks) -> Done:
     crops = [task.crop for task in shard]
     left = tuple(i for i in shard[0].stores if states[i].store.missing(crops))
     todo = [[replace(task, stores=left) for task in shard]] if left else []
-    threads = job.compute.threads(DECODING_THREADS)
-    rejects, audio_s = encode_shards(todo, states, job.request.audio_root, threads=threads)
+    threads = decoding_threads(states, job.compute)
+    rejects, audio_s = encode_shards(
+        todo, states, job.request.audio_root, threads=threads, readers=_readers(threads)
+    )
     encoded = {state.encoder.spec.name: state.encoded for state in states}
     return Done(number, encoded, audio_s, tuple(rejects))
+
+
+@lru_cache(maxsize=1)
+def _readers(threads: int) -> ThreadPoolExecutor:
+    """The decoding threads of this worker, for all of its tasks."""
+    return ThreadPoolExecutor(threads)
 
 
 _LOADING = threading.Lock()
@@ -153,6 +166,19 @@ def _load(job: Job) -> list[EncoderState]:
             "Give it the same weights and version, or stop it, and run again; what was finished is kept"
         )
     return [state_of(encoder, job.features, job.compute) for encoder in encoders]
+
+
+def _tasks_at_once(device: str) -> int:
+    """While a card encodes one task, others are decoded and written."""
+    return CARD_TASKS if device_type(device) == "cuda" else 1
+
+
+def _share(cluster: str, compute: Compute) -> int | None:
+    """Decoding threads of each worker: local workers with a card share the processors of this machine."""
+    local = LOCAL.fullmatch(cluster)
+    if compute.workers or local is None or device_type(compute.device) != "cuda":
+        return compute.workers
+    return max(2, processors() // int(local[1]))
 
 
 def _devices(device: str) -> list[str]:

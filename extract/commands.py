@@ -9,7 +9,7 @@ import typer
 
 from mmmos.extract.compute import Compute
 from mmmos.extract.request import ExtractRequest
-from mmmos.store.console import Batch, Device, Weights, Work, Workers
+from mmmos.store.console import Batch, Device, Licence, TrustRemoteCode, Weights, Work, Workers
 
 
 def extract(
@@ -35,8 +35,14 @@ def extract(
     ] = ExtractRequest.layers,
     device: Device = "auto",
     precision: Annotated[
-        str, typer.Option(help="fp32, or bf16 (faster, less exact).")
+        str,
+        typer.Option(
+            help="fp32; less exact, and faster where the hardware has it: bf16, on CUDA tf32, fp16."
+        ),
     ] = ExtractRequest.precision,
+    force_precision: Annotated[
+        bool, typer.Option("--force-precision", help="Take it also where it is slower than fp32.")
+    ] = False,
     batch: Batch = None,
     workers: Workers = None,
     stock: Annotated[
@@ -59,6 +65,8 @@ def extract(
     min_coverage: Annotated[
         float, typer.Option(help="Stop if fewer of the clips can be read.")
     ] = ExtractRequest.min_coverage,
+    licence: Licence = "",
+    trust_remote_code: TrustRemoteCode = False,
     cluster: Annotated[
         str, typer.Option(metavar="ADDRESS|local:N", help="Encode on the workers of a Dask cluster.")
     ] = "",
@@ -83,12 +91,14 @@ def extract(
         "split": split,
         "seed": seed,
         "min_coverage": min_coverage,
+        "licence": licence,
+        "trust_remote_code": trust_remote_code,
     }
     if clips is None:
         request = ExtractRequest.last(work, {n: v for n, v in chosen.items() if _was_given(context, n)})
     else:
         request = ExtractRequest(**{**chosen, "audio_root": audio_root or clips.parent})
-    raise typer.Exit(run(request, work, Compute(device, batch, workers, stock), cluster))
+    raise typer.Exit(run(request, work, Compute(device, batch, workers, stock, force_precision), cluster))
 
 
 def _was_given(context: typer.Context, name: str) -> bool:

@@ -15,6 +15,9 @@ all its halves, so that no batch straddles two shards."""
 CPU_BATCH = 1
 """Batches do not pay on a CPU: WavLM gets slower from 4."""
 
+MOST_THREADS = 64
+"""Beyond, the interpreter is what they wait for."""
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -29,21 +32,31 @@ class Compute:
     workers : int, optional
         Decoding threads.  None: a number that suits the task.
     stock : bool
-        The published forward passes instead of our faster ones; equal to 1e-4.
+        The published forward passes instead of our faster ones; in fp32 equal to 1e-4.
+    force_precision : bool
+        Take a precision also where it is slower than fp32.
     """
 
     device: str = "auto"
     batch: int | None = None
     workers: int | None = None
     stock: bool = False
+    force_precision: bool = False
 
     def batch_on(self, device: torch.device) -> int:
         """Crops per forward pass to start with."""
         return self.batch or (CUDA_BATCH if device.type == "cuda" else CPU_BATCH)
 
-    def threads(self, most: int) -> int:
-        """Decoding threads: one per CPU, at most `most`, where no number was given."""
-        return self.workers or min(most, os.cpu_count() or 1)
+    def threads(self, device: torch.device, most_on_cpu: int) -> int:
+        """Decoding threads where no number was given: one per CPU, but at most `most_on_cpu` where the
+        encoders need the CPUs themselves."""
+        return self.workers or min(most_on_cpu if device.type == "cpu" else MOST_THREADS, processors())
+
+
+def processors() -> int:
+    """CPUs that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 AUTO = Compute()
@@ -62,9 +75,20 @@ def choose_device(name: str = "auto") -> torch.device:
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
-        raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:K")
+    kind, index = _parts(name)
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {name!r} is not here: {torch.cuda.device_count()} CUDA devices found")
     return torch.device(name)
+
+
+def device_type(name: str = "auto") -> str:
+    """ "cpu" or "cuda": what a name means, also where the device itself is on other machines."""
+    return choose_device(name).type if name == "auto" else _parts(name)[0]
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """ "cuda:1" as "cuda" and "1"; ValueError where a name means nothing."""
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
+        raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:K")
+    return kind, index

@@ -126,8 +126,8 @@ def read_crop(path: Path, crop: Crop, sample_rates_hz: Iterable[int]) -> dict[in
     return audio.at_rates(np.concatenate(blocks), file.samplerate, sample_rates_hz)
 
 
-def audible(sound: Sound, meter: Meter) -> Iterator[Samples]:
-    """Mono blocks [n] up to the last non-zero sample, or all of it where there is none.
+def audible(sound: Sound, meter: Meter, *, whole: bool = False) -> Iterator[Samples]:
+    """Mono blocks [n] up to the last non-zero sample, or all of it where there is none or `whole`.
 
     Every block goes through `meter` first.  Silence is held back, as a count, until sound follows it.
     """
@@ -140,6 +140,8 @@ def audible(sound: Sound, meter: Meter) -> Iterator[Samples]:
 
     for block in sound.blocks:
         reach = meter.take(block)
+        if whole:
+            reach = len(block)
         if reach:
             yield from silence(held)
             yield np.ascontiguousarray(audio.mono(block[:reach]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from mmmos.extract.audio_info import Samples
-from mmmos.extract.encoders import Encoder, summarise
+from mmmos.extract.encoders import Encoder
+from mmmos.extract.encoders.encoder import Fence
 from mmmos.store.features import FeatureStore
 from mmmos.store.schema import Crop
 
@@ -21,34 +23,10 @@ class BatchSize:
     crops: int
 
 
-def encode(encoder: Encoder, waves: Tensor, valid_s: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """One batch of crops through an encoder.
-
-    Parameters
-    ----------
-    waves : Tensor
-        [B, 10 s of samples] float32 at the encoder's rate.
-    valid_s : sequence of float
-        How much of each crop is audio.
-
-    Returns
-    -------
-    frames, means : Tensor
-        [B, T, frame_dim] by the spec's layer rule, and time means [B, L, D] over the valid frames; float32
-        on the encoder's device.
-    """
-    valid = torch.tensor([encoder.spec.valid_frames(seconds) for seconds in valid_s])
-    if encoder.device.type == "cuda":
-        valid = valid.pin_memory()
-    with torch.inference_mode():
-        hidden = encoder.hidden_states(waves, valid)
-        return summarise(hidden, encoder.spec.layer, valid.to(encoder.device, non_blocking=True))
-
-
 def encode_batches(
     encoder: Encoder, waves: Sequence[dict[int, Samples]], valid_s: Sequence[float], size: BatchSize
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """`encode` crops in batches of up to `size`, which is halved whenever memory does not suffice.
+    """`Encoder.encode` crops in batches of up to `size`, which is halved whenever memory does not suffice.
 
     Parameters
     ----------
@@ -65,26 +43,41 @@ def encode_batches(
     torch.OutOfMemoryError
         A single crop does not fit.
     """
-    rate_hz = encoder.spec.sample_rate_hz
-    stacked = torch.stack([torch.from_numpy(wave[rate_hz]) for wave in waves])
-    if encoder.device.type == "cuda":
-        stacked = stacked.pin_memory()
+    rows = [wave[encoder.spec.sample_rate_hz] for wave in waves]
     done = 0
-    while done < len(waves):
+    while done < len(rows):
         batch = slice(done, done + size.crops)
-        count = len(stacked[batch])
+        count = len(rows[batch])
         encoded = None
         try:
-            encoded = encode(encoder, stacked[batch], valid_s[batch])
-        except torch.OutOfMemoryError:
-            if count == 1:
+            encoded = encoder.encode(rows[batch], valid_s[batch])
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
+            if count == 1:
+                raise torch.OutOfMemoryError(
+                    f"one crop of {encoder.spec.name} does not fit into the memory of {encoder.device}: "
+                    f"{error}"
+                ) from error
         if encoded is None:  # not in the except clause: its traceback would keep the memory in use
             size.crops = min(size.crops, count // 2)
             torch.cuda.empty_cache()
         else:
             yield encoded
             done += count
+
+
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|_ALLOC_FAILED|(?:can't|cannot|failed to|unable to) allocate|not enough memory",
+    re.IGNORECASE,
+)
+"""In messages of torch (CUDA, HIP, MPS, the CPU's allocator), of the driver, of cuBLAS, cuDNN and cuFFT."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether less at a time may help: most libraries say so only in the text of a RuntimeError."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or bool(OUT_OF_MEMORY.search(str(error)))
 
 
 @dataclass
@@ -103,13 +96,11 @@ class ShardBuffer:
     def __init__(self, state: EncoderState, size: int) -> None:
         spec = state.encoder.spec
         self.state = state
-        self.cuda = state.encoder.device.type == "cuda"
         self.crops: list[Crop] = []
-        self.frames = torch.empty(
-            size, spec.frames, spec.frame_dim, dtype=torch.float16, pin_memory=self.cuda
-        )
-        self.means = torch.empty(size, spec.layers, spec.dim, pin_memory=self.cuda)
-        self.copied: torch.cuda.Event | None = None
+        pinned = state.encoder.device.type == "cuda" and torch.cuda.is_available()
+        self.frames = torch.empty(size, spec.frames, spec.frame_dim, dtype=torch.float16, pin_memory=pinned)
+        self.means = torch.empty(size, spec.layers, spec.dim, pin_memory=pinned)
+        self.copied: Fence | None = None
 
     def add(self, crops: Sequence[Crop], waves: Sequence[dict[int, Samples]]) -> None:
         """Encode crops and copy the results here; on CUDA the copies are queued, not awaited."""
@@ -117,17 +108,14 @@ class ShardBuffer:
         valid_s = [crop.valid_s for crop in crops]
         for frames, means in encode_batches(self.state.encoder, waves, valid_s, self.state.batch):
             place = slice(done, done + len(frames))
-            # Rounded on the device: a copy that also changes the type would wait for the device.
-            self.frames[place].copy_(frames.to(torch.float16), non_blocking=True)
+            self.frames[place].copy_(frames, non_blocking=True)
             self.means[place].copy_(means, non_blocking=True)
             done += len(frames)
         self.crops += crops
 
     def close(self) -> None:
         """Record the point in the device's work that `write` has to wait for."""
-        if self.cuda:
-            self.copied = torch.cuda.Event()
-            self.copied.record(torch.cuda.current_stream(self.state.encoder.device))
+        self.copied = self.state.encoder.fence()
 
     def write(self) -> None:
         """Append the crops to the store; nothing where all of them were rejected."""

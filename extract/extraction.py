@@ -1,9 +1,10 @@
 """Stage one on one machine: encode every crop that the encoders' stores are missing (paper III-A).
 
-Crops are taken in the table's order, up to SHARD_CROPS for one shard of each encoder.  A few threads decode
-ahead, one writes behind, the encoders run in between.  At most the results of two shards are held, so memory
-does not grow with the number of crops.  Because shards are cut from what is missing in a fixed order, a run
-that was killed goes on with the same shards that an unbroken one would have written.
+Crops are taken in the table's order, up to SHARD_CROPS for one shard of each encoder.  Threads decode ahead,
+another writes behind (for a card one for each store), the encoders run in between.  At most the results of
+two shards are held, of four for a card, so memory does not grow with the number of crops.  Because shards
+are cut from what is missing in a fixed order, a run that was killed goes on with the same shards that an
+unbroken one would have written.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mmmos.extract.audio_info import AudioError, Samples
 from mmmos.extract.compute import AUTO, Compute
 from mmmos.extract.decoding import read_crop
 from mmmos.extract.encoders import Encoder
+from mmmos.extract.encoders.encoder import staged
 from mmmos.extract.encoding import BatchSize, EncoderState, ShardBuffer
 from mmmos.extract.progress import ClipProgress
 from mmmos.extract.survey import Reject
@@ -31,7 +33,10 @@ from mmmos.store.features import FeatureStore
 
 SHARD_CROPS = 64
 """A killed run loses at most this much: some three minutes of the three full-size networks on two cores."""
+WRITING_FOR_CARD = 3
+"""Shards whose results may wait for the disk while a card goes on: a slow write is then no pause."""
 DECODING_THREADS = 4
+"""On a CPU, which the encoders need for themselves."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -92,7 +97,7 @@ def extract(
             list(by_shard(tasks, shard_crops)),
             states,
             audio_root,
-            threads=compute.threads(DECODING_THREADS),
+            threads=decoding_threads(states, compute),
             on_crop=lambda task: progress.advance(task.clip_id, task.crop.valid_s),
         )
     encoded = {state.encoder.spec.name: state.encoded for state in states}
@@ -107,12 +112,18 @@ def state_of(encoder: Encoder, features_root: Path, compute: Compute) -> Encoder
     return EncoderState(encoder, store, BatchSize(compute.batch_on(encoder.device)))
 
 
+def decoding_threads(states: Sequence[EncoderState], compute: Compute) -> int:
+    """How many crops are decoded at the same time."""
+    return compute.threads(states[0].encoder.device, DECODING_THREADS) if states else 1
+
+
 def encode_shards(
     shards: Sequence[ShardTasks],
     states: Sequence[EncoderState],
     audio_root: Path,
     *,
     threads: int,
+    readers: ThreadPoolExecutor | None = None,
     on_crop: Callable[[Task], None] = lambda task: None,
 ) -> tuple[list[Reject], float]:
     """Encode and write shards, while crops are decoded ahead; all is written on return.
@@ -121,6 +132,10 @@ def encode_shards(
     ----------
     shards : sequence of ShardTasks
         Their `stores` are positions in `states`.
+    threads : int
+        That decode.
+    readers : ThreadPoolExecutor, optional
+        Such threads, shared with other calls; None starts them for this one.
     on_crop : callable
         Called with each task that is encoded or rejected.
 
@@ -132,10 +147,9 @@ def encode_shards(
     rejects: dict[str, Reject] = {}
     audio_s = 0.0
     step = max((state.batch.crops for state in states), default=1)
-    readers, writer = ThreadPoolExecutor(threads), ThreadPoolExecutor(1)
+    own, writing = ThreadPoolExecutor(threads), _Writing(states)
     tasks = itertools.chain.from_iterable(shards)
-    waves = _ahead(readers, lambda task: _read(task, audio_root, states), tasks, step + threads)
-    writing: list[Future[None]] = []
+    waves = _ahead(readers or own, lambda task: _read(task, audio_root, states), tasks, 2 * step + threads)
     try:
         for shard in shards:
             buffers = [ShardBuffer(states[i], len(shard)) for i in shard[0].stores]
@@ -151,21 +165,20 @@ def encode_shards(
                         rejects[task.clip_id] = Reject(task.clip_id, task.path, str(wave))
                     on_crop(task)
                 audio_s += sum(crop.valid_s for crop, _ in good)
-            _finish(writing)
-            for buffer in buffers:
-                buffer.close()
-                writing.append(writer.submit(buffer.write))
-        _finish(writing)
+            writing.add(shard[0].stores, buffers)
+        writing.finish()
     finally:
-        readers.shutdown(cancel_futures=True)
-        writer.shutdown()
+        own.shutdown(cancel_futures=True)
+        writing.close()
     return list(rejects.values()), audio_s
 
 
 def _read(task: Task, audio_root: Path, states: Sequence[EncoderState]) -> dict[int, Samples] | AudioError:
     try:
         path = resolve_audio(audio_root, task.path)
-        return read_crop(path, task.crop, {states[i].encoder.spec.sample_rate_hz for i in task.stores})
+        encoders = [states[i].encoder for i in task.stores]
+        waves = read_crop(path, task.crop, {encoder.spec.sample_rate_hz for encoder in encoders})
+        return {rate_hz: staged(wave, encoders[0].device) for rate_hz, wave in waves.items()}
     except (AudioError, ValueError, OSError) as error:
         return AudioError(str(error))
 
@@ -183,7 +196,29 @@ def _ahead(
         yield waiting.popleft().result()
 
 
-def _finish(writing: list[Future[None]]) -> None:
-    """Wait for the writes under way, raise what went wrong in them, forget them."""
-    while writing:
-        writing.pop(0).result()
+class _Writing:
+    """Writes shards behind the encoders, those of a store one after the other: a killed run leaves no gap."""
+
+    def __init__(self, states: Sequence[EncoderState]) -> None:
+        on_card = any(state.encoder.device.type != "cpu" for state in states)
+        self.most = WRITING_FOR_CARD if on_card else 1
+        self.writers = [ThreadPoolExecutor(1) for _ in (states if on_card else states[:1])]
+        self.shards: deque[list[Future[None]]] = deque()
+
+    def add(self, stores: Sequence[int], buffers: Sequence[ShardBuffer]) -> None:
+        """Write the buffers of a shard, once no more than `most` shards are being written."""
+        self.finish(left=self.most - 1)
+        for buffer in buffers:
+            buffer.close()
+        writers = [self.writers[store % len(self.writers)] for store in stores]
+        self.shards.append([w.submit(buffer.write) for w, buffer in zip(writers, buffers, strict=True)])
+
+    def finish(self, left: int = 0) -> None:
+        """Wait until only `left` shards are being written; raise what went wrong with the others."""
+        while len(self.shards) > left:
+            for future in self.shards.popleft():
+                future.result()
+
+    def close(self) -> None:
+        for writer in self.writers:
+            writer.shutdown()

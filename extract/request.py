@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmos.extract.compute import Compute, choose_device
+from mmmos.extract.compute import Compute, choose_device, device_type
+from mmmos.store import sealed
 from mmmos.store.console import say
-from mmmos.store.files import write_text
-from mmmos.store.schema import EncoderSpec, Scale
+from mmmos.store.schema import EncoderSpec
 
 if TYPE_CHECKING:
     from mmmos.extract.encoders import Encoder
 
 LAST = "extract.json"
+KINDS: dict[str, Any] = {
+    **dict.fromkeys(("clips", "audio_root", "encoders", "size", "layers", "precision", "scale", "axes"), str),
+    **{"weights": (str, type(None)), "random_weights": (int, type(None)), "split": (int, float, type(None))},
+    **{"seed": int, "min_coverage": (int, float), "caveats": (list, tuple)},
+}
+"""Of each value that is kept."""
 MIN_COVERAGE = 0.95
 """Training on less of a table than this would be training on another data set."""
 
@@ -38,13 +43,17 @@ class ExtractRequest:
     size, layers, precision : str
         See `encoders.load_encoder`.
     scale : str
-        "LO,HI", the range of the scores.
+        The range of the scores, see `store.axes.parse_scale`.
     axes : str
-        Names of the table's axes, see `store.clips.parse_axes`; "" for those of its sidecar or the paper's.
+        Names of the table's axes, see `store.axes.parse_axes`; "" for those of its sidecar or the paper's.
     split, seed : float, int
         Train fraction and seed, for a table without a split column.
     min_coverage : float
         The fraction of the clips that has to be readable.
+    licence : str
+        "permissive" refuses encoders whose terms are not known to allow commercial use.
+    trust_remote_code : bool
+        Whether code that comes with a model of the hub may run.
     caveats : tuple of str
         What every result on this table has to say, e.g. "synthetic audio".
     """
@@ -63,6 +72,12 @@ class ExtractRequest:
     seed: int = 0
     min_coverage: float = MIN_COVERAGE
     caveats: tuple[str, ...] = ()
+    licence: str = ""
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.min_coverage <= 1.0:  # NaN is not either
+            raise ValueError(f"--min-coverage takes a part from 0 to 1, not {self.min_coverage}")
 
     @staticmethod
     def last(work: Path, changed: dict[str, Any]) -> ExtractRequest:
@@ -71,15 +86,22 @@ class ExtractRequest:
         if not path.exists():
             raise ValueError(f"no --clips given, and {work} has no earlier extraction to go on with")
         say(f"going on with the table and settings of {path}")
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = sealed.read_object(path)
+        for name, value in kept.items():
+            if name not in KINDS or not isinstance(value, KINDS[name]) or isinstance(value, bool):
+                raise ValueError(f"{path}: {name} is {value!r:.60}: give --clips and the other options anew")
+        if not (kept.get("clips") and kept.get("audio_root")):
+            raise ValueError(
+                f"{path}: clips or audio_root is missing: give --clips and the other options anew"
+            )
         for name in ("clips", "audio_root", "weights"):
-            kept[name] = kept[name] and Path(kept[name])
-        return ExtractRequest(**{**kept, "caveats": tuple(kept["caveats"]), **changed})
+            kept[name] = Path(kept[name]) if kept.get(name) else None
+        return ExtractRequest(**{**kept, "caveats": tuple(map(str, kept.get("caveats", ()))), **changed})
 
     def remember(self, work: Path) -> None:
         """Keep the request for a later `extract` without a table."""
         values = {name: str(v) if isinstance(v, Path) else v for name, v in vars(self.absolute()).items()}
-        write_text(work / LAST, json.dumps(values, indent=1) + "\n")
+        sealed.write_json(work / LAST, values)
 
     def absolute(self) -> ExtractRequest:
         """The same request with absolute paths."""
@@ -88,7 +110,7 @@ class ExtractRequest:
 
 
 def load_encoders(
-    request: ExtractRequest, compute: Compute, *, stored: Iterable[EncoderSpec] = ()
+    request: ExtractRequest, compute: Compute, *, stored: Iterable[EncoderSpec] = (), specs_only: bool = False
 ) -> list[Encoder]:
     """The encoders of a request, in its order, on the device of `compute`.
 
@@ -96,6 +118,8 @@ def load_encoders(
     ----------
     stored : iterable of EncoderSpec
         Specs of the features that are there, see `encoders.load_encoder`.
+    specs_only : bool
+        Built on the CPU, with the specs that they have on the device of `compute`, which others use.
 
     Raises
     ------
@@ -110,6 +134,8 @@ def load_encoders(
     names = [name.strip() for name in request.encoders.split(",") if name.strip()]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"--encoders takes different names separated by commas, not {request.encoders!r}")
+    if request.licence not in ("", "permissive"):
+        raise ValueError(f"--licence takes permissive, not {request.licence!r}")
     pretrained = request.random_weights is None
     weights = find_weights(names, request.weights) if pretrained else dict.fromkeys(names)
     return [
@@ -121,20 +147,13 @@ def load_encoders(
             size=request.size,
             layer=request.layers,
             precision=request.precision,
-            device=choose_device(compute.device),
+            device=choose_device("cpu" if specs_only else compute.device),
             stock=compute.stock,
+            forced=compute.force_precision,
+            runs_on=device_type(compute.device) if specs_only else "",
             stored=stored,
+            trust=request.trust_remote_code,
+            permissive=request.licence == "permissive",
         )
         for name in names
     ]
-
-
-def parse_scale(text: str) -> Scale:
-    """ "0,100" as a Scale; ValueError says what was expected."""
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(
-            f"--scale takes two numbers separated by a comma, as in 0,10, not {text!r}"
-        ) from None
-    return Scale(low, high)

@@ -9,11 +9,12 @@ from pathlib import Path
 from mmmos.extract.cluster import extract_on
 from mmmos.extract.compute import AUTO, Compute
 from mmmos.extract.extraction import ExtractionSummary, extract
-from mmmos.extract.request import ExtractRequest, load_encoders, parse_scale
+from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.survey import CoverageError, check_coverage, shared_audio, survey, write_rejects
-from mmmos.store.clips import ClipTable, parse_axes, read_clips, save_table
+from mmmos.store.axes import axes_beside, parse_axes, parse_scale
+from mmmos.store.clips import ClipTable, read_clips, save_table
 from mmmos.store.console import COVERAGE, OK, REJECTS, say, table
-from mmmos.store.schema import EncoderSpec
+from mmmos.store.schema import AES_AXES, EncoderSpec
 from mmmos.store.specs import near_misses, stored_specs
 
 
@@ -33,17 +34,17 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
         An exit code of `store.console`: OK, REJECTS or COVERAGE.
     """
     features = work / "features"
+    axes = parse_axes(request.axes) if request.axes else axes_beside(request.clips) or AES_AXES
     written = read_clips(
         request.clips,
         audio_root=request.audio_root,
-        scale=parse_scale(request.scale),
-        axes=parse_axes(request.axes) if request.axes else None,
+        scale=parse_scale(request.scale, axes),
+        axes=axes,
         train_fraction=request.split,
         seed=request.seed,
     )
     # The workers of a cluster build their own encoders; here they are then built for their specs alone.
-    built_on = replace(compute, device="cpu") if cluster else compute
-    encoders = load_encoders(request, built_on, stored=stored_specs(features))
+    encoders = load_encoders(request, compute, stored=stored_specs(features), specs_only=bool(cluster))
     specs = tuple(encoder.spec for encoder in encoders)
     for line in (line for spec in specs for line in near_misses(features, spec)):
         say(f"features stored before do not fit, so these are made anew: {line}")

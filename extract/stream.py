@@ -10,9 +10,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,8 +54,10 @@ class Window:
 class _Cutter:
     """Cuts mono samples into several series of windows, each with a window every so many seconds."""
 
-    def __init__(self, rate_hz: int, rates_hz: Sequence[int], steps_s: dict[str, float]) -> None:
-        self.rate_hz, self.rates_hz, self.steps_s = rate_hz, rates_hz, steps_s
+    def __init__(
+        self, rate_hz: int, rates_hz: Sequence[int], steps_s: dict[str, float], whole: bool = False
+    ) -> None:
+        self.rate_hz, self.rates_hz, self.steps_s, self.whole = rate_hz, rates_hz, steps_s, whole
         self.size = round(CROP_SECONDS * rate_hz)
         self.done = dict.fromkeys(steps_s, 0)
         self.kept = np.empty(0, np.float32)
@@ -75,8 +77,7 @@ class _Cutter:
             due = {
                 series: start
                 for series, start in self.starts().items()
-                if start + self.size <= end
-                or (ended and is_crop(start, (end - start) / self.rate_hz, self.steps_s[series]))
+                if start + self.size <= end or (ended and self.is_last(start, end, self.steps_s[series]))
             }
             if not due:
                 return
@@ -89,6 +90,10 @@ class _Cutter:
             start_s, valid_s = start / self.rate_hz, len(samples) / self.rate_hz
             yield Window(start_s, valid_s, "grid" in here, "hop" in here, waves)
 
+    def is_last(self, start: int, end: int, step_s: float) -> bool:
+        """Whether what is left from `start` on is a window of its series."""
+        return start < end if self.whole else is_crop(start, (end - start) / self.rate_hz, step_s)
+
     def starts(self) -> dict[str, int]:
         """The position of the next window of each series, in samples."""
         return {
@@ -98,7 +103,7 @@ class _Cutter:
 
 
 def windows(
-    sound: Sound, rates_hz: Sequence[int], hop_s: float | None = None
+    sound: Sound, rates_hz: Sequence[int], hop_s: float | None = None, *, whole: bool = False
 ) -> Iterator[Window | AudioInfo]:
     """Every window of a sound in order of its start, then what the sound held.
 
@@ -111,6 +116,8 @@ def windows(
     hop_s : float, optional
         1 to 10: beside the crops of `store.crops.crop_grid`, a window begins every `hop_s` seconds.  One
         that falls on the grid is cut once.
+    whole : bool
+        Leave nothing out: neither a short last piece nor trailing silence (see `audio.WHOLE_RECIPE`).
 
     Raises
     ------
@@ -121,8 +128,8 @@ def windows(
         raise ValueError(f"windows begin every 1 to {CROP_SECONDS:g} s, not every {hop_s:g} s")
     meter = Meter(sound.rate_hz, sound.channels)
     steps_s = {"grid": CROP_SECONDS} | ({} if hop_s is None else {"hop": hop_s})
-    cutter = _Cutter(sound.rate_hz, rates_hz, steps_s)
-    for block in audible(sound, meter):
+    cutter = _Cutter(sound.rate_hz, rates_hz, steps_s, whole)
+    for block in audible(sound, meter, whole=whole):
         yield from cutter.push(block)
     info = meter.info()
     yield from cutter.windows(ended=True)
@@ -133,18 +140,33 @@ Event = Window | AudioInfo | AudioError
 
 
 def listen(
-    sounds: Sequence[Listening], rates_hz: Sequence[int], hop_s: float | None = None, workers: int = 2
+    sounds: Sequence[Listening],
+    rates_hz: Sequence[int],
+    hop_s: float | None = None,
+    workers: int = 2,
+    *,
+    whole: bool = False,
+    at_once: int = 1,
+    stage: Callable[[Samples], Samples] = lambda wave: wave,
 ) -> Iterator[tuple[int, Event]]:
     """The windows of many sounds, decoded ahead in threads.
+
+    A sound is decoded by one thread.  So that a fast device gets windows from several of them, the first
+    `at_once` sounds that have not ended give one event each in turn; the order of all events depends on the
+    sounds alone.
 
     Parameters
     ----------
     sounds : sequence of Listening
         Each is opened when its turn comes.
-    rates_hz, hop_s
+    rates_hz, hop_s, whole
         See `windows`.
     workers : int
         Sounds that are decoded at the same time, each no further ahead than READ_AHEAD windows.
+    at_once : int
+        From 1, one sound after the other, to `workers`.
+    stage : callable
+        What the threads do to each wave of a window last.
 
     Yields
     ------
@@ -152,26 +174,33 @@ def listen(
         The number of the sound and one event: in order its windows, then its AudioInfo or the AudioError
         that ended it.
     """
-    stop = threading.Event()
-    pool = ThreadPoolExecutor(max(1, workers))
-    running: deque[tuple[int, queue.Queue[Event | BaseException], Future[None]]] = deque()
+    stop, workers = threading.Event(), max(1, workers)
+    pool = ThreadPoolExecutor(workers)
+    running: deque[tuple[int, queue.Queue[Event | BaseException]]] = deque()
+    # Where sounds take turns, as many again are opened before theirs comes: short ones end soon.
+    opened = workers if at_once == 1 else 2 * workers
     try:
         todo = iter(enumerate(sounds))
+        turn = 0
         while True:
-            while len(running) < max(1, workers) and (following := next(todo, None)):
+            while len(running) < opened and (following := next(todo, None)):
                 number, opener = following
                 events: queue.Queue[Event | BaseException] = queue.Queue(READ_AHEAD)
-                running.append((number, events, pool.submit(_feed, opener, rates_hz, hop_s, events, stop)))
+                pool.submit(_feed, opener, rates_hz, hop_s, whole, events, stop, stage)
+                running.append((number, events))
             if not running:
                 return
-            number, events, _ = running.popleft()
-            while True:
-                event = events.get()
-                if not isinstance(event, Window | AudioInfo | AudioError):
-                    raise event
-                yield number, event
-                if not isinstance(event, Window):
-                    break
+            # The first `workers` have a thread, or all of their events are there: no wait here is for ever.
+            turn %= min(len(running), max(1, min(at_once, workers)))
+            number, events = running[turn]
+            event = events.get()
+            if not isinstance(event, Window | AudioInfo | AudioError):
+                raise event
+            yield number, event
+            if isinstance(event, Window):
+                turn += 1
+            else:
+                del running[turn]
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
@@ -181,8 +210,10 @@ def _feed(
     opener: Listening,
     rates_hz: Sequence[int],
     hop_s: float | None,
+    whole: bool,
     events: queue.Queue[Event | BaseException],
     stop: threading.Event,
+    stage: Callable[[Samples], Samples],
 ) -> None:
     """Put the events of a sound, or what went wrong, into its queue, until `stop` is set."""
 
@@ -196,7 +227,9 @@ def _feed(
         return False
 
     try:
-        for event in windows(opener(), rates_hz, hop_s):
+        for event in windows(opener(), rates_hz, hop_s, whole=whole):
+            if isinstance(event, Window):
+                event = replace(event, waves={rate_hz: stage(wave) for rate_hz, wave in event.waves.items()})
             if not put(event):
                 return
     except AudioError as error:

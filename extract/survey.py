@@ -6,7 +6,6 @@ used becomes a Reject with its reason: the run goes on without the clip, and not
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,10 +18,14 @@ from mmmos.extract.audio import AUDIO_RECIPE
 from mmmos.extract.audio_info import AudioError, AudioInfo
 from mmmos.extract.decoding import survey_file
 from mmmos.extract.progress import ClipProgress
+from mmmos.store import sealed
 from mmmos.store.clips import ClipTable
+from mmmos.store.console import say
 from mmmos.store.crops import resolve_audio
-from mmmos.store.files import write_csv, write_text
+from mmmos.store.files import write_csv
 from mmmos.store.schema import Clip
+
+MAX_CACHE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -137,22 +140,33 @@ class _Cache:
         self.entries: dict[str, Any] = {}
         if path is not None and path.exists():
             try:
-                stored = json.loads(path.read_text())
+                stored = sealed.read_object(path, MAX_CACHE_BYTES)
                 if stored["recipe"] == AUDIO_RECIPE:
                     self.entries = dict(stored["files"])
-            except (ValueError, KeyError, TypeError):
-                pass  # a cache that cannot be read is only a slower survey
+            except (OSError, ValueError, KeyError, TypeError) as reason:
+                # A cache that cannot be read is only a slower survey.
+                said = f"{path}: field {reason} is missing" if isinstance(reason, KeyError) else str(reason)
+                say(f"the survey is made anew: {said}")
 
     def info(self, path: Path) -> AudioInfo:
         status = path.stat()
         state = [status.st_size, status.st_mtime_ns]
         entry = self.entries.get(str(path))
-        if entry and entry["state"] == state:
-            return AudioInfo(**entry["info"])
+        if known := _known(entry, state):
+            return known
         info = survey_file(path)
         self.entries[str(path)] = {"state": state, "info": asdict(info)}
         return info
 
     def save(self) -> None:
         if self.path is not None:
-            write_text(self.path, json.dumps({"recipe": AUDIO_RECIPE, "files": self.entries}))
+            content = {"recipe": AUDIO_RECIPE, "files": self.entries}
+            sealed.write_json(self.path, content, indent=None)
+
+
+def _known(entry: Any, state: list[int]) -> AudioInfo | None:
+    """What a cache's entry says of a file in this state; None where it says nothing that could be."""
+    try:
+        return AudioInfo(**entry["info"]) if entry["state"] == state else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ from mmmos.store.console import FAILED, OK, Work, say, table
 
 if TYPE_CHECKING:
     from mmmos.heads.config import HeadConfig
+    from mmmos.store.schema import EncoderSpec
 
 
 def heads(
@@ -19,6 +20,9 @@ def heads(
     grid: Annotated[
         str, typer.Option(help="paper (the sixteen), encoders (Table II), full, or beyond.")
     ] = "paper",
+    preset: Annotated[
+        str, typer.Option(help="size: heads, values and folds by the number of clips, as `train` takes them.")
+    ] = "",
     encoders: Annotated[
         str, typer.Option(help="Only these stored encoders, comma-separated; as wavlm+m2d, only that set.")
     ] = "",
@@ -68,6 +72,9 @@ def heads(
     ] = "",
 ) -> None:
     """Stage two: train every head of a grid from the stored features; finished runs are kept."""
+    if preset:
+        _refuse_with_preset(grid=grid != "paper", sweep=sweep)
+        raise typer.Exit(train_recipe(work, preset, seed=seed, jobs=jobs, cluster=cluster))
     configs = configs_of(
         work,
         grid,
@@ -89,11 +96,47 @@ def heads(
     )
     _refuse_cluster_with(cluster, jobs=bool(jobs), sweep=sweep)
     if not sweep:
-        raise typer.Exit(train(configs, work, jobs=jobs, folds=folds, cluster=cluster))
+        raise typer.Exit(train(configs, work, grid, jobs=jobs, folds=folds, cluster=cluster))
     tune(
         configs, work, trials=trials, objective=objective, study=study, seed=seed,
         jobs=jobs, storage=storage, folds=folds or 5,
     )  # fmt: skip
+
+
+def _refuse_with_preset(*, grid: bool, sweep: bool) -> None:
+    if grid or sweep:
+        raise ValueError("--preset says what is trained: leave --grid and --sweep out")
+
+
+FOLDS = 5
+"""Where a recipe has none and no clip is held out."""
+
+
+def train_recipe(work: Path, preset: str, *, seed: int = 0, jobs: int = 0, cluster: str = "") -> int:
+    """Train what suits the number of clips and groups, or the paper's heads, and keep how to choose by it.
+
+    See `training.recipe`.  Where no clip is held out, out-of-fold predictions are made in any case.
+    """
+    from mmmos.heads.recipe_file import Choice
+    from mmmos.heads.training.recipe import recipe_for
+    from mmmos.store.clips import load_table
+
+    specs, data = _specs(work), load_table(work / "clips.json")
+    recipe = recipe_for(data, specs, preset=preset, seed=seed)
+    held_out = any(data.of(split) for split in ("dev", "pam", "test"))
+    folds = recipe.folds or (0 if held_out else FOLDS)
+    for note in recipe.notes:
+        say(note)
+    only = tuple(config.id for config in recipe.configs)
+    calibrate = folds > 0
+    Choice(recipe.configs[0].data, recipe.rule, only, recipe.per_axis, calibrate).save(work)
+    # The ridge regression first: where the time is short, at least there is something to beat.
+    codes = [
+        train(some, work, jobs=jobs, folds=folds, cluster=cluster)
+        for some in (recipe.baselines, recipe.configs)
+        if some
+    ]
+    return max(codes)
 
 
 def _refuse_cluster_with(cluster: str, *, jobs: bool, sweep: bool) -> None:
@@ -111,20 +154,41 @@ def configs_of(work: Path, grid: str, **choices: Any) -> tuple[HeadConfig, ...]:
     """The configs of a named grid over the features that a work folder has."""
     from mmmos.heads.grids import grid as named
     from mmmos.store.clips import load_table
+
+    specs = _specs(work)
+    return named(grid, specs, load_table(work / "clips.json").id, **choices)
+
+
+def _specs(work: Path) -> list[EncoderSpec]:
+    """The encoders whose features a work folder has; errors name the command that is missing."""
+    from mmmos.store.clips import load_table
     from mmmos.store.features import list_stores
 
     if not (work / "clips.json").exists():
         raise FileNotFoundError(
             f"{work / 'clips.json'} is not there: run `pipeline.py extract --clips ... --work {work}` first"
         )
-    specs = [store.spec for store in list_stores(work / "features")]
-    return named(grid, specs, load_table(work / "clips.json").id, **choices)
+    if not load_table(work / "clips.json").of("train"):
+        raise ValueError(
+            f"no clip of {work / 'clips.json'} trains: its table has no column split. Divide it with "
+            f"`mmmos extract --split 0.8 --work {work}`, or let every clip train (`mmmos prepare table`, or "
+            "the word train in a column split) and add --folds 5, so that each is predicted by heads that "
+            "did not see it"
+        )
+    return [store.spec for store in list_stores(work / "features")]
 
 
 def train(
-    configs: Sequence[HeadConfig], work: Path, *, jobs: int = 0, folds: int = 0, cluster: str = ""
+    configs: Sequence[HeadConfig],
+    work: Path,
+    grid: str = "paper",
+    *,
+    jobs: int = 0,
+    folds: int = 0,
+    cluster: str = "",
 ) -> int:
-    """Train what is missing and print each run's dev loss; the exit code."""
+    """Train what is missing of a grid, note it as trained, and print each run's dev loss; the exit code."""
+    from mmmos.heads.run_sets import note_grid
     from mmmos.heads.runs import Run
     from mmmos.heads.training.parallel import train_grid
 
@@ -132,6 +196,7 @@ def train(
         say(f"heads: {done}/{of} {run}")
 
     result = train_grid(configs, work, jobs=jobs, progress=progress, folds=folds, cluster=cluster)
+    note_grid(work, grid, configs)
     done = [Run.of(work, config).record for config in configs if config.id not in result.failed]
     table(
         f"{len(done)} heads in {work / 'runs'}: {len(result.trained)} trained now, {len(result.kept)} kept",
@@ -150,7 +215,27 @@ def train(
     )
     for run, reason in result.failed.items():
         say(f"failed: {run}: {reason}")
+    say_where_training_ended(done)
     return FAILED if result.failed else OK
+
+
+def say_where_training_ended(records: Sequence[Mapping[str, Any]]) -> None:
+    """Say how many heads may not be trained to their end, and what to do."""
+    epochs = [record for record in records if len(record["curve"]) > 1]
+    last = [r for r in epochs if r["best_epoch"] == r["config"]["epochs"] == len(r["curve"])]
+    if not last:
+        return
+    blind = [record for record in last if record["curve"][-1]["dev_loss"] is None]
+    if blind:
+        say(
+            f"{len(blind)} of {len(records)} heads ran all their epochs, as there is no dev split to stop "
+            "them; more or fewer may be better: --epochs"
+        )
+    if len(last) > len(blind):
+        say(
+            f"{len(last) - len(blind)} of {len(records)} heads were best at their last epoch: they may not "
+            "be trained to their end. Try --epochs 30, or --lr 0.001"
+        )
 
 
 def tune(configs: Sequence[HeadConfig], work: Path, *, objective: str = "", **settings: Any) -> None:
@@ -171,7 +256,7 @@ def tune(configs: Sequence[HeadConfig], work: Path, *, objective: str = "", **se
     )
     table(
         f"{len(results)} studies, objective {objective}; all trials: {work / 'sweeps'}",
-        ("study", "trials", "first", "best", "best run", "difference", "low", "high", "note"),
+        ("study", "trials", "first", "best", "best run", "gain", "low", "high", "note"),
         [
             (
                 result.study,

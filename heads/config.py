@@ -5,19 +5,36 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 from mmmos.store.names import choose, signature
 
 AGGREGATOR_FIELDS: dict[str, frozenset[str]] = {
-    "mlp": frozenset(),
-    "blstm_h": frozenset({"width"}),
+    "mlp": frozenset({"layer", "reads"}),
+    "blstm_h": frozenset({"width", "layer"}),
     "blstm_t": frozenset({"width", "frame_rate_hz", "precision"}),
     "attention": frozenset({"frame_rate_hz"}),
     "statistics": frozenset(),
-    "layermix": frozenset(),
+    "layermix": frozenset({"layer"}),
+    "linear": frozenset({"layer", "reads"}),
+    "ridge": frozenset({"layer", "reads"}),
+    "kernel_ridge": frozenset({"layer", "reads"}),
+    "svr": frozenset({"layer", "reads"}),
 }
 """Each aggregator of `network.aggregators`, with those fields that only some aggregators depend on."""
+
+CLOSED_FORM = ("ridge", "kernel_ridge", "svr")
+"""Those that scikit-learn solves in one step: no epochs, no learning rate, and always squared error."""
+
+TRAINING_FIELDS = ("hidden", "learning_rate", "weight_decay", "dropout", "batch", "epochs", "patience")
+"""What a head in closed form does not depend on."""
+
+READS = ("means", "statistics", "profile")
+"""What a head without frames may be told to read, see `network.reading`."""
+
+LATER_FIELDS = ("layer", "reads")
+"""Fields that earlier configs lack: at their default they are not written into the id."""
 
 LOSS_NAMES = (
     "con",
@@ -27,8 +44,13 @@ LOSS_NAMES = (
     "mse",
     "huber",
     "listeners",
+    "listmle",
 )
 """The losses of `network.losses`.  Names stand here because configs are made and read without torch."""
+
+
+MAX_FRAME_RATE_HZ = 1000.0
+"""Beyond this a config can only be a mistake, or be made to use up the memory."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +77,12 @@ class HeadConfig:
         Arithmetic of the projection of frames, "fp32" or "bf16"; "fp32" where there is none.
     recipe
         Number raised whenever the training code changes its result.
+    layer
+        Which of the stored layer means this head reads: "mean", "last", "all", a layer's number, "layermix"
+        (learnt weights, one set an axis), or "best" (in closed form only: the layer that cross-validation
+        inside the training clips picks).  By encoder as "wavlm=layermix,muq=last".  "": as the spec says.
+    reads
+        "means", "statistics" or "profile"; "": what the aggregator reads by itself.
     """
 
     data: str
@@ -73,8 +101,11 @@ class HeadConfig:
     precision: str = "fp32"
     seed: int = 0
     recipe: int = 1
+    layer: str = ""
+    reads: str = ""
 
     def __post_init__(self) -> None:
+        self._check_types()
         if not self.encoders or len(set(self.encoders)) != len(self.encoders):
             raise ValueError(f"a head needs one or more different encoders, not {list(self.encoders)}")
         for name in ("hidden", "batch", "epochs", "patience"):
@@ -85,22 +116,51 @@ class HeadConfig:
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is {self.dropout}; it must be in [0, 1)")
         choose("precision", self.precision, ("fp32", "bf16"))
+        if self.reads:
+            choose("reading", self.reads, READS)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every field in the form that ids are made of."""
+        given = asdict(self)
+        return {name: value for name, value in given.items() if value or name not in LATER_FIELDS}
+
+    def check_sizes(self) -> None:
+        """ValueError where no head can be built: for a width or rate that its aggregator cannot have."""
+        needed = AGGREGATOR_FIELDS.get(self.aggregator, frozenset())
+        if "width" in needed and self.width < 1:
+            raise ValueError(f"width is {self.width}; a {self.aggregator} needs at least 1")
+        if "frame_rate_hz" in needed and not 0.0 < self.frame_rate_hz <= MAX_FRAME_RATE_HZ:
+            raise ValueError(f"frame_rate_hz is {self.frame_rate_hz}; above 0 and up to {MAX_FRAME_RATE_HZ}")
+
+    def _check_types(self) -> None:
+        """ValueError for a value that is not of its field's kind, or a whole number beyond any sense."""
+        kinds = {"str": str, "int": Integral, "float": Real, "tuple[str, ...]": tuple}
+        for field in fields(self):
+            value, kind = getattr(self, field.name), kinds[str(field.type)]
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise ValueError(f"{field.name} is {value!r:.60}, which is no {field.type}")
+            if kind is Integral and not -(2**63) <= value < 2**63:
+                raise ValueError(f"{field.name} is {value!r:.60}")
+        if not all(isinstance(encoder, str) for encoder in self.encoders):
+            raise ValueError(f"encoders are {list(self.encoders)!r:.60}, not names")
 
     @property
     def id(self) -> str:
         """The run: "mlp-ut-" and 12 hex digits over every field."""
-        return signature(f"{self.aggregator}-{self.loss}", asdict(self))
+        return signature(f"{self.aggregator}-{self.loss}", self.settings)
 
     @property
     def title(self) -> str:
-        """What a table row is called: "wavlm+muq+m2d mlp ut"."""
-        return f"{'+'.join(map(encoder_name, self.encoders))} {self.aggregator} {self.loss}"
+        """What a table row is called: "wavlm+muq+m2d mlp ut", with reading and layers where chosen."""
+        parts = ["+".join(map(encoder_name, self.encoders)), self.aggregator, self.loss]
+        return " ".join(parts + [self.reads] * bool(self.reads) + [f"layer {self.layer}"] * bool(self.layer))
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> HeadConfig:
         """The config that `asdict` was taken of; ValueError names unknown or missing fields."""
         known = {field.name for field in fields(HeadConfig)}
-        if odd := sorted(set(values) ^ known):
+        if odd := sorted((set(values) - known) | (known - set(values) - {*LATER_FIELDS})):
             raise ValueError(f"not a head's config: fields missing or unknown: {', '.join(odd)}")
         return HeadConfig(**{**values, "encoders": tuple(values["encoders"])})
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mmmos.store.table import Table, markdown_text
+from mmmos.store.escape import inert, markdown_text
+from mmmos.store.table import Table
 
 
 class _Verbatim(str):
@@ -27,7 +28,7 @@ def render_html(template: Path, **values: Any) -> str:
     values
         What the template names; one that is missing is an error.
     """
-    return _environment(template, autoescape=True).get_template(template.name).render(values)
+    return _environment(template, autoescape=True, finalize=_inert).get_template(template.name).render(values)
 
 
 def render_markdown(template: Path, **values: Any) -> str:
@@ -39,6 +40,11 @@ def render_markdown(template: Path, **values: Any) -> str:
     environment = _environment(template, autoescape=False, finalize=_markdown)
     environment.filters["verbatim"] = _Verbatim
     return environment.get_template(template.name).render(values)
+
+
+def _inert(value: Any) -> Any:
+    # What has __html__ is HTML already; autoescape escapes the rest.
+    return inert(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _markdown(value: Any) -> str:

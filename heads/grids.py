@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from mmmos.heads.config import AGGREGATOR_FIELDS, LOSS_NAMES, HeadConfig
+from mmmos.heads.config import AGGREGATOR_FIELDS, CLOSED_FORM, LOSS_NAMES, TRAINING_FIELDS, HeadConfig
 from mmmos.store.names import choose
 from mmmos.store.schema import EncoderSpec
 
@@ -36,7 +36,8 @@ def configure(
 ) -> HeadConfig:
     """A config with the paper's values, `overrides` put over them where they are not None.
 
-    Fields that the aggregator ignores keep the default of HeadConfig, so that equal heads have equal ids.
+    Fields that the aggregator ignores keep the default of HeadConfig, so that equal heads have equal ids;
+    heads in closed form have the loss "mse" whatever is asked.
     ValueError for names that are unknown and for overrides without a field.
     """
     choose("loss", loss, LOSS_NAMES)
@@ -50,6 +51,12 @@ def configure(
     } | given
     for ignored in frozenset().union(*AGGREGATOR_FIELDS.values()) - uses:
         values.pop(ignored, None)
+    if aggregator == "linear":
+        values.pop("hidden", None)
+    if aggregator in CLOSED_FORM:
+        loss = "mse"
+        for ignored in TRAINING_FIELDS:
+            values.pop(ignored, None)
     if "frame_rate_hz" in values:
         values["frame_rate_hz"] = float(values["frame_rate_hz"])
         if values["frame_rate_hz"] not in FRAME_RATES_HZ:

@@ -10,6 +10,9 @@ where one side is constant; then the metric is None and `why_undefined` says why
 
 Levels.  Utterance level compares clips.  System level compares the means of the clips of each system,
 as in the VoiceMOS and AudioMOS challenges.  The composite is the mean of the rated axes of one clip.
+
+Ties.  Two means that are equal in exact arithmetic may differ in their last bit, and a rank correlation would
+take that for an order.  So every mean that is compared is rounded to 1e-9 (`tie_safe`).
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ Array = NDArray[np.float64]
 LEVELS = ("utterance", "system")
 
 MIN_ITEMS = 3
+TIE_DIGITS = 9
+"""Decimals that means are rounded to before they are compared."""
+
 SPREAD_FLOOR = 1e-12
 """A side whose range is below this share of its largest value is constant up to rounding."""
 
@@ -50,6 +56,8 @@ class Metric:
         Name in `results.baselines.BASELINES` of the trivial prediction that stands beside it.
     unit
         Unit of its values in words, "" for a number without one.
+    interval
+        Name in `inference.FORMS` of the scale on which its interval is computed.
     """
 
     function: Callable[[ArrayLike, ArrayLike], float | None]
@@ -59,6 +67,7 @@ class Metric:
     ceiling: str | None = None
     baseline: Literal["train mean", "domain oracle"] = "train mean"
     unit: str = ""
+    interval: Literal["plain", "error", "pearson", "spearman", "kendall"] = "plain"
 
     def __call__(self, pred: ArrayLike, truth: ArrayLike) -> float | None:
         """The value of `function` on two rows [N]."""
@@ -90,7 +99,7 @@ def srcc(pred: ArrayLike, truth: ArrayLike) -> float | None:
 def ktau(pred: ArrayLike, truth: ArrayLike) -> float | None:
     """Kendall's tau-b, -1 to 1: agreeing less disagreeing pairs, corrected for ties on either side."""
     p, t = validated(pred, truth)
-    return None if obstacle(p, t) else float(kendalltau(p, t).statistic)
+    return None if obstacle(p, t) else float(kendalltau(p, t, method="asymptotic").statistic)
 
 
 def pearson(p: Array, t: Array) -> float:
@@ -118,6 +127,12 @@ def validated(pred: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
     return p, t
 
 
+def tie_safe(values: Array) -> Array:
+    """Values rounded to 1e-9, so that means that are equal in exact arithmetic are equal here."""
+    # Adding 0 makes -0 a 0.
+    return np.asarray(np.round(values, TIE_DIGITS) + 0.0)
+
+
 def composite(pred: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
     """Per clip the mean over the axes that have both sides, [N, A] -> two rows [N].
 
@@ -128,7 +143,9 @@ def composite(pred: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
     both = np.isfinite(p) & np.isfinite(t)
     count = both.sum(axis=1)
     divisor = np.where(count > 0, count, np.nan)
-    return np.where(both, p, 0.0).sum(axis=1) / divisor, np.where(both, t, 0.0).sum(axis=1) / divisor
+    sums = (np.where(both, side, 0.0).sum(axis=1) for side in (p, t))
+    mean_p, mean_t = (tie_safe(total / divisor) for total in sums)
+    return mean_p, mean_t
 
 
 def system_means(values: ArrayLike, systems: Sequence[str]) -> tuple[tuple[str, ...], Array]:
@@ -140,7 +157,7 @@ def system_means(values: ArrayLike, systems: Sequence[str]) -> tuple[tuple[str, 
     sums = np.zeros((len(names), *array.shape[1:]))
     np.add.at(sums, index, array)
     counts = np.bincount(index, minlength=len(names)).reshape(-1, *[1] * (array.ndim - 1))
-    return tuple(str(name) for name in names), sums / counts
+    return tuple(str(name) for name in names), tie_safe(sums / counts)
 
 
 def obstacle(p: Array, t: Array, needs: int = MIN_ITEMS, varied: bool = True) -> str:
@@ -156,8 +173,8 @@ def obstacle(p: Array, t: Array, needs: int = MIN_ITEMS, varied: bool = True) ->
 
 
 METRICS: dict[str, Metric] = {
-    "mse": Metric(mse, "low", ceiling="noise", unit="squared units of the scale"),
-    "lcc": Metric(lcc, "high", MIN_ITEMS, varied=True, ceiling="lcc", baseline="domain oracle"),
-    "srcc": Metric(srcc, "high", MIN_ITEMS, varied=True, ceiling="srcc", baseline="domain oracle"),
-    "ktau": Metric(ktau, "high", MIN_ITEMS, varied=True, ceiling="ktau", baseline="domain oracle"),
+    "mse": Metric(mse, "low", ceiling="noise", unit="squared units of the scale", interval="error"),
+    "lcc": Metric(lcc, "high", MIN_ITEMS, True, "lcc", "domain oracle", interval="pearson"),
+    "srcc": Metric(srcc, "high", MIN_ITEMS, True, "srcc", "domain oracle", interval="spearman"),
+    "ktau": Metric(ktau, "high", MIN_ITEMS, True, "ktau", "domain oracle", interval="kendall"),
 }

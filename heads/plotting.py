@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 from matplotlib import rc_context
@@ -17,6 +16,8 @@ from matplotlib.axes import Axes as Panel
 from matplotlib.figure import Figure as Figure  # plots' return type, from here
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
+
+from mmmos.store.escape import html_text, inert
 
 INK = "#1b1f24"
 GRID = "#d5d9de"
@@ -56,6 +57,8 @@ STYLE: dict[Any, Any] = {
 styled = rc_context(STYLE)
 """Decorator of every function that draws."""
 
+LONGEST_LABEL = 60
+
 ENLARGED = 1.06
 """Figures are shown at one scale, so that their letters have one size beside the text."""
 
@@ -91,7 +94,11 @@ def whole_ticks(panel: Panel, most: int = 5) -> None:
 
 
 def named(name: str) -> str:
-    """A name from data as a label; matplotlib would leave one that begins with "_" out of legends."""
+    """A name from data as a label: inert, its middle left out where it is longer than a plot has room for."""
+    name = inert(name)
+    if len(name) > LONGEST_LABEL:
+        name = f"{name[: LONGEST_LABEL // 2]}…{name[-LONGEST_LABEL // 2 :]}"
+    # matplotlib would leave a name that begins with "_" out of legends.
     return f"\u200b{name}" if name.startswith("_") else name
 
 
@@ -135,7 +142,7 @@ def inline_svg(figure: Figure, label: str, prefix: str) -> str:
     text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'width="100%"', text, count=1)
     for name, colour in LIGHT.items():
         text = text.replace(colour, f"var(--{name})")
-    return text.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1)
+    return text.replace("<svg", f'<svg role="img" aria-label="{html_text(label)}"', 1)
 
 
 def standalone_svg(figure: Figure, label: str) -> str:

@@ -7,8 +7,8 @@ are ordered by run id, so the same runs always give the same ensemble.  A run wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -38,6 +38,8 @@ class Pool:
         By run: names of the encoders that it needs; needed by cost.
     gflop
         By encoder: arithmetic of the full-size encoder on one crop; needed by cost.
+    together
+        Whether runs are scored by the composite; else by the mean of the axes' own SRCC.
     """
 
     scores: Mapping[str, Mapping[str, float | None]]
@@ -45,6 +47,29 @@ class Pool:
     truth: Mapping[str, Array] = field(default_factory=dict)
     encoders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     gflop: Mapping[str, float] = field(default_factory=dict)
+    together: bool = True
+
+    def of(self, runs: Iterable[str]) -> Pool:
+        """The pool of these runs alone; all of it where none is named."""
+        kept = set(runs)
+        if not kept:
+            return self
+        return replace(
+            self,
+            scores={s: {r: x for r, x in of.items() if r in kept} for s, of in self.scores.items()},
+            predictions={s: {r: x for r, x in of.items() if r in kept} for s, of in self.predictions.items()},
+        )
+
+    def of_axis(self, axis: int) -> Pool:
+        """The pool as if the axis with this number were the only one: its SRCC stands for the composite's."""
+        column = slice(axis, axis + 1)
+        truth = {split: values[:, column] for split, values in self.truth.items()}
+        predictions = {s: {r: x[:, column] for r, x in of.items()} for s, of in self.predictions.items()}
+        scores = {
+            split: {run: srcc(*composite_of_rated(x, truth[split])) for run, x in of.items()}
+            for split, of in predictions.items()
+        }
+        return replace(self, scores=scores, predictions=predictions, truth=truth)
 
     def ranked(self, split: str) -> list[str]:
         """Runs with a defined score on `split`, the best first."""
@@ -64,7 +89,7 @@ class Pool:
         values = []
         for split in splits:
             mean = np.mean([self.predictions[split][run] for run in members], axis=0)
-            value = srcc(*composite_of_rated(mean, self.truth[split]))
+            value = agreement(mean, self.truth[split], together=self.together)
             values.append(-1.0 if value is None else value)
         return float(np.mean(values))
 
@@ -74,6 +99,22 @@ def composite_of_rated(pred: Array, truth: Array) -> tuple[Array, Array]:
     p, t = composite(pred, truth)
     rated = np.isfinite(t)
     return p[rated], t[rated]
+
+
+def agreement(pred: Array, truth: Array, *, together: bool = True) -> float | None:
+    """What runs are ranked by, [N, A] each: SRCC of the composite, or the mean of the axes' own SRCC.
+
+    `together` says whether there is a composite, see `together.has_composite`.  None where undefined.
+    """
+    if together:
+        return srcc(*composite_of_rated(pred, truth))
+    values = []
+    for p, t in zip(pred.T, truth.T, strict=True):
+        rated = np.isfinite(t)
+        # A constant prediction of one axis is no reason to leave the others unseen, and no success.
+        values += [srcc(p[rated], t[rated])] if rated.any() else []
+    known = [value or 0.0 for value in values]
+    return float(np.mean(known)) if any(value is not None for value in values) else None
 
 
 def checked_split(name: str) -> str:

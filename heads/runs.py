@@ -10,22 +10,23 @@ record.json                 how it came about; written last, so a run without it
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mmmos.heads.config import HeadConfig, encoder_name
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.predictions import Predictions
+from mmmos.store.schema import OOF as OOF
 
 RECORD = "record.json"
 CONFIG = "config.json"
 HEAD = "head.safetensors"
+OOF_RECORD = "record-oof.json"
+"""Beside out-of-fold predictions: how many folds there were."""
+
 PREDICTED = ("dev", "pam", "test")
-OOF = "oof"
-"""The name of out-of-fold predictions of the train split, beside those of PREDICTED."""
 
 
 class NotStoredError(ValueError):
@@ -50,7 +51,13 @@ class Run:
     @staticmethod
     def open(folder: Path) -> Run:
         """The run in a folder; ValueError where its config is not the one that the folder is named after."""
-        config = HeadConfig.from_json(json.loads(files.read_bytes(folder / CONFIG)))
+        path = folder / CONFIG
+        try:
+            config = HeadConfig.from_json(sealed.read_object(path))
+        except (TypeError, AttributeError, OverflowError) as reason:
+            raise ValueError(f"{path} is not a head's config: {reason}") from None
+        except ValueError as reason:
+            raise ValueError(str(reason) if str(path) in str(reason) else f"{path}: {reason}") from None
         if config.id != folder.name:
             raise ValueError(f"{folder} holds the config of {config.id}")
         return Run(folder, config)
@@ -82,8 +89,11 @@ class Run:
     @cached_property
     def record(self) -> dict[str, Any]:
         """How it came about, see `training.train_run.record`."""
-        loaded: dict[str, Any] = json.loads(files.read_bytes(self.folder / RECORD))
-        return loaded
+        path = self.folder / RECORD
+        record = sealed.read_object(path)
+        if record.get("run") != self.id:
+            raise ValueError(f"{path} is the record of {record.get('run')!r:.60}, not of {self.id}")
+        return record
 
     def predictions_path(self, split: str) -> Path:
         return self.folder / f"predictions-{split}.parquet"

@@ -38,7 +38,7 @@ def select(rule: str, pool: Pool) -> Weights:
 
 def usage(name: str) -> str:
     """How a rule is written: the first line of its docstring."""
-    return (SELECTORS[name].__doc__ or "").strip().splitlines()[0]
+    return next(iter((SELECTORS[name].__doc__ or "").strip().splitlines()), "")
 
 
 def everything(pool: Pool) -> Weights:

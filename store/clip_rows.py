@@ -5,14 +5,31 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from mmmos.store.rows import RowError
+from mmmos.store.rows import RowError, parse_number
 from mmmos.store.schema import SPLITS, Axes, Clip, Scale
 
 TEXTS = ("id", "path", "domain", "source", "system", "group", "split")
-REQUIRED = ("id", "path")
+REQUIRED = ("path",)
+"""A clip without an id is called by its path."""
+
+SPLIT_WORDS = {
+    "training": "train", "trn": "train", "valid": "dev", "val": "dev", "validation": "dev",
+    "development": "dev", "eval": "test", "evaluation": "test", "testing": "test", "tst": "test",
+}  # fmt: skip
+"""What else people call splits, in small letters."""
+
+MAX_RATINGS_LETTERS = 100_000
+MAX_UNKNOWN = 10
+"""So many unknown columns are named; the nearest known name is looked for, which takes time."""
+AUDIO = re.compile(r"[0-9A-Za-z_.-]{0,64}")
+"""A content hash, or "" where the audio was not surveyed."""
+MAX_DURATION_S = 1e7
+"""Four months; a longer clip can only be damage, and its crops would fill the memory."""
 REMARK = "_"
 """Columns whose name begins so are the owner's own remarks and are not read."""
 
@@ -26,32 +43,34 @@ def check_columns(names: Sequence[str], axes: Axes) -> None:
     """RowError unless the columns are known, and enough; with the nearest name for a slip."""
     reasons = []
     known_columns = columns_of(axes)
-    for name in names:
-        if name in known_columns or name.startswith(REMARK):
-            continue
+    unknown = [name for name in names if name not in known_columns and not name.startswith(REMARK)]
+    for name in unknown[:MAX_UNKNOWN]:
         lower = {known.lower(): known for known in known_columns}
         nearest = difflib.get_close_matches(name.lower(), list(lower), n=1)
         hint = f" (did you mean {lower[nearest[0]]!r}?)" if nearest else ""
-        reasons.append(f"unknown column {name!r}{hint}")
+        reasons.append(f"unknown column {name!r:.80}{hint}")
+    if len(unknown) > MAX_UNKNOWN:
+        reasons.append(f"and {len(unknown) - MAX_UNKNOWN} more")
     reasons += [f"column {name!r} is missing" for name in REQUIRED if name not in names]
     if reasons:
         known = f"known columns: {', '.join(known_columns)}; begin a remark's name with {REMARK!r}"
         raise RowError(f"{'; '.join(reasons)}. {known}")
 
 
-def to_clip(values: Mapping[str, Any], scale: Scale, axes: Axes) -> Clip:
-    """One row as a clip; RowError with every reason, joined by "; "."""
+def to_clip(values: Mapping[str, Any], axes: Axes) -> Clip:
+    """One row as a clip; RowError with every reason, joined by "; "; see `off_scale`."""
     reasons: list[str] = []
     texts = {name: _text(name, values.get(name), reasons) for name in TEXTS}
-    texts["split"] = texts["split"] or "none"
+    texts["id"] = texts["id"] or texts["path"]
+    texts["split"] = split_name(texts["split"])
     reasons += [f"{name} is empty" for name in REQUIRED if not texts[name]]
     if texts["split"] not in SPLITS:
         reasons.append(f"unknown split {texts['split']!r} (known: {', '.join(SPLITS)})")
     scores: list[float | None] = []
     ratings: list[tuple[float, ...]] = []
     for axis in axes:
-        single = _ratings(f"{axis}_ratings", values.get(f"{axis}_ratings"), scale, reasons)
-        score = _number(axis, values.get(axis), scale, reasons)
+        single = _ratings(f"{axis}_ratings", values.get(f"{axis}_ratings"), reasons)
+        score = _number(axis, values.get(axis), reasons)
         if score is None and single:
             score = math.fsum(single) / len(single)
         ratings.append(single)
@@ -72,6 +91,65 @@ def to_clip(values: Mapping[str, Any], scale: Scale, axes: Axes) -> Clip:
     )
 
 
+def off_scale(clips: Mapping[int, Clip], scale: Scale) -> list[str]:
+    """What to say about scores and ratings outside the scale, by row number: nothing, or one line.
+
+    A wrong scale is one mistake, however many rows there are.
+    """
+    found: list[tuple[int, str, float, Scale]] = []
+    count = 0
+    for number, clip in clips.items():
+        for place, (axis, score, single) in enumerate(zip(clip.axes, clip.scores, clip.ratings, strict=True)):
+            own = scale.axis(place)
+            values = [value for value in (score, *single) if value is not None]
+            count += len(values)
+            found += [(number, axis, v, own) for v in values if not own.low <= v <= own.high]
+    if not found:
+        return []
+    number, axis, value, own = found[0]
+    low, high = min(v for _, _, v, _ in found), max(v for _, _, v, _ in found)
+    return [
+        f"row {number}: {axis} {value:g} is outside the scale {own.low:g} to {own.high:g}; in all "
+        f"{len(found)} of {count} values are, from {low:g} to {high:g}. If they are right, name their scale: "
+        "--scale LO,HI, as in --scale 0,100"
+    ]
+
+
+def split_name(text: str) -> str:
+    """The split that people mean by a word: "Train", "val" and "validation", "" for none."""
+    word = text.strip().lower()
+    return SPLIT_WORDS.get(word, word if word in SPLITS else text.strip() or "none")
+
+
+def to_values(clip: Clip) -> dict[str, Any]:
+    """A clip as JSON values; the axes are left to its table, which says them once."""
+    values = asdict(clip)
+    del values["axes"]
+    return values
+
+
+def from_values(values: Mapping[str, Any], axes: tuple[str, ...], scale: Scale) -> Clip:
+    """The clip that `to_values` was taken of; ValueError names the clip and the value that cannot be."""
+    scores, ratings = tuple(values["scores"]), tuple(tuple(single) for single in values["ratings"])
+    clip = Clip(**{**values, "scores": scores, "ratings": ratings, "axes": axes})
+    texts = {name: getattr(clip, name) for name in (*TEXTS, "audio")}
+    wrong = [f"{name} {value!r:.60}" for name, value in texts.items() if not isinstance(value, str)]
+    if wrong:
+        raise ValueError(f"clip {clip.id!r:.60}: {wrong[0]} is not text")
+    if not clip.id or not clip.path or clip.split not in SPLITS or not AUDIO.fullmatch(clip.audio):
+        raise ValueError(f"clip {clip.id!r:.60}: id, path, split {clip.split!r} or audio {clip.audio!r:.80}")
+    for number in (*scores, *(rating for single in ratings for rating in single)):
+        if number is not None and not (_is_number(number) and scale.low <= number <= scale.high):
+            raise ValueError(f"clip {clip.id!r:.60}: {number!r:.40} is not a value on the scale")
+    if not _is_number(clip.duration_s) or not 0.0 <= clip.duration_s <= MAX_DURATION_S:
+        raise ValueError(f"clip {clip.id!r:.60}: a duration of {clip.duration_s!r:.40} s")
+    return clip
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _text(name: str, value: Any, reasons: list[str]) -> str:
     if value is None:
         return ""
@@ -86,30 +164,30 @@ def _text(name: str, value: Any, reasons: list[str]) -> str:
     return value
 
 
-def _number(name: str, value: Any, scale: Scale, reasons: list[str]) -> float | None:
-    """A score on the scale; None for an empty cell."""
+def _number(name: str, value: Any, reasons: list[str]) -> float | None:
+    """A finite number; None for an empty cell."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise ValueError
-        number = float(value)
+        number = parse_number(value) if isinstance(value, str) else float(value)
     except (ValueError, OverflowError):
         hint = " (decimal comma?)" if isinstance(value, str) and "," in value else ""
         reasons.append(f"{name} {value!r} is not a number{hint}")
         return None
-    if not scale.low <= number <= scale.high:
-        reasons.append(f"{name} {number:g} is outside the scale {scale.low:g} to {scale.high:g}")
+    if not math.isfinite(number):
+        reasons.append(f"{name} {value!r} is not a finite number")
         return None
     return number
 
 
-def _ratings(name: str, value: Any, scale: Scale, reasons: list[str]) -> tuple[float, ...]:
+def _ratings(name: str, value: Any, reasons: list[str]) -> tuple[float, ...]:
     if value is None or (isinstance(value, str) and not value.strip()):
         return ()
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json.loads(value) if len(value) <= MAX_RATINGS_LETTERS else None
         except (ValueError, RecursionError):
             reasons.append(f"{name} {value[:40]!r} is not a JSON list of numbers")
             return ()
@@ -118,5 +196,5 @@ def _ratings(name: str, value: Any, scale: Scale, reasons: list[str]) -> tuple[f
     ):
         reasons.append(f"{name} is not a JSON list of numbers")
         return ()
-    numbers = [_number(name, v, scale, reasons) for v in value]
+    numbers = [_number(name, v, reasons) for v in value]
     return tuple(number for number in numbers if number is not None)

@@ -13,25 +13,30 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 
-from mmmos.store import files
-from mmmos.store.clip_rows import TEXTS, check_columns, columns_of, to_clip
+from mmmos.store import files, sealed
+from mmmos.store.axes import axes_beside, axes_path
+from mmmos.store.clip_rows import (
+    TEXTS,
+    check_columns,
+    columns_of,
+    from_values,
+    off_scale,
+    to_clip,
+    to_values,
+)
 from mmmos.store.crops import contain
 from mmmos.store.names import choose, digest
-from mmmos.store.rows import RowError, convert, read_rows, refusal
-from mmmos.store.schema import AES_AXES, SPLITS, Axes, Clip, Scale
+from mmmos.store.rows import RowError, TableError, convert, read_rows, refusal
+from mmmos.store.schema import AES_AXES, OOF, SPLITS, Axes, Clip, Scale
 from mmmos.store.splits import split_clips
 
 FORMAT = "mmmos-clips-1"
 DEFAULT_SCALE = Scale()
 MAX_BYTES = 1 << 31
-MAX_SIDECAR_BYTES = 1 << 20
-
-
-class TableError(ValueError):
-    """A clip table that cannot be used; the message has one line per reason, with row numbers."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class ClipTable:
             [c.id, c.audio, c.split, c.system, c.group, c.domain, c.scores, c.ratings]
             for c in sorted(self.clips, key=lambda clip: clip.id)
         ]
-        content = {"clips": seen, "scale": asdict(self.scale)}
+        content = {"clips": seen, "scale": self.scale.to_json()}
         if self.axes.names != AES_AXES.names:  # tables of the paper's axes keep the ids they always had
             content["axes"] = self.axes.names
         return f"data-{digest(content)}"
@@ -76,7 +81,9 @@ class ClipTable:
         return iter(self.clips)
 
     def of(self, split: str) -> tuple[Clip, ...]:
-        """The clips of one split, in the table's order."""
+        """The clips of one split, in the table's order; those of "oof" are the rated ones of train."""
+        if split == OOF:
+            return tuple(clip for clip in self.of("train") if any(s is not None for s in clip.scores))
         if split not in SPLITS:
             raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
         return tuple(clip for clip in self.clips if clip.split == split)
@@ -114,10 +121,10 @@ def read_clips(
 ) -> ClipTable:
     """Read a clip table: `.jsonl` or `.json` as JSON lines, anything else as CSV, both UTF-8.
 
-    Columns: id and path; optional domain, source, system, group, split, one per axis with its name (CE, CU,
-    PC, PQ) and one with its single ratings (CE_ratings ... PQ_ratings, JSON lists).  An empty cell is "not
-    rated" or "not known"; ratings without a score give their mean as the score.  Columns that begin with "_"
-    are not read.
+    Columns: path; optional id (else the path), domain, source, system, group, split, one per axis with its
+    name (CE, CU, PC, PQ) and one with its single ratings (CE_ratings ... PQ_ratings, JSON lists).  An empty
+    cell is "not rated" or "not known"; ratings without a score give their mean as the score.  Columns that
+    begin with "_" are not read.  Tables in other forms are read by `ratings.reader`.
 
     Parameters
     ----------
@@ -142,8 +149,8 @@ def read_clips(
         rows = list(read_rows(path, MAX_BYTES, lambda names: check_columns(names, axes)))
     except RowError as reason:
         raise TableError(str(reason)) from None
-    clips, reasons = convert(rows, lambda values: _checked(to_clip(values, scale, axes), audio_root))
-    reasons += _duplicates(clips)
+    clips, reasons = convert(rows, lambda values: _checked(to_clip(values, axes), audio_root))
+    reasons += off_scale(clips, scale) + _duplicates(clips)
     if not clips and not reasons:
         reasons.append("it has no rows")
     if train_fraction is not None and any(row.values.get("split") for row in rows):
@@ -175,36 +182,6 @@ def write_clips(table: ClipTable, path: Path) -> None:
     )
 
 
-def axes_path(table: Path) -> Path:
-    """The sidecar that names a table's axes: `clips.axes.json` for `clips.csv`."""
-    return table.with_name(f"{table.stem}.axes.json")
-
-
-def axes_beside(table: Path) -> Axes | None:
-    """The axes that the sidecar of a table names, None where there is no sidecar.
-
-    It is a JSON object of axis name -> title in words, in the order of the axes, for example
-    {"MOS": "Overall quality", "SIG": "Signal quality"}.
-    """
-    sidecar = axes_path(table)
-    if not sidecar.is_file():
-        return None
-    try:
-        content = json.loads(files.read_bytes(sidecar, MAX_SIDECAR_BYTES))
-        if not isinstance(content, dict) or not all(isinstance(title, str) for title in content.values()):
-            raise ValueError('it should be an object of name -> title, like {"MOS": "Overall quality"}')
-        return Axes(tuple(content), tuple(content.values()))
-    except (OSError, ValueError, RecursionError) as reason:
-        raise TableError(f"{sidecar} does not name axes: {reason}") from None
-
-
-def parse_axes(text: str) -> Axes:
-    """ "MOS,SIG=Signal quality": names in order, each with its title after "=" where it has one."""
-    pairs = [part.partition("=") for part in text.split(",")]
-    names = tuple(name.strip() for name, _, _ in pairs)
-    return Axes(names, tuple(title.strip() or name.strip() for name, _, title in pairs))
-
-
 def _checked(clip: Clip, audio_root: Path | None) -> Clip:
     if audio_root is not None:
         contain(audio_root, clip.path)
@@ -215,10 +192,18 @@ def _duplicates(clips: dict[int, Clip]) -> list[str]:
     rows: dict[str, list[int]] = {}
     for number, clip in clips.items():
         rows.setdefault(clip.id, []).append(number)
+    twins: dict[str, list[str]] = {}
+    for clip_id in rows:
+        twins.setdefault(normalize("NFC", clip_id), []).append(clip_id)
     return [
         f"rows {', '.join(map(str, numbers))}: id {clip_id!r} occurs {len(numbers)} times"
         for clip_id, numbers in rows.items()
         if len(numbers) > 1
+    ] + [
+        f"rows {', '.join(str(rows[one][0]) for one in same)}: the ids look alike ({same[0]!r}) and differ "
+        f"only in how Unicode composes a letter: {', '.join(map(ascii, same))}"
+        for same in twins.values()
+        if len(same) > 1
     ]
 
 
@@ -237,40 +222,35 @@ def save_table(table: ClipTable, path: Path) -> None:
     content = {
         "format": FORMAT,
         "id": table.id,
-        "scale": asdict(table.scale),
+        "scale": table.scale.to_json(),
         "caveats": table.caveats,
         **({} if table.axes == AES_AXES else {"axes": asdict(table.axes)}),
-        "clips": [_values(clip) for clip in table.clips],
+        "clips": [to_values(clip) for clip in table.clips],
     }
-    files.write_json(Path(path), content)
+    sealed.write_json(Path(path), content)
 
 
 def load_table(path: Path) -> ClipTable:
     """Read what `save_table` wrote; TableError if it is something else or was changed by hand."""
     try:
-        content: Any = json.loads(files.read_bytes(Path(path), MAX_BYTES))
+        content: Any = sealed.read_object(Path(path), MAX_BYTES)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, where {FORMAT!r} is known")
         axes = AES_AXES
         if "axes" in content:
             axes = Axes(tuple(content["axes"]["names"]), tuple(content["axes"]["titles"]))
-        clips = tuple(_clip(values, axes.names) for values in content["clips"])
-        table = ClipTable(clips, Scale(**content["scale"]), tuple(content["caveats"]), axes)
+        scale = Scale(**content["scale"])
+        clips = tuple(from_values(values, axes.names, scale) for values in content["clips"])
+        table = ClipTable(clips, scale, tuple(map(str, content["caveats"])), axes)
+        if table.id != content["id"]:
+            raise ValueError(
+                f"it holds {table.id} but says {content['id']!r:.40}: changed after it was saved"
+            )
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as reason:
-        raise TableError(f"{path} is not a saved clip table: {reason!r}") from None
-    if table.id != content["id"]:
-        raise TableError(f"{path} holds {table.id} but says {content['id']}: changed after it was saved")
+    except sealed.DamagedFileError as reason:
+        raise TableError(str(reason)) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
+        said = f"field {reason} is missing" if isinstance(reason, KeyError) else str(reason)
+        raise TableError(f"{path} is not a saved clip table: {said}") from None
     return table
-
-
-def _values(clip: Clip) -> dict[str, Any]:
-    values = asdict(clip)
-    del values["axes"]  # the table says them once
-    return values
-
-
-def _clip(values: dict[str, Any], axes: tuple[str, ...]) -> Clip:
-    ratings = tuple(tuple(single) for single in values["ratings"])
-    return Clip(**{**values, "scores": tuple(values["scores"]), "ratings": ratings, "axes": axes})

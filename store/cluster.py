@@ -126,7 +126,7 @@ def _backend(client: Client) -> Any:
 
 
 @contextmanager
-def workers_of(cluster: str, devices: Sequence[str] = ()) -> Iterator[Workers]:
+def workers_of(cluster: str, devices: Sequence[str] = (), tasks_at_once: int = 1) -> Iterator[Workers]:
     """Connect to a cluster, and wait until there is a worker.
 
     Parameters
@@ -135,6 +135,8 @@ def workers_of(cluster: str, devices: Sequence[str] = ()) -> Iterator[Workers]:
         `local:N` or the address of a scheduler.
     devices
         Values of CUDA_VISIBLE_DEVICES that local processes take in turn; other workers have their own.
+    tasks_at_once
+        Of each local process, in threads.
 
     Raises
     ------
@@ -151,13 +153,14 @@ def workers_of(cluster: str, devices: Sequence[str] = ()) -> Iterator[Workers]:
             f"--cluster takes local:N with a number of processes, or a scheduler's address like "
             f"tcp://HOST:8786 or tls://HOST:8786, not {cluster!r}"
         )
-    with _local(int(local[1]), devices) if local else nullcontext(cluster) as address:
+    with _local(int(local[1]), devices, tasks_at_once) if local else nullcontext(cluster) as address:
         try:
             client = Client(address, timeout=CONNECT_S, set_as_default=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, RuntimeError) as error:  # TypeError: TLS without certificates
             raise ClusterError(
-                f"no Dask scheduler answers at {cluster!r}: start one with `dask scheduler`, "
-                "then `dask worker ADDRESS --nthreads 1` for each worker"
+                f"no Dask scheduler answers at {cluster!r}: start one with `dask scheduler`, then "
+                "`dask worker ADDRESS --nthreads 1` for each worker; tls:// needs the certificates that "
+                "docs/clusters.md names"
             ) from error
         with client:
             try:
@@ -182,7 +185,7 @@ def _fail_after(seconds: float) -> Callable[..., None]:
 
 
 @contextmanager
-def _local(count: int, devices: Sequence[str]) -> Iterator[Any]:
+def _local(count: int, devices: Sequence[str], tasks_at_once: int = 1) -> Iterator[Any]:
     """A scheduler on this machine, and processes that divide its processors (unless OMP_NUM_THREADS is set).
 
     A process that dies is started again.
@@ -198,7 +201,13 @@ def _local(count: int, devices: Sequence[str]) -> Iterator[Any]:
     pages = {"dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
     # Only this machine may connect: whoever reaches a worker's port can run functions in it.
     # No memory limit: Dask would pause or kill a worker for the pages that a store's files take.
-    options = {"silence_logs": logging.ERROR, "host": LOOPBACK, **pages, "nthreads": 1, "memory_limit": 0}
+    options = {
+        "silence_logs": logging.ERROR,
+        "host": LOOPBACK,
+        **pages,
+        "nthreads": tasks_at_once,
+        "memory_limit": 0,
+    }
     workers = {
         number: {"cls": Nanny, "options": {**options, "env": environment}}
         for number, environment in enumerate(environments)

@@ -55,6 +55,12 @@ def verify(
         str, typer.Option(metavar="PERCENT", help="Read a random part of the crops, e.g. 5%.")
     ] = "",
     seed: Annotated[int, typer.Option(help="Seed of that part.")] = 0,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Read every stored file of the work folder: features, table, runs, sweeps."
+        ),
+    ] = False,
 ) -> None:
     """Check names, sizes and structure of every shard, and, where asked, the data itself.
 
@@ -62,10 +68,14 @@ def verify(
     """
     from mmmos.store.maintenance import verify as check
 
-    fraction = 1.0 if read_data else _fraction(subset)
-    wanted = _table(work, clips)
+    damaged = _verify_work(work) if everything else 0
+    fraction = 1.0 if read_data or everything else _fraction(subset)
+    # A damaged table is named above; the stores are checked all the same.
+    wanted = None if damaged else _table(work, clips)
+    some = not everything or (work / "features").is_dir()
     outcomes = [
-        check(folder, fraction=fraction, seed=seed, table=wanted) for folder in _folders(work, encoder)
+        check(folder, fraction=fraction, seed=seed, table=wanted)
+        for folder in (_folders(work, encoder) if some else ())
     ]
     table(
         "Checked",
@@ -89,8 +99,29 @@ def verify(
             say(f"{found.folder.name}/{damage.shard} {damage.crop or '(whole shard)'}: {damage.reason}")
     if any(found.damaged for found in outcomes):
         say("to mend: `store gc --damaged` removes damaged shards, then `extract` makes their crops again")
+    if damaged or any(found.damaged for found in outcomes):
         raise typer.Exit(DAMAGED)
     raise typer.Exit(MISSING if any(found.missing for found in outcomes) else OK)
+
+
+def _verify_work(work: Path) -> int:
+    """Print how many files of each outcome there are, and each damaged one; returns how many of these."""
+    from mmmos.store.work_check import DAMAGED as BROKEN
+    from mmmos.store.work_check import UNSEALED, check_work
+
+    found = check_work(work)
+    kinds = sorted({one.outcome for one in found})
+    rows = [(kind, sum(one.outcome == kind for one in found)) for kind in kinds]
+    table("Files of the work folder, but for features", ("outcome", "files"), rows)
+    for one in found:
+        if one.outcome == UNSEALED:
+            say(f"{one.path}: {UNSEALED}")
+        if one.outcome == BROKEN:
+            say(f"damaged: {one.reason if str(one.path) in one.reason else f'{one.path}: {one.reason}'}")
+    damaged = sum(one.outcome == BROKEN for one in found)
+    if damaged:
+        say("to mend: remove the damaged file (of a run: its folder) and run the command that made it again")
+    return damaged
 
 
 @app.command()
@@ -105,14 +136,20 @@ def gc(
 ) -> None:
     """Remove temporary files of dead writers; a file that a process holds, or that is young, stays."""
     from mmmos.store.maintenance import gc as collect
+    from mmmos.store.work_check import gc_work
 
-    for folder in _folders(work, encoder):
-        found = collect(folder, min_age_s=min_age_s, damaged=damaged, dry_run=dry_run)
+    done = {
+        folder.name: collect(folder, min_age_s=min_age_s, damaged=damaged, dry_run=dry_run)
+        for folder in (_folders(work, encoder) if encoder or (work / "features").is_dir() else ())
+    }
+    if not encoder:
+        done["elsewhere in the work folder"] = gc_work(work, min_age_s=min_age_s, dry_run=dry_run)
+    for name, found in done.items():
         for path in found.removed:
             say(f"{'would remove' if dry_run else 'removed'} {path}")
         for path, reason in found.kept.items():
             say(f"left {path}: {reason}")
-        say(f"{folder.name}: {len(found.removed)} files, {found.bytes / 1e6:.1f} MB")
+        say(f"{name}: {len(found.removed)} files, {found.bytes / 1e6:.1f} MB")
 
 
 @app.command()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from mmmos.store.escape import inert, inert_lines
 from mmmos.store.table import Cell, Table
 
 OK = 0
@@ -38,16 +40,24 @@ Weights = Annotated[
 Batch = Annotated[
     int | None, typer.Option(min=1, help="10 s crops per forward pass. Left out: found by itself.")
 ]
+Licence = Annotated[
+    str,
+    typer.Option(metavar="permissive", help="Refuse encoders not known to allow commercial use."),
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder of the hub.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads. Left out: found by itself.")]
 """Options that several commands share."""
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+_plain = partial(Console, highlight=False, emoji=False)
+out = _plain()
+err = _plain(stderr=True)
 
 
 def say(message: str) -> None:
-    """A line of progress or advice, on stderr so that piped results stay clean."""
-    err.print(message, markup=False, soft_wrap=True)
+    """A message of progress or advice, on stderr so that piped results stay clean; names in it are inert."""
+    err.print(inert_lines(message), markup=False, soft_wrap=True)
 
 
 def table(
@@ -66,10 +76,10 @@ def show(tables: Iterable[Table], caveats: Iterable[str] = ()) -> None:
     for one in tables:
         # The title is a line of its own: a rich title folds to the width of its table.
         title = f"{one.title} ({marks})" if marks else one.title
-        out.print(title, markup=False, soft_wrap=True, style="bold")
+        out.print(inert(title), markup=False, soft_wrap=True, style="bold")
         # A pipe has no width: never fold a figure.
-        (out if out.is_terminal else Console(file=sys.stdout, highlight=False, width=200)).print(one.text())
+        (out if out.is_terminal else _plain(file=sys.stdout, width=200)).print(one.text())
         for note in one.notes:
-            out.print(f"  {note}", markup=False, soft_wrap=True)
+            out.print(f"  {inert(note)}", markup=False, soft_wrap=True)
         if one.notes:
             out.print()

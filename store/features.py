@@ -10,7 +10,9 @@ flipped bit is an error that names shard and crop, never a number.
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -21,7 +23,7 @@ import numpy as np
 from mmmos.store import files, shards
 from mmmos.store.index import CropIndex
 from mmmos.store.schema import Crop, EncoderSpec
-from mmmos.store.shard_check import check_shard, read_row
+from mmmos.store.shard_check import Claims, check_shard, read_row
 from mmmos.store.shards import CropFeatures, DamagedError, Shard
 from mmmos.store.specs import SPEC_FILE, read_spec, stored_specs, write_spec
 
@@ -41,6 +43,7 @@ class FeatureStore:
         self._index = CropIndex(self.folder, spec)
         self._checked: dict[str, Shard] = {}
         self._open: OrderedDict[str, _Descriptor] = OrderedDict()
+        self._turn: int | None = None  # see _next_turn
         if (self.folder / SPEC_FILE).exists() and read_spec(self.folder) != spec:
             raise ValueError(f"{self.folder} holds the features of another encoder than its name says")
         self.refresh()
@@ -119,7 +122,6 @@ class FeatureStore:
         if not (self.folder / SPEC_FILE).exists():
             write_spec(self.folder, self.spec)
         while True:
-            self.refresh()
             new = [row for row, crop_id in enumerate(rows.crop_ids) if crop_id not in self]
             if not new:
                 return self.folder / self._locate(rows.crop_ids[0])[0]
@@ -140,12 +142,19 @@ class FeatureStore:
                 read_row(temporary.fd, shard, row, 0, frames)
                 read_row(temporary.fd, shard, row, 1, means)
             # A lock, because between the last look and the rename another writer might store the same crop.
-            with files.lock(self.folder / LOCK_FILE):
-                self.refresh()
+            with files.lock(self.folder / LOCK_FILE) as fd:
+                # The folder is listed only where somebody has stored since the last look: its listing grows
+                # with every append.
+                if self._turn is None or self._turn != os.fstat(fd).st_mtime_ns:
+                    self.refresh()
                 if any(crop_id in self for crop_id in rows.crop_ids):
+                    self._turn = os.fstat(fd).st_mtime_ns
                     temporary.discard()
                     return None
+                self._turn = None
+                turn = _next_turn(fd)
                 files.commit(temporary, self.folder / name)
+                self._turn = turn
         except BaseException:
             temporary.discard()
             raise
@@ -189,7 +198,16 @@ class FeatureStore:
             descriptor, shard = self._opened(name)
             read_row(descriptor.fd, shard, row, column, out[at])
             valid[at] = shard.valid_frames[row]
+            if (other := self._index.twice.get(crop_ids[at])) is not None:
+                self._refuse_contradiction(shard, other)
         return valid
+
+    def _refuse_contradiction(self, shard: Shard, other: str) -> None:
+        """DamagedError where two shards hold one crop with different values."""
+        claims = Claims(self.spec)
+        found = [*claims.against(self._opened(other)[1]), *claims.against(shard)]
+        if found:
+            raise DamagedError(f"{shard.name}: crop {found[0][0]}: {found[0][1]}")
 
     def _locate(self, crop_id: str) -> tuple[str, int]:
         found = self._index.find(crop_id)
@@ -215,10 +233,28 @@ class FeatureStore:
                 shard = check_shard(descriptor.fd, name, self.spec)
                 crop_ids = self._index.ids.get(name, shard.crop_ids)
                 if tuple(crop_ids) != shard.crop_ids:
-                    raise DamagedError(f"{name}: holds other crops than the index says")
+                    # Not read on: what is missing was planned by the wrong index.
+                    self._index.rebuild()
+                    raise DamagedError(
+                        f"{name}: holds other crops than the index says; the index is made anew: run the "
+                        "same command again"
+                    )
                 # The index's own strings, so that a million ids are held once.
                 shard = self._checked[name] = replace(shard, crop_ids=crop_ids)
             return descriptor, shard
+
+
+def _next_turn(fd: int) -> int:
+    """Tell other writers that something is stored: the lock file's time of change is their turns' counter.
+
+    Returns it, in nanoseconds; always later than before, also where a file system counts in seconds.
+    """
+    before = os.fstat(fd).st_mtime_ns
+    for step_ns in (1, 1_000_000, 2_000_000_000):
+        os.utime(fd, ns=(before, max(time.time_ns(), before + step_ns)))
+        if (now := os.fstat(fd).st_mtime_ns) > before:
+            return now
+    return -1  # a time that no file has: the next append looks again
 
 
 class _Descriptor:

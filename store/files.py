@@ -11,10 +11,8 @@ left behind can be told from what is in use.
 
 from __future__ import annotations
 
-import csv
 import errno
 import fcntl
-import io
 import json
 import os
 import stat
@@ -25,6 +23,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from mmmos.store.escape import csv_row
 
 Buffer = bytes | bytearray | memoryview
 TEMPORARY = "tmp-"
@@ -43,7 +43,7 @@ def make_folder(path: Path) -> None:
         os.mkdir(path)
     except FileExistsError:
         return
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_atomic(path: Path, *parts: Buffer) -> None:
@@ -64,12 +64,8 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """`write_atomic` of a CSV with a header; None becomes an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    """`write_atomic` of a CSV with a header; None becomes an empty cell, text nothing that could run."""
+    write_text(path, "".join(map(csv_row, (columns, *rows))))
 
 
 @contextmanager
@@ -88,7 +84,7 @@ class Temporary:
         self.path = folder / f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}"
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            _flock(self.fd)
+            flock(self.fd)
         except BaseException:
             self.discard()
             raise
@@ -134,25 +130,28 @@ def commit(temporary: Temporary, path: Path) -> None:
         temporary.discard()
         raise
     temporary.close()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
+
+
+def append(path: Path, data: Buffer) -> None:
+    """Add to a file that grows; a kill may leave a part of it.  Hold its lock."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), "ab", buffering=0) as file:
+        _write_all(file.fileno(), data)
+        os.fsync(file.fileno())
 
 
 def remove(path: Path) -> None:
     os.unlink(path)
-    _sync_folder(Path(path).parent)
+    sync_folder(Path(path).parent)
 
 
 def read_bytes(path: Path, limit_bytes: int = 1 << 30) -> bytes:
     """The whole of a regular file; OSError if there is none, ValueError if it is over the limit."""
-    fd = open_regular(path)
-    try:
-        size = size_of(fd)
-        if size > limit_bytes:
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        if (size := size_of(file.fileno())) > limit_bytes:
             raise ValueError(f"{path} has {size} bytes; at most {limit_bytes} are read")
         data = bytearray(size)
-        read_into(fd, data, 0)
-    finally:
-        os.close(fd)
+        read_into(file.fileno(), data, 0)
     return bytes(data)
 
 
@@ -203,12 +202,12 @@ def listing(folder: Path) -> dict[str, int]:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold a file's lock; waits for whoever has it, and a dead process has none."""
+def lock(path: Path) -> Iterator[int]:
+    """Hold a file's lock, yields its descriptor; waits for whoever has it, and a dead process has none."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        _flock(fd)
-        yield
+        flock(fd)
+        yield fd
     finally:
         os.close(fd)
 
@@ -231,13 +230,13 @@ def leftovers(folder: Path) -> list[Leftover]:
             path = Path(folder) / name
             try:
                 age_s = max(0.0, time.time() - os.stat(path, follow_symlinks=False).st_mtime)
-                found.append(Leftover(path, size, age_s, _locked(path)))
+                found.append(Leftover(path, size, age_s, locked(path)))
             except FileNotFoundError:
                 continue
     return found
 
 
-def _flock(fd: int) -> None:
+def flock(fd: int) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
     except OSError as refused:
@@ -253,7 +252,7 @@ def _write_all(fd: int, part: Buffer) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -261,7 +260,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _locked(path: Path) -> bool:
+def locked(path: Path) -> bool:
+    """Whether a process holds a file's lock."""
     try:
         fd = open_regular(path)
     except ValueError:

@@ -38,6 +38,7 @@ class CropIndex:
         self.ids: dict[str, Sequence[str]] = {}
         self.place: dict[str, int] = {}  # crop id -> shard's number << 8 | row
         self.numbered: list[str] = []
+        self.twice: dict[str, str] = {}  # crop id -> an earlier shard that holds it as well
 
     def find(self, crop_id: str) -> tuple[str, int] | None:
         """Shard name and row of a crop."""
@@ -45,6 +46,9 @@ class CropIndex:
         return None if place is None else (self.numbered[place >> 8], place & 255)
 
     def add(self, name: str, crop_ids: Sequence[str]) -> None:
+        if not self.place.keys().isdisjoint(crop_ids):
+            old = {crop_id: self.find(crop_id) for crop_id in crop_ids}
+            self.twice.update({crop_id: found[0] for crop_id, found in old.items() if found})
         first = len(self.numbered) << 8
         self.numbered.append(name)
         self.ids[name] = crop_ids
@@ -55,7 +59,7 @@ class CropIndex:
         listing = files.listing(self.folder)
         present = {name: size for name, size in listing.items() if NAME_PATTERN.fullmatch(name)}
         if not present.keys() >= self.ids.keys():
-            self.ids, self.place, self.numbered = {}, {}, []
+            self._forget()
         self.damaged = {name: reason for name, reason in self.damaged.items() if name in present}
         new = sorted(present.keys() - self.ids.keys() - self.damaged.keys())
         if not new:
@@ -65,6 +69,23 @@ class CropIndex:
             self._take(name, cached.get(name))
         if len(self.ids.keys() - cached.keys()) >= CACHE_FROM and len(new) >= CACHE_FROM:
             self._write_cache(present)
+
+    def rebuild(self) -> None:
+        """Read every shard's head anew: the cache says other crops than a shard holds."""
+        self._warn("says other crops than a shard holds")
+        self._forget()
+        with contextlib.suppress(OSError):  # a store may be read-only
+            files.remove(self.folder / CACHE_FILE)
+        present = {name: s for name, s in files.listing(self.folder).items() if NAME_PATTERN.fullmatch(name)}
+        for name in sorted(present):
+            self._take(name, None)
+        self._write_cache(present)
+
+    def _forget(self) -> None:
+        self.ids, self.place, self.numbered, self.twice = {}, {}, [], {}
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(f"{self.folder / CACHE_FILE} {what}; it is made anew from the shards", stacklevel=5)
 
     def _take(self, name: str, crop_ids: Sequence[str] | None) -> None:
         try:
@@ -77,18 +98,21 @@ class CropIndex:
 
     def _read_cache(self, present: dict[str, int]) -> dict[str, Sequence[str]]:
         """What the cache says of shards that are there; {} from one that is not as it was written."""
+        cached: dict[str, Sequence[str]] = {}
         try:
             first, _, text = files.read_bytes(self.folder / CACHE_FILE).decode("ascii").partition("\n")
-        except (OSError, ValueError):
+            if first != f"{CACHE_FORMAT} {xxhash.xxh3_64_hexdigest(text.encode())}":
+                raise ValueError("its checksum does not match")
+            for line in text.splitlines():
+                name, size, *crop_ids = line.split(" ")
+                match = NAME_PATTERN.fullmatch(name)
+                if match and present.get(name) == int(size) and len(crop_ids) == int(match["count"]):
+                    cached[name] = crop_ids
+        except (OSError, ValueError, EOFError) as reason:
+            self._warn(f"is not as it was written ({reason})")
+            with contextlib.suppress(OSError):
+                files.remove(self.folder / CACHE_FILE)
             return {}
-        if first != f"{CACHE_FORMAT} {xxhash.xxh3_64_hexdigest(text.encode())}":
-            return {}
-        cached: dict[str, Sequence[str]] = {}
-        for line in text.splitlines():
-            name, size, *crop_ids = line.split(" ")
-            match = NAME_PATTERN.fullmatch(name)
-            if match and present.get(name) == int(size) and len(crop_ids) == int(match["count"]):
-                cached[name] = crop_ids
         return cached
 
     def _write_cache(self, present: dict[str, int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from mmmos.store.crops import crops_of
 from mmmos.store.features import LOCK_FILE, FeatureStore
 from mmmos.store.index import CACHE_FILE
 from mmmos.store.schema import Crop, EncoderSpec
-from mmmos.store.shard_check import read_row, read_shard
+from mmmos.store.shard_check import Claims, read_row, read_shard
 from mmmos.store.shards import NAME_PATTERN, CropFeatures, DamagedError, Shard
 from mmmos.store.specs import SPEC_FILE, near_misses, read_spec
 
@@ -143,6 +143,8 @@ def verify(folder: Path, *, fraction: float = 0.0, seed: int = 0, table: ClipTab
     except (OSError, ValueError) as reason:
         return Verified(folder, 0, 0, 0, (Damage(SPEC_FILE, "", str(reason)),), 0)
     rng = np.random.default_rng(seed)
+    wanted = crops_of_table(table) if table is not None else []
+    claims = Claims(spec, wanted)
     names = shard_names(folder)
     seen: Counter[str] = Counter()
     damaged: list[Damage] = []
@@ -152,10 +154,10 @@ def verify(folder: Path, *, fraction: float = 0.0, seed: int = 0, table: ClipTab
             damaged.append(shard)
             continue
         seen.update(shard.crop_ids)
+        damaged += [Damage(shard.name, crop_id, reason) for crop_id, reason in claims.against(shard)]
         rows = np.flatnonzero(rng.random(len(shard.crop_ids)) < fraction)
         read += len(rows)
         damaged += [found for found in _read_rows(folder, shard, spec, rows) if isinstance(found, Damage)]
-    wanted = crops_of_table(table) if table is not None else []
     return Verified(
         folder=folder,
         shards=len(names),
@@ -178,15 +180,7 @@ def gc(folder: Path, *, min_age_s: float = 3600.0, damaged: bool = False, dry_ru
         Only say what would be removed.
     """
     folder = Path(folder)
-    going: list[tuple[Path, int]] = []
-    kept: dict[Path, str] = {}
-    for one in files.leftovers(folder):
-        if one.in_use:
-            kept[one.path] = "a process is writing it"
-        elif one.age_s < min_age_s:
-            kept[one.path] = f"written {one.age_s:.0f} s ago, younger than {min_age_s:.0f} s"
-        else:
-            going.append((one.path, one.bytes))
+    going, kept = sort_out(files.leftovers(folder), min_age_s)
     if damaged:
         sizes = files.listing(folder)
         bad = {found.shard for found in verify(folder, fraction=1.0).damaged} - {SPEC_FILE}
@@ -195,6 +189,22 @@ def gc(folder: Path, *, min_age_s: float = 3600.0, damaged: bool = False, dry_ru
         for path, _ in going:
             files.remove(path)
     return Collected(tuple(path for path, _ in going), sum(size for _, size in going), kept)
+
+
+def sort_out(
+    leftovers: Iterable[files.Leftover], min_age_s: float
+) -> tuple[list[tuple[Path, int]], dict[Path, str]]:
+    """Which temporary files may go, with their sizes, and which stay, with the reason."""
+    going: list[tuple[Path, int]] = []
+    kept: dict[Path, str] = {}
+    for one in leftovers:
+        if one.in_use:
+            kept[one.path] = "a process is writing it"
+        elif one.age_s < min_age_s:
+            kept[one.path] = f"written {one.age_s:.0f} s ago, younger than {min_age_s:.0f} s"
+        else:
+            going.append((one.path, one.bytes))
+    return going, kept
 
 
 def merge(source: Path, root: Path) -> Merged:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 SIGNATURE_DIGITS = 12
+
+ALL = "all"
+"""Stands for everything where domains are listed: in rows, tables and stored figures."""
 
 
 def canonical_json(value: Any) -> str:
@@ -42,6 +46,14 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
         for field in fields
         if ours.get(field) != theirs.get(field)
     ]
+
+
+def beside_all(name: str) -> str:
+    """A domain's name as it stands in a list where ALL means the whole: "'all'" for a domain named so.
+
+    Different names stay different: what looks like "all" in quotes gets quotes of its own.
+    """
+    return f"'{name}'" if re.fullmatch(f"'*{ALL}'*", name) else name
 
 
 def choose(kind: str, name: str, known: Iterable[str]) -> str:

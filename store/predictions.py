@@ -6,15 +6,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from mmmos.store import files
-from mmmos.store.schema import AES_AXES, Axes
+from mmmos.store import files, sealed
+from mmmos.store.schema import AES_AXES, MAX_AXES, Axes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMAT = "mmmos-predictions-1"
+MAX_BYTES = 1 << 30
+MAX_FOOTER_BYTES = 1 << 18
+"""A longer one can only be made to be nested deeply or to name columns without end."""
+COMPRESSIONS = {"SNAPPY", "UNCOMPRESSED"}
+"""What is written, and nothing that unpacks to thousands of times its size."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +74,35 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write Parquet, atomically: a clip_id column, one column an axis, the rest as metadata."""
+        import pyarrow as pa  # late: scoring needs predictions' names, and no Parquet
+        import pyarrow.parquet as pq
+
         meta = {"format": FORMAT, "run": self.run, "split": self.split, "caveats": self.caveats}
         columns = {"clip_id": pa.array(self.clip_ids, pa.string())}
         columns |= {axis: pa.array(self.values[:, i]) for i, axis in enumerate(self.axes)}
-        table = pa.table(columns).replace_schema_metadata({"mmmos": json.dumps(meta, ensure_ascii=False)})
+        table = pa.table(columns)
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink)
-        files.write_atomic(Path(path), memoryview(sink.getvalue()))
+        # Without statistics and a second copy of the schema: the seal's place must stand in the file once.
+        with pq.ParquetWriter(sink, table.schema, store_schema=False, write_statistics=False) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata(
+                {"mmmos": json.dumps(meta, ensure_ascii=False), sealed.KEY: sealed.BLANK}
+            )
+        files.write_atomic(Path(path), sealed.seal(sink.getvalue().to_pybytes()))
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
         """Read what `save` wrote; ValueError names the file and what is wrong with it."""
-        data = files.read_bytes(Path(path))
+        import pyarrow as pa
+
+        data = sealed.read_bytes(Path(path), MAX_BYTES)
         try:
-            table = pq.read_table(pa.BufferReader(data))
-            meta = json.loads((table.schema.metadata or {})[b"mmmos"])
+            table = _table(data)
+            meta = sealed.parse_json((table.schema.metadata or {})[b"mmmos"], "its metadata")
             if meta["format"] != FORMAT:
                 raise ValueError(f"format {meta['format']!r}, where {FORMAT!r} is known")
+            if not isinstance(meta["run"], str) or not isinstance(meta["split"], str):
+                raise ValueError("run and split are not text")
             axes = tuple(table.column_names[1:])
             columns = [table.column(axis).to_numpy() for axis in axes]
             return cls(
@@ -92,10 +111,11 @@ class Predictions:
                 clip_ids=tuple(table.column("clip_id").to_pylist()),
                 values=np.array(columns, dtype=np.float64).reshape(len(axes), table.num_rows).T.copy(),
                 axes=axes,
-                caveats=tuple(meta["caveats"]),
+                caveats=tuple(map(str, meta["caveats"])),
             )
-        except (pa.ArrowException, ValueError, KeyError, TypeError) as reason:
-            raise ValueError(f"{path} does not hold predictions: {reason!r}") from None
+        except (pa.ArrowException, ValueError, KeyError, TypeError, OSError, MemoryError) as reason:
+            said = f"{type(reason).__name__}: {reason}".splitlines()[0]
+            raise ValueError(f"{path} does not hold predictions: {said}") from None
 
     def to_csv(self, path: Path) -> None:
         """Write `id`, one column an axis, and, where there are any, the caveats in every row."""
@@ -103,6 +123,29 @@ class Predictions:
         columns = ["id", *self.axes, *(["caveats"] if notes else [])]
         rows = zip(self.clip_ids, self.values.tolist(), strict=True)
         files.write_csv(Path(path), columns, ([clip_id, *row, *notes] for clip_id, row in rows))
+
+
+def _table(data: bytes) -> pa.Table:
+    """A Parquet file's table; ValueError before anything is unpacked that is more than the file can hold."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if int.from_bytes(data[-8:-4], "little") > MAX_FOOTER_BYTES:
+        raise ValueError(f"its footer is longer than {MAX_FOOTER_BYTES} bytes")
+    file = pq.ParquetFile(pa.BufferReader(data))
+    about, schema = file.metadata, file.schema_arrow
+    if len(schema) != about.num_columns or not 1 < len(schema) <= MAX_AXES + 1:
+        raise ValueError(f"it has {len(schema)} columns; clip_id and 1 to {MAX_AXES} axes were expected")
+    wrong = [f.name for f in schema if f.type != (pa.float64() if f.name != "clip_id" else pa.string())]
+    if wrong:
+        raise ValueError(f"column {wrong[0]!r} is {schema.field(wrong[0]).type}")
+    # Ids differ from clip to clip, so that a row takes a byte at least.
+    if about.num_rows > len(data):
+        raise ValueError(f"it says {about.num_rows} rows in {len(data)} bytes")
+    chunks = (about.row_group(g).column(c) for g in range(about.num_row_groups) for c in range(len(schema)))
+    if odd := {chunk.compression for chunk in chunks} - COMPRESSIONS:
+        raise ValueError(f"it is compressed by {sorted(odd)[0]}")
+    return file.read()
 
 
 def average(

@@ -9,17 +9,27 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from mmmos.store import files
+from mmmos.store.escape import from_spreadsheet
+from mmmos.store.sealed import different_keys
 
 JSON_SUFFIXES = (".jsonl", ".json")
 MAX_COLUMNS = 10_000
+MAX_LINE_LETTERS = 1 << 21
 MAX_REASONS = 50
+ENOUGH_REASONS = 1000
+"""After so many refused rows the rest of a file is not looked at."""
+NUMBER = re.compile(
+    r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE
+)
 
 T = TypeVar("T")
 CheckColumns = Callable[[Sequence[str]], None]
@@ -28,6 +38,10 @@ CheckColumns = Callable[[Sequence[str]], None]
 
 class RowError(ValueError):
     """A reason why a row, or a whole file, cannot be used."""
+
+
+class TableError(ValueError):
+    """A table that cannot be used; the message has one line per reason, with row numbers."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +66,49 @@ def read_rows(path: Path, max_bytes: int, check: CheckColumns | None = None) -> 
     Raises
     ------
     RowError
-        If the file cannot be read, is larger than `max_bytes` or is not UTF-8.
+        If the file cannot be read or is larger than `max_bytes`; while the rows are read, if it is not UTF-8.
     """
+    read = json_rows if path.suffix.lower() in JSON_SUFFIXES else csv_rows
     try:
-        text = files.read_bytes(path, max_bytes).decode("utf-8-sig")
+        text = _open_text(path, max_bytes)
     except (OSError, ValueError) as reason:
         raise RowError(f"{path} cannot be read: {reason}") from None
-    return (json_rows if path.suffix.lower() in JSON_SUFFIXES else csv_rows)(text, check)
+
+    def rows() -> Iterator[Row]:
+        try:
+            with text:
+                yield from read(text, check)
+        except (OSError, UnicodeDecodeError) as reason:
+            raise RowError(f"{path} cannot be read: {reason}") from None
+
+    # The first row at once, so that a file that is no text is refused here.
+    given = rows()
+    return chain([first], given) if (first := next(given, None)) else iter(())
 
 
-def csv_rows(text: str, check: CheckColumns | None = None) -> Iterator[Row]:
+def _open_text(path: Path, max_bytes: int) -> TextIO:
+    """A regular file as UTF-8 text with or without a byte order mark, lines ended as they are."""
+    text = open(files.open_regular(path), encoding="utf-8-sig", newline="")  # noqa: SIM115, PTH123
+    if (size := files.size_of(text.fileno())) > max_bytes:
+        text.close()
+        raise ValueError(f"{path} has {size} bytes; at most {max_bytes} are read")
+    return text
+
+
+def csv_rows(
+    text: str | TextIO, check: CheckColumns | None = None, separator: str = ",", names: Sequence[str] = ()
+) -> Iterator[Row]:
     """Rows below the header of a CSV text; blank ones are skipped.
 
-    Every row must have as many cells as the header.  A header that is refused, or text that is not CSV,
+    `names` are the columns of a text without a header.
+
+    The apostrophe that our own files put before text that a spreadsheet would run is taken away.  Every row
+    must have as many cells as the header.  A header that is refused, or text that is not CSV,
     is the problem of the last row that is given.
     """
     lines = _Lines(text)
-    reader = csv.reader(lines, strict=True)
-    header: list[str] = []
+    reader = csv.reader(lines, strict=True, delimiter=separator)
+    header = list(names)
     number = 0
     while True:
         number += 1
@@ -77,9 +116,9 @@ def csv_rows(text: str, check: CheckColumns | None = None) -> Iterator[Row]:
             cells = next(reader, None)
             if cells is None:
                 return
-            if number == 1:
-                header = [cell.strip() for cell in cells]
-                check_header(header, check)
+            if number == 1 and not names:
+                header = [from_spreadsheet(cell.strip()) for cell in cells]
+                check_header(header, check, separator)
                 continue
         except (csv.Error, RowError) as reason:
             yield Row(number, {}, lines.end, str(reason))
@@ -89,12 +128,12 @@ def csv_rows(text: str, check: CheckColumns | None = None) -> Iterator[Row]:
         if len(cells) != len(header):
             yield Row(number, {}, lines.end, f"{len(cells)} cells under {len(header)} columns")
         else:
-            yield Row(number, dict(zip(header, cells, strict=True)), lines.end)
+            yield Row(number, dict(zip(header, map(from_spreadsheet, cells), strict=True)), lines.end)
 
 
-def check_header(header: Sequence[str], check: CheckColumns | None = None) -> None:
+def check_header(header: Sequence[str], check: CheckColumns | None = None, separator: str = ",") -> None:
     """RowError for a CSV header that no table may have, or that `check` refuses."""
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+    if separator == "," and len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         raise RowError("the columns are not separated by commas")
     if len(header) > MAX_COLUMNS:
         raise RowError(f"{len(header)} columns, where a table has {MAX_COLUMNS} at most")
@@ -105,22 +144,33 @@ def check_header(header: Sequence[str], check: CheckColumns | None = None) -> No
         check(header)
 
 
-def json_rows(text: str, check: CheckColumns | None = None) -> Iterator[Row]:
+def json_rows(text: str | TextIO, check: CheckColumns | None = None) -> Iterator[Row]:
     """One JSON object per line; blank lines are skipped."""
     lines = _Lines(text)
-    for number, line in enumerate(lines, start=1):
+    number = 0
+    while True:
+        number += 1
+        try:
+            line = next(lines, None)
+        except RowError as reason:
+            yield Row(number, {}, lines.end, str(reason))
+            return
+        if line is None:
+            return
         if not line.strip():
             continue
         try:
-            values = json.loads(line, object_pairs_hook=_different_keys)
+            values = json.loads(line, object_pairs_hook=different_keys)
             if not isinstance(values, dict):
                 raise RowError("not a JSON object")
             if check:
                 check(list(values))
         except RowError as reason:
             yield Row(number, {}, lines.end, str(reason))
-        except (ValueError, RecursionError) as reason:
+        except (json.JSONDecodeError, RecursionError) as reason:
             yield Row(number, {}, lines.end, f"not JSON: {reason}")
+        except ValueError as reason:
+            yield Row(number, {}, lines.end, str(reason))
         else:
             yield Row(number, values, lines.end)
 
@@ -141,6 +191,9 @@ def convert(rows: Iterable[Row], make: Callable[[Mapping[str, Any]], T]) -> tupl
     made: dict[int, T] = {}
     reasons: list[str] = []
     for row in rows:
+        if len(reasons) >= ENOUGH_REASONS:
+            reasons.append(f"row {row.number}: not looked at any more, nor those after it")
+            break
         try:
             if row.problem:
                 raise RowError(row.problem)
@@ -159,21 +212,30 @@ def refusal(what: str, reasons: Sequence[str]) -> str:
 
 
 class _Lines:
-    """Lines of a text, ended by \\n, \\r or \\r\\n and nothing else; `end` counts the bytes given out."""
+    """Lines of a text, ended by \\n, \\r or \\r\\n and nothing else; `end` counts the bytes given out.
 
-    def __init__(self, text: str) -> None:
-        self._text = io.StringIO(text, newline="")
+    RowError for a line that is longer than any table has.
+    """
+
+    def __init__(self, text: str | TextIO) -> None:
+        self._text = io.StringIO(text, newline="") if isinstance(text, str) else text
         self.end = 0
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._text:
-            self.end += len(line.encode())
-            yield line
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(MAX_LINE_LETTERS)
+        if not line:
+            raise StopIteration
+        if len(line) == MAX_LINE_LETTERS:
+            raise RowError(f"a line of more than {MAX_LINE_LETTERS} letters")
+        self.end += len(line.encode())
+        return line
 
 
-def _different_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        twice = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise RowError(f"the key {twice[0]!r} occurs twice")
-    return values
+def parse_number(text: str) -> float:
+    """A number in ASCII digits, also "nan" and "inf"; ValueError for other digits and for "1_0"."""
+    if not NUMBER.fullmatch(text.strip()):
+        raise ValueError(f"{text!r:.60} is not a number")
+    return float(text)

@@ -6,7 +6,7 @@ Everything here is a frozen value without behaviour beyond naming itself.  No to
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -66,20 +66,56 @@ AES_AXES = Axes(
 SPLITS = ("train", "dev", "pam", "test", "none")
 """`dev` holds real recordings, `pam` mostly synthetic ones; the paper scores them apart."""
 
+OOF = "oof"  # the rated clips of `train`, each predicted by heads that saw none of its group
 CROP_SECONDS = 10.0
 """Every encoder sees exactly this much audio at a time (paper III-A)."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The range that ratings live on, kept with the data so that predictions come back on it."""
+    """The range that ratings live on, kept with the data so that predictions come back on it.
+
+    ends: (low, high) of each axis where they differ; `low` and `high` then hold all of them.
+    """
 
     low: float = 0.0
     high: float = 10.0
+    ends: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ValueError(f"a scale runs from low to high, not from {self.low} to {self.high}")
+        object.__setattr__(self, "ends", tuple((low, high) for low, high in self.ends))
+        for low, high in ((self.low, self.high), *self.ends):
+            if not all(isinstance(end, int | float) and math.isfinite(end) for end in (low, high)):
+                raise ValueError(f"a scale runs from low to high, finite, not {low!r:.40}, {high!r:.40}")
+            if not low < high:
+                raise ValueError(f"a scale runs from low to high, not from {low} to {high}")
+
+    @staticmethod
+    def of_axes(ends: Sequence[tuple[float, float]]) -> Scale:
+        """The scale of axes with these (low, high); a plain one where they are all the same."""
+        lows, highs = zip(*ends, strict=True)
+        return Scale(min(lows), max(highs), tuple(ends) if len(set(ends)) > 1 else ())
+
+    def axis(self, number: int) -> Scale:
+        """The scale of one axis, by its place among the axes."""
+        return Scale(*self.ends[number]) if self.ends else self
+
+    def only(self, numbers: Iterable[int]) -> Scale:
+        return Scale.of_axes([self.ends[number] for number in numbers]) if self.ends else self
+
+    @property
+    def lows(self) -> float | tuple[float, ...]:
+        """What values [..., A] can be clipped by, from below."""
+        return tuple(low for low, _ in self.ends) if self.ends else self.low
+
+    @property
+    def highs(self) -> float | tuple[float, ...]:
+        return tuple(high for _, high in self.ends) if self.ends else self.high
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields as JSON values, for `Scale(**values)`; ids are made from them."""
+        values: dict[str, Any] = {"low": self.low, "high": self.high}
+        return {**values, "ends": [list(pair) for pair in self.ends]} if self.ends else values
 
 
 @dataclass(frozen=True)
@@ -176,11 +212,13 @@ class EncoderSpec:
     sample_rate_hz: rate of the waveform that the encoder is given.
     frame_rate_hz:  stored frames per second; frames x dim is one crop's [T, D].
     layers:         number L of hidden states whose time means are stored, each [dim].
-    precision:      arithmetic of the forward pass, "fp32" or "bf16".
+    precision:      arithmetic of the forward pass, "fp32", "tf32", "bf16" or "fp16".
     recipe:         number raised whenever the encoder's own code changes its output.
     audio:          the decoding, resampling and crop rule, spelled out.
     partial_frames: whether a frame that is only partly audio counts as valid.  False is not written into
                     the id, because specs of earlier versions lack the field.
+    arithmetic:     whose forward pass it was, where that changes the features by more than 1e-4: below fp32,
+                    "cuda", "stock", "cuda stock", or "" for ours on a CPU.  "" is not written into the id.
 
     The facts are neither part of the id nor compared:
     gflop:          arithmetic of the full-size encoder on one crop; None where unknown.
@@ -201,6 +239,7 @@ class EncoderSpec:
     recipe: int
     audio: str
     partial_frames: bool = False
+    arithmetic: str = ""
     gflop: float | None = field(default=None, compare=False)
     licence: str = field(default="", compare=False)
 
@@ -214,8 +253,9 @@ class EncoderSpec:
     def settings(self) -> dict[str, Any]:
         """What the features depend on: all fields but the facts, in the form that the id is made of."""
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}
-        if not self.partial_frames:
-            del settings["partial_frames"]
+        for name in ("partial_frames", "arithmetic"):
+            if not settings[name]:
+                del settings[name]
         if not self.weights.startswith(TENSORS):
             settings["checkpoint"] = self.checkpoint
         return settings

@@ -9,6 +9,7 @@ fields, contiguous, unfiltered, of the expected type and shape, in their place. 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
@@ -17,7 +18,7 @@ import xxhash
 
 from mmmos.store import files
 from mmmos.store.names import canonical_json
-from mmmos.store.schema import EncoderSpec
+from mmmos.store.schema import Crop, EncoderSpec
 from mmmos.store.shards import (
     FORMAT,
     FRAMES,
@@ -88,6 +89,38 @@ def read_row(fd: int, shard: Shard, row: int, column: int, out: np.ndarray) -> N
     if xxhash.xxh3_64_intdigest(buffer) != int(shard.checksums[row, column]):
         what = "means" if column else "frames"
         raise DamagedError(f"{shard.name}: crop {shard.crop_ids[row]}: its {what} are not what was written")
+    refuse_not_finite(shard, row, column, out)
+
+
+class Claims:
+    """What shards say of each crop, to find where two of them, or a shard and a clip table, disagree."""
+
+    def __init__(self, spec: EncoderSpec, wanted: Iterable[Crop] = ()) -> None:
+        self._valid = {crop.id: spec.valid_frames(crop.valid_s) for crop in wanted}
+        self._seen: dict[str, tuple[str, int, bytes]] = {}
+
+    def against(self, shard: Shard) -> Iterator[tuple[str, str]]:
+        """(crop, reason) for each of a shard's crops that contradicts the table or an earlier shard."""
+        for row, crop_id in enumerate(shard.crop_ids):
+            valid, sums = int(shard.valid_frames[row]), shard.checksums[row].tobytes()
+            expected = self._valid.get(crop_id, valid)
+            if valid != expected:
+                yield crop_id, f"{valid} valid frames, where its audio in the clip table has {expected}"
+            name, *before = self._seen.setdefault(crop_id, (shard.name, valid, sums))
+            if before != [valid, sums]:
+                yield crop_id, f"stored with other values in {name}"
+
+
+def refuse_not_finite(shard: Shard, row: int, column: int, values: np.ndarray) -> None:
+    """DamagedError where a row, float16 frames or float32 means, holds infinity or NaN."""
+    # On the bits, because isfinite is slow on float16.  An exponent of all ones is infinity or NaN: the
+    # largest of the signed integers where the value is positive, of the unsigned ones where it is negative.
+    signed, unsigned, positive, negative = (
+        (np.int32, np.uint32, 0x7F800000, 0xFF800000) if column else (np.int16, np.uint16, 0x7C00, 0xFC00)
+    )
+    if values.view(signed).max() >= positive or values.view(unsigned).max() >= negative:
+        what = "means" if column else "frames"
+        raise DamagedError(f"{shard.name}: crop {shard.crop_ids[row]}: its {what} are not all finite")
 
 
 class _Refused(Exception):  # noqa: N818 - caught in check_shard

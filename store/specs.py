@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import MISSING, asdict, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mmmos.store import files, shards
+from mmmos.store import files, sealed, shards
+from mmmos.store.console import say
 from mmmos.store.names import differences
 from mmmos.store.schema import EncoderSpec
 
@@ -18,16 +19,27 @@ MAX_ROW_BYTES = 1 << 30
 
 def write_spec(folder: Path, spec: EncoderSpec) -> None:
     """Say in the folder what its features depend on."""
-    files.write_json(folder / SPEC_FILE, asdict(spec))
+    sealed.write_json(folder / SPEC_FILE, asdict(spec))
 
 
 def read_spec(folder: Path) -> EncoderSpec:
     """The spec in a store's folder, checked: ValueError unless it is complete and names this folder."""
     path = Path(folder) / SPEC_FILE
-    try:
-        values: Any = json.loads(files.read_bytes(path, 1 << 16))
-    except ValueError as reason:
-        raise ValueError(f"{path}: {reason}") from None
+    data = files.read_bytes(path, 1 << 16)
+    values: Any = sealed.parse_json(data, path)
+    if isinstance(values, dict):
+        values.pop(sealed.KEY, None)
+    spec = spec_of(values, path)
+    if spec.id != Path(folder).resolve().name:
+        raise ValueError(
+            f"{path} spells out {spec.id}, but its folder is named {Path(folder).resolve().name}"
+        )
+    sealed.is_sealed(data, path)  # last, so that a wrong field is named; the facts have no other check
+    return spec
+
+
+def spec_of(values: Any, what: object) -> EncoderSpec:
+    """The spec of JSON values; ValueError, beginning with `what`, for what cannot be one."""
     kinds: dict[str, Any] = {
         "str": str,
         "int": int,
@@ -38,24 +50,20 @@ def read_spec(folder: Path) -> EncoderSpec:
     known = {field.name: kinds[str(field.type)] for field in fields(EncoderSpec)}
     needed = {field.name for field in fields(EncoderSpec) if field.default is MISSING}
     if not isinstance(values, dict) or not needed <= set(values) <= set(known):
-        raise ValueError(f"{path}: not an encoder spec: its fields are not {', '.join(known)}")
+        raise ValueError(f"{what}: not an encoder spec: its fields are not {', '.join(known)}")
     values = {name: value for name, value in values.items() if value is not None or name in needed}
     for name, kind in ((name, known[name]) for name in values):
         if not isinstance(values[name], kind) or isinstance(values[name], bool) != (kind is bool):
-            raise ValueError(f"{path}: {name} is {values[name]!r}")
+            raise ValueError(f"{what}: {name} is {values[name]!r:.60}")
         if kind is not str and not 0 <= values[name] <= 1e9:
-            raise ValueError(f"{path}: {name} is {values[name]!r}")
+            raise ValueError(f"{what}: {name} is {values[name]!r:.60}")
     spec = EncoderSpec(**values)
-    if spec.id != Path(folder).resolve().name:
-        raise ValueError(
-            f"{path} spells out {spec.id}, but its folder is named {Path(folder).resolve().name}"
-        )
     if (
         shards.frame_bytes(spec) + shards.mean_bytes(spec) > MAX_ROW_BYTES
         or min(spec.frames, spec.dim, spec.layers) < 1
     ):
         raise ValueError(
-            f"{path}: frames {spec.frames}, dim {spec.dim}, layers {spec.layers} are not plausible"
+            f"{what}: frames {spec.frames}, dim {spec.dim}, layers {spec.layers} are not plausible"
         )
     return spec
 
@@ -66,8 +74,20 @@ def store_folders(root: Path) -> list[Path]:
 
 
 def stored_specs(root: Path) -> list[EncoderSpec]:
-    """The specs of all stores below `root`, by folder name."""
-    return [read_spec(folder) for folder in store_folders(root)]
+    """The specs of all stores below `root`, by folder name; one that cannot be is left aside with a word."""
+    specs = []
+    for folder in store_folders(root):
+        try:
+            specs.append(read_spec(folder))
+        except (OSError, ValueError) as reason:
+            _say_skipped(folder, str(reason))
+    return specs
+
+
+@cache
+def _say_skipped(folder: Path, reason: str) -> None:
+    """Once a process: a copy beside a store, or one that is damaged, blocks nothing."""
+    say(f"{folder} is left aside, its features are not used: {reason}")
 
 
 def near_misses(root: Path, spec: EncoderSpec) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from mmmos.store.escape import html_text, inert, markdown_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,9 +21,6 @@ MANY_COLUMNS = 12
 
 FIGURE = re.compile(r"-?[\d.]+( \[.*\])?|\[.*\]")
 """A number as text, with or without its interval."""
-
-MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$])")
-"""Characters with a meaning in Markdown."""
 
 
 @dataclass(frozen=True)
@@ -47,24 +45,26 @@ class Table:
         """For a terminal, without title and notes; no cell is read as markup."""
         view = RichTable()
         for column, numeric in zip(self.columns, self.numeric, strict=True):
-            view.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+            view.add_column(Text(inert(column)), justify="right" if numeric else "left", overflow="fold")
         for row in self.rows:
-            view.add_row(*(Text(shown(cell)) for cell in row))
+            view.add_row(*(Text(inert(shown(cell))) for cell in row))
         return view
 
     def html(self) -> str:
         """The title as caption, then the table, then the notes as a list; everything is escaped."""
         kind = [' class="n"' if numeric else "" for numeric in self.numeric]
-        head = "".join(f"<th scope=col{k}>{escape(c)}</th>" for k, c in zip(kind, self.columns, strict=True))
+        head = "".join(
+            f"<th scope=col{k}>{html_text(c)}</th>" for k, c in zip(kind, self.columns, strict=True)
+        )
         body = ""
         for row in self.rows:
             cells = "".join(f"<td{k}>{_html_cell(cell)}</td>" for k, cell in zip(kind, row, strict=True))
             # An empty first cell: the line goes on with the row above.
             body += f"<tr{' class=sub' if row and row[0] == '' else ''}>{cells}</tr>"
-        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        notes = "".join(f"<li>{html_text(note)}</li>" for note in self.notes)
         wide = ' class="wide"' if len(self.columns) > MANY_COLUMNS else ""
         return (
-            f'<div class="table"><table{wide}><caption>{escape(self.title)}</caption>'
+            f'<div class="table"><table{wide}><caption>{html_text(self.title)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
             + (f'<ul class="notes">{notes}</ul>' if notes else "")
         )
@@ -92,13 +92,8 @@ def shown(cell: Cell) -> str:
     return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
 
 
-def markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return MARKDOWN.sub(r"\\\1", " ".join(text.split()))
-
-
 def _html_cell(cell: Cell) -> str:
     if cell is None:
         return '<span class="none" title="not defined">–</span>'
     # The interval is lighter than the figure it belongs to.
-    return re.sub(r"^(-?[\d.]+) (\[.*\])$", r"\1 <i>\2</i>", escape(shown(cell)))
+    return re.sub(r"^(-?[\d.]+) (\[.*\])$", r"\1 <i>\2</i>", html_text(shown(cell)))

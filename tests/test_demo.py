@@ -59,14 +59,14 @@ def test_every_table_says_that_encoders_are_untrained_and_audio_synthetic(demo: 
     assert all(caveat in titles[-1] for caveat in CAVEATS)
     for run in (work / "runs").iterdir():
         assert "synthetic audio" in json.loads((run / "record.json").read_text())["caveats"]
-    assert set(CAVEATS) <= set(evaluate_runs(open_experiment(work), resamples=0).caveats)
+    assert set(CAVEATS) <= set(evaluate_runs(open_experiment(work), intervals=False).caveats)
 
 
 def test_the_ensemble_learned_the_corpus(demo: tuple[Path, str]) -> None:
     """Utterance-level composite SRCC on test: 0.7 at least.  It says nothing about real audio."""
     experiment = open_experiment(demo[0])
     ensemble = Ensemble.load(demo[0] / "ensemble.json")
-    rows = score(ensemble, experiment, "test", resamples=0).rows
+    rows = score(ensemble, experiment, "test", intervals=False).rows
     row = find(rows, level="utterance", domain=EVERYWHERE, axis="composite", metric="srcc")
     assert row.value is not None
     assert row.value >= 0.7

@@ -80,10 +80,13 @@ def test_it_runs_on_stored_predictions_without_torch(path, work, monkeypatch):
 
 
 @pytest.mark.slow
-def test_own_data_goes_from_a_folder_to_a_report(tmp_path, monkeypatch):
-    clips = small_corpus(tmp_path / "corpus")
+@pytest.mark.parametrize("with_split", [True, False])
+def test_own_data_goes_from_a_table_to_a_report(tmp_path, monkeypatch, with_split):
+    ratings = small_corpus(tmp_path / "corpus", with_split=with_split)
     path = ROOT / "notebooks" / "05_own_data.ipynb"
-    text = run(path, monkeypatch, MMMOS_WORK=str(tmp_path / "work"), MMMOS_CLIPS=str(clips))
-    assert "train 14 clips" in text
+    text = run(path, monkeypatch, MMMOS_WORK=str(tmp_path / "work"), MMMOS_RATINGS=str(ratings))
+    assert "axes: CE, CU, PC, PQ" in text
+    assert "PQ: SRCC" in text
     assert "Traceback" not in text
+    assert ("out-of-fold figures" in text) == (not with_split)
     assert (tmp_path / "work" / "report.html").is_file()

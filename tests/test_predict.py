@@ -74,7 +74,7 @@ def test_three_hours_take_no_more_memory_than_a_minute(experiment: Experiment, t
     opened = open_experiment(experiment.work)
     run = next(run for run in opened.runs if run.encoders == ("logmel",))
     save_bundle(
-        collect(opened, from_weights("one", {run.id: 1.0}, opened.table.id), resamples=0), logmel_only, ""
+        collect(opened, from_weights("one", {run.id: 1.0}, opened.table.id), accuracy=False), logmel_only, ""
     )
     sparse_recording(tmp_path / "short.wav", 60, 16000)
     sparse_recording(tmp_path / "long.wav", 3 * 3600, 16000)

@@ -15,6 +15,7 @@ from mmmos import pipeline
 from mmmos.store.console import OK, REFUSED
 from tests.conftest import ROOT
 from tests.corpus import small_corpus
+from tests.heads.scoring.published_audiobox import published
 
 PAGES = {
     path.name: path.read_text(encoding="utf-8")
@@ -52,7 +53,17 @@ def test_every_line_of_shell_is_one_that_is_run_here(page: str) -> None:
 def test_the_readme_is_short_and_shows_the_whole_way() -> None:
     assert len(PAGES["README.md"].splitlines()) <= 170
     verbs = {command.split()[0] for command in commands("README.md")}
-    assert verbs >= {"extract", "heads", "ensemble", "evaluate", "report", "predict", "compare", "prepare"}
+    assert verbs >= {
+        "extract",
+        "heads",
+        "ensemble",
+        "evaluate",
+        "report",
+        "predict",
+        "compare",
+        "prepare",
+        "weights",
+    }
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md"])
@@ -67,9 +78,11 @@ def test_commands_and_python_run_as_written(
 ) -> None:
     lay_out(tmp_path)
     monkeypatch.chdir(tmp_path)
-    # Pretrained weights cannot be had everywhere; the log-mel encoder needs none.
+    # Pretrained weights cannot be had everywhere; the log-mel encoder needs none, and audiobox' are made up.
     monkeypatch.setenv("MMMOS_ENCODERS", "logmel")
     monkeypatch.setattr("mmmos.extract.corpora.downloads.BASES", ())
+    published(tmp_path / "weights" / "aes")
+    monkeypatch.setenv("MMMOS_WEIGHTS", str(tmp_path / "weights"))
     waveform = np.random.default_rng(0).standard_normal(3 * 16000).astype(np.float32) * 0.1
     for page in PAGES:
         for command in commands(page):

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from mmmos.extract.corpora.table_command import table_command
 from mmmos.store.console import MISSING, OK, say, table
 
-app = typer.Typer(no_args_is_help=True, help="Make a clip table from public labels: labels, aes.")
+app = typer.Typer(no_args_is_help=True, help="Make a clip table from ratings, yours or public.")
 
 
 @app.command()
@@ -88,3 +89,46 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and sign and folder):
         raise ValueError(f"--corpus takes NAME=FOLDER, as in PAM=sets/pam, not {text!r}")
     return name, folder
+
+
+app.command("table")(table_command)
+
+
+def _add_set(name: str) -> None:
+    from mmmos.extract.corpora.public_sets import SETS
+
+    def prepare(
+        folder: Annotated[Path, typer.Argument(help="Where the set is, or is to be put.")] = Path(name),
+        output: Annotated[Path, typer.Option("--output", "-o", help="The clip table to write.")] = Path(
+            f"{name}.csv"
+        ),
+        accept_licence: Annotated[
+            bool, typer.Option("--accept-licence", help="Fetch what is missing, under the set's licence.")
+        ] = False,
+        no_download: Annotated[
+            bool, typer.Option("--no-download", help="Take what lies in the folder.")
+        ] = False,
+    ) -> None:
+        from mmmos.extract.corpora.public_sets import fetch
+        from mmmos.extract.corpora.set_tables import READERS
+        from mmmos.extract.corpora.table_command import keep, scale_text, tell
+
+        if not no_download:
+            fetch(name, folder, accepted=accept_licence)
+        reading = READERS[name](folder)
+        tell(reading, folder)
+        keep(reading, output)
+        if reading.missing:
+            first = reading.missing[0]
+            say(f"{len(reading.missing)} clips have no audio and are left out, the first {first!r}")
+        say(
+            f"{len(reading.table)} clips with single ratings: {output}. Go on: mmmos train {output} --audio "
+            f"{reading.audio_root} --scale={scale_text(reading)}"
+        )
+
+    prepare.__doc__ = f"{SETS[name].title}. Licence: {SETS[name].licence}."
+    app.command(name)(prepare)
+
+
+for _name in ("audioeval", "songeval", "pam"):
+    _add_set(_name)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from mmmos.extract.corpora.downloads import MAX_BYTES
-from mmmos.store.clips import ClipTable, TableError, score_array
+from mmmos.store.clips import ClipTable, score_array
 from mmmos.store.names import choose
-from mmmos.store.rows import CheckColumns, Row, RowError, convert, read_rows, refusal
+from mmmos.store.rows import CheckColumns, Row, RowError, TableError, convert, read_rows, refusal
 from mmmos.store.schema import AES_AXES, Clip
 from mmmos.store.splits import split_clips
 
@@ -70,6 +70,11 @@ def read_aes(labels: Path, split: str = "paper", seed: int = 0) -> ClipTable:
     clips = _paper_split(labels, clips, official, seed) if split == "paper" else grouped_split(clips, seed)
     test = [replace(clip, split="test") for clip in _read(labels / TEST, "")]
     return ClipTable((*clips, *_with_domains(test)))
+
+
+def read_pam(path: Path) -> list[Clip]:
+    """The clips of AES-PAM's label file, without a split."""
+    return _read(Path(path), "")
 
 
 def grouped_split(clips: Sequence[Clip], seed: int = 0) -> list[Clip]:
@@ -209,6 +214,6 @@ def _rows(path: Path, check: CheckColumns | None = None) -> Iterator[Row]:
             f"{path} is not there: fetch the label files with `pipeline.py prepare labels --download`"
         )
     try:
-        return read_rows(path, MAX_BYTES, check)
+        yield from read_rows(path, MAX_BYTES, check)
     except RowError as reason:
         raise TableError(str(reason)) from None

@@ -7,18 +7,19 @@ because its cost and its licence are part of the spec that is stored with its fe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 
-from mmmos.extract.encoders import loadable  # noqa: F401  before the first import of transformers
-
-# isort: split
-from mmmos.extract.encoders import aes, logmel, m2d, muq, muq16k, wavlm
+from mmmos.extract.encoders import aes, fullband, logmel, m2d, muq, muq16k, wavlm
 from mmmos.extract.encoders.encoder import Encoder, EncoderModule, LoadOptions
 from mmmos.extract.encoders.layers import check_rule, summarise
+from mmmos.extract.encoders.licences import require_permissive
 from mmmos.extract.encoders.locate import assign
+from mmmos.extract.encoders.own import is_own, own_encoder
+from mmmos.extract.encoders.precision import PRECISIONS, family, require_gain
 from mmmos.extract.encoders.published import earlier_spec
 from mmmos.extract.encoders.weights import WeightsMismatch, WeightsMissing
 from mmmos.store.console import say
@@ -42,20 +43,21 @@ ENCODERS: dict[str, EncoderModule] = {
     "m2d": m2d,
     "aes": aes,
     "logmel": logmel,
+    "fullband": fullband,
 }
 
 SIZES = ("full", "tiny")
-PRECISIONS = ("fp32", "bf16")
 
 
-def find_weights(names: Iterable[str], weights: Path | None) -> dict[str, Path | None]:
+def find_weights(names: Sequence[str], weights: Path | None) -> dict[str, Path | None]:
     """The `weights` to give to `load_encoder` for each name, after all their files were looked for.
 
     Raises as `locate.assign`, before anything is fetched.
     """
-    modules = {name: ENCODERS[choose("encoder", name, ENCODERS)] for name in names}
+    named = [name for name in names if not is_own(name)]
+    modules = {name: ENCODERS[choose("encoder", name, ENCODERS)] for name in named}
     wanted = {name: module.PUBLISHED for name, module in modules.items() if module.PUBLISHED is not None}
-    return dict.fromkeys(modules) | assign(wanted, weights)
+    return dict.fromkeys(names) | assign(wanted, weights)
 
 
 def load_encoder(
@@ -69,7 +71,11 @@ def load_encoder(
     precision: str = "fp32",
     device: str | torch.device = "cpu",
     stock: bool = False,
+    forced: bool = False,
+    runs_on: str = "",
     stored: Iterable[EncoderSpec] = (),
+    trust: bool = False,
+    permissive: bool = False,
 ) -> Encoder:
     """One encoder, ready to run on `device`, with the spec that names its features.
 
@@ -87,31 +93,51 @@ def load_encoder(
         "tiny" is for untrained encoders only.
     layer : str
         Rule for the stored frames: "mean", "last", "all" or a layer's number.
-    precision : {"fp32", "bf16"}
-        Arithmetic of the forward pass.
+    precision : {"fp32", "tf32", "bf16", "fp16"}
+        Arithmetic of the forward pass, see `precision`.
     stock : bool
-        Use the published implementation throughout: equal to 1e-4, slower on a CPU.
+        Use the published implementation throughout: in fp32 equal to 1e-4, slower on a CPU.
+    forced : bool
+        Take the precision also where it is slower than fp32.
+    runs_on : str, optional
+        "cpu" or "cuda": where the features are made, when this process needs the spec alone.
     stored : iterable of EncoderSpec
         Specs of features that are there already.  Where an earlier version made one of them from this
         very weight file, the encoder takes that spec, see `published`.
 
+    trust : bool
+        Run code that comes with a model of the hub (`own`).
+    permissive : bool
+        Refuse an encoder whose terms are not known to allow commercial use.
+
     Raises
     ------
     ValueError
-        For unknown choices.
+        For unknown choices, refused terms, and a precision that `device` does not have or gains nothing from.
     WeightsMissing
         Where pretrained weights are not found; the message says which file to put where.
     WeightsMismatch
         Where a weight file does not belong to this encoder.
     """
-    module = ENCODERS[choose("encoder", name, ENCODERS)]
     choose("size", size, SIZES)
     choose("precision", precision, PRECISIONS)
     device = torch.device(device)
-    options = LoadOptions(weights, random_seed, size, stock, precision, on_cpu=device.type == "cpu")
+    module: EncoderModule
+    if is_own(name):
+        precise = LoadOptions(weights, random_seed, size, stock, precision, on_cpu=device.type == "cpu")
+        own = own_encoder(name, precise, trust=trust)
+        module, name = cast(EncoderModule, own), own.name
+    else:
+        module = ENCODERS[choose("encoder", name, ENCODERS)]
+    if not runs_on and module.PUBLISHED is not None:
+        require_gain(precision, device, forced=forced)
+    runs_on = runs_on or device.type
+    options = LoadOptions(weights, random_seed, size, stock, precision, on_cpu=runs_on == "cpu")
     if size == "tiny" and random_seed is None and module.PUBLISHED is not None:
         raise ValueError(f"{name}: no pretrained weights exist in size tiny; give a seed for random ones")
     loaded = module.load(options)
+    if permissive:
+        require_permissive(name, loaded.origin.licence)
     weightless = loaded.origin.weights == "none"
     spec = EncoderSpec(
         name=name,
@@ -129,6 +155,7 @@ def load_encoder(
         recipe=module.RECIPE,
         audio=audio_recipe,
         partial_frames=getattr(module, "PARTIAL_FRAMES", False),
+        arithmetic="" if weightless else family(precision, runs_on, stock=stock),
         gflop=module.GFLOP_A_CROP,
         licence=loaded.origin.licence,
     )

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mmmos.extract.encoders.layers import summarise
 from mmmos.extract.encoders.packed import Arithmetic
+from mmmos.extract.encoders.precision import DTYPES, HALF, float32_products
 from mmmos.extract.encoders.published import Origin, Published
 from mmmos.store.schema import CROP_SECONDS, EncoderSpec
 
@@ -34,7 +39,7 @@ class Loaded:
     network: maps waves [B, samples] float32 to a list of L hidden states [B, T, D].
     origin:  where its weights come from.
     dim:     D; layers: L.
-    fast:    whether it is a forward pass of ours, which decides itself where to round to bfloat16; for
+    fast:    whether it is a forward pass of ours, which decides itself where to round to 16 bits; for
              the stock ones torch's autocast decides.
     masked:  whether the network takes the number of valid frames [B] (int64) as second argument, and
              hides the padding behind them from its attention.
@@ -55,8 +60,8 @@ class LoadOptions:
     weights:     folder or file with pretrained weights; None looks in the hub (or its cache).
     random_seed: build the architecture untrained instead, of `size` "full" or "tiny".
     stock:       the published implementation throughout, without our faster arithmetic.
-    precision:   "fp32" or "bf16".
-    on_cpu:      where the network will run; the faster arithmetic is mostly for CPUs.
+    precision:   "fp32", "tf32", "bf16" or "fp16".
+    on_cpu:      where the network will run: CPUs and cards take different shortcuts.
     """
 
     weights: Path | None = None
@@ -69,7 +74,7 @@ class LoadOptions:
     @property
     def arithmetic(self) -> Arithmetic:
         """Number type and place of our own forward passes."""
-        return Arithmetic(torch.bfloat16 if self.precision == "bf16" else torch.float32, self.on_cpu)
+        return Arithmetic(DTYPES[self.precision], self.on_cpu)
 
 
 class EncoderModule(Protocol):
@@ -85,7 +90,7 @@ class EncoderModule(Protocol):
         Raised whenever the file's own code changes its output.
     PARTIAL_FRAMES : bool
         Optional, default False: whether a frame that is only partly audio counts as valid.
-    GFLOP_A_CROP : float
+    GFLOP_A_CROP : float or None
         Arithmetic of the full-size network on one crop: what scoring new audio costs.
     PUBLISHED : Published or None
         Name, licence and place of the pretrained weights; None for an encoder without weights.
@@ -109,7 +114,9 @@ class Encoder:
     def __init__(self, spec: EncoderSpec, loaded: Loaded, device: torch.device) -> None:
         self.spec = spec
         self.masked = loaded.masked
-        self.autocast = spec.precision == "bf16" and not loaded.fast
+        self.dtype = DTYPES[spec.precision]
+        self.autocast = spec.precision in HALF and not loaded.fast
+        self.products = "tf32" if spec.precision == "tf32" else "ieee"
         self.device = device
         self.network = loaded.network.eval().requires_grad_(False).to(device)
         self.samples = crop_samples(spec.sample_rate_hz)
@@ -127,8 +134,9 @@ class Encoder:
         waves : Tensor
             [B, one crop of samples] at the encoder's sample rate.
         valid_frames : Tensor, optional
-            [B], how many leading frames are audio and not padding, see `EncoderSpec.valid_frames`.  None:
-            all.  It changes the states only of encoders that were trained with a mask for padding.
+            [B], how many leading frames are audio and not padding, see `EncoderSpec.valid_frames`, on the
+            host or on this encoder's device.  None: all.  It changes the states only of encoders that were
+            trained with a mask for padding.
 
         Returns
         -------
@@ -147,7 +155,75 @@ class Encoder:
             )
         waves = waves.to(self.device, torch.float32, non_blocking=True)
         inputs: tuple[Tensor, ...] = (waves,)
-        if self.masked and valid_frames is not None and bool((valid_frames < self.spec.frames).any()):
+        if self.masked and valid_frames is not None and some_padding(valid_frames, self.spec.frames):
             inputs = (waves, valid_frames.to(self.device))
-        with self.lock, torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+        with (
+            self.lock,
+            float32_products(self.device, self.products),
+            torch.autocast(self.device.type, self.dtype, enabled=self.autocast),
+        ):
             return [state.float() for state in self.network(*inputs)]
+
+    def encode(self, waves: Sequence[NDArray[np.float32]], valid_s: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """One batch of crops; on a card the work is queued, not awaited.
+
+        Parameters
+        ----------
+        waves : sequence of float32 [one crop of samples]
+            At the encoder's rate.
+        valid_s : sequence of float
+            How much of each crop is audio.
+
+        Returns
+        -------
+        frames, means : Tensor
+            [B, T, frame_dim] float16 by the spec's layer rule, and time means [B, L, D] float32 over the
+            valid frames; on the encoder's device.
+        """
+        counts = np.array([self.spec.valid_frames(seconds) for seconds in valid_s])
+        with torch.inference_mode():
+            (valid,) = self.upload([staged(counts, self.device)])
+            hidden = self.hidden_states(self.upload(waves), valid)
+            with float32_products(self.device):
+                frames, means = summarise(hidden, self.spec.layer, valid)
+            # Rounded here: a copy that also changes the type would wait for the device.
+            return frames.half(), means
+
+    def upload(self, rows: Sequence[NDArray[Any]]) -> Tensor:
+        """Rows of one length on the device, [B, n]; rows that are `staged` are copied by the card itself."""
+        tensors = [torch.from_numpy(row) for row in rows]
+        if self.device.type == "cpu":
+            return torch.stack(tensors)
+        batch = torch.empty(len(rows), *rows[0].shape, dtype=tensors[0].dtype, device=self.device)
+        for place, row in zip(batch.unbind(0), tensors, strict=True):
+            place.copy_(row, non_blocking=True)
+        return batch
+
+    def fence(self) -> Fence | None:
+        """The work that this thread has queued so far; None where it is done already, as on a CPU."""
+        if self.device.type != "cuda":
+            return None
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+
+def staged(row: NDArray[Any], device: torch.device) -> NDArray[Any]:
+    """An array where a card can read it by itself, in memory that torch uses again once it has; for the
+    threads that decode.  The same array for a CPU."""
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return row
+    pinned: NDArray[Any] = torch.from_numpy(row).pin_memory().numpy()
+    return pinned
+
+
+class Fence(Protocol):
+    """A point in a device's queue of work."""
+
+    def synchronize(self) -> None:
+        """Wait until all before it is done."""
+
+
+def some_padding(valid_frames: Tensor, frames: int) -> bool:
+    """Whether a mask changes anything; yes without a look on a card, where one would wait for its queue."""
+    return valid_frames.device.type != "cpu" or bool((valid_frames < frames).any())

@@ -11,10 +11,19 @@ that do not load (5.24 does not).
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
+from typing import Any
 
 NOT_USED_HERE = ("torchaudio", "torchvision")
+
+
+@functools.cache
+def transformers() -> Any:
+    """The package, imported when an encoder first needs it: that takes seconds, and not every one does."""
+    hide_what_does_not_load()
+    return importlib.import_module("transformers")
 
 
 def hide_what_does_not_load() -> None:
@@ -40,6 +49,3 @@ def _loads_or_is_absent(name: str) -> bool:
     except Exception:  # OSError, RuntimeError and ImportError have all been seen
         return False
     return True
-
-
-hide_what_does_not_load()

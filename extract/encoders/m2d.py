@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import ViTConfig, ViTModel
 
 from mmmos.extract.encoders.encoder import Loaded, LoadOptions
+from mmmos.extract.encoders.loadable import transformers
 from mmmos.extract.encoders.locate import find
 from mmmos.extract.encoders.m2d_fast import FastM2D
 from mmmos.extract.encoders.m2d_patches import (
@@ -36,6 +37,9 @@ from mmmos.extract.encoders.weights import (
     rename,
     seeded,
 )
+
+if TYPE_CHECKING:
+    from transformers import ViTModel
 
 __all__ = ["FRAMES", "FRAME_RATE_HZ", "GFLOP_A_CROP", "PUBLISHED", "RECIPE", "SAMPLE_RATE_HZ", "load"]
 
@@ -93,7 +97,7 @@ def load(options: LoadOptions) -> Loaded:
         model, (mean, std), origin = read(find(PUBLISHED, options.weights))
         width, depth = model.config.hidden_size, model.config.num_hidden_layers
     image = LogMelImage(mean, std)
-    fast = options.on_cpu and not options.stock
+    fast = not options.stock
     network = FastM2D(image, model, options.arithmetic) if fast else StockM2D(image, model)
     return Loaded(network, origin, BANDS // PATCH * width, depth, fast)
 
@@ -115,7 +119,7 @@ def read(path: Path) -> tuple[ViTModel, tuple[float, float], Origin]:
 
 def build(width: int, depth: int) -> ViTModel:
     """The untrained transformer; heads are 64 wide in the published sizes, 16 in the tiny one."""
-    config = ViTConfig(
+    config = transformers().ViTConfig(
         hidden_size=width,
         num_hidden_layers=depth,
         num_attention_heads=width // (64 if width % 64 == 0 else 16),
@@ -125,7 +129,8 @@ def build(width: int, depth: int) -> ViTModel:
         num_channels=1,
         layer_norm_eps=1e-6,
     )
-    return ViTModel(config, add_pooling_layer=False)
+    model: ViTModel = transformers().ViTModel(config, add_pooling_layer=False)
+    return model
 
 
 def check_folder_name(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""M2D's forward pass for a CPU: the arithmetic of ViTModel, with packed and fused linear layers.
+"""M2D's forward pass: the arithmetic of ViTModel, with fused linear layers, packed on a CPU.
 
 Differs from it by about 1e-6 of the largest value; tests/bench/encoders.py times both.
 """
@@ -18,14 +18,18 @@ from mmmos.extract.encoders.packed import Arithmetic, PackedLinear
 class FastM2D(nn.Module):
     """Made from the weights of a stock model; waves [B, 160000] to 12 states [B, 62, 3840]."""
 
+    first: Tensor
+    positions: Tensor
+
     def __init__(self, image: LogMelImage, model: Any, arithmetic: Arithmetic) -> None:
         super().__init__()
         self.image = image
         embeddings = model.embeddings
         self.patch = PackedLinear.of(embeddings.patch_embeddings.projection, arithmetic=arithmetic)
         positions = embeddings.position_embeddings.detach()
-        self.first = embeddings.cls_token.detach() + positions[:, :1]
-        self.positions = positions[:, 1:].clone()
+        first = embeddings.cls_token.detach() + positions[:, :1]
+        self.register_buffer("first", first, persistent=False)
+        self.register_buffer("positions", positions[:, 1:].clone(), persistent=False)
         self.blocks = nn.ModuleList(Block(layer, arithmetic) for layer in model.layers)
         self.norm = model.layernorm
 

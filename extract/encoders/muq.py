@@ -29,6 +29,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples, exact_div
+from mmmos.extract.encoders.loadable import transformers
 from mmmos.extract.encoders.locate import find
 from mmmos.extract.encoders.mel import MUQ_HOP_SAMPLES as HOP_SAMPLES
 from mmmos.extract.encoders.mel import MUQ_SAMPLE_RATE_HZ, MuqLogMel
@@ -149,7 +150,7 @@ def load(options: LoadOptions, sample_rate_hz: int = SAMPLE_RATE_HZ) -> Loaded:
         sha256 = network_sha256(state, PUBLISHED.unused, constants(config))
         origin = identify(PUBLISHED, path, sha256, full=constants(config) == constants(FULL))
     dim, layers = config["encoder_dim"], config["encoder_depth"] + 1
-    fast = options.on_cpu and not options.stock
+    fast = not options.stock
     samples = crop_samples(sample_rate_hz)
     network = FastMuQ(model, samples, options.arithmetic) if fast else StockMuQ(model)
     return Loaded(network, origin, dim, layers, fast)
@@ -219,6 +220,7 @@ def import_muq() -> ModuleType:
     found = importlib.util.find_spec("muq")
     if found is None or found.submodule_search_locations is None:
         raise ModuleNotFoundError("the muq package is not installed: pip install --no-deps muq")
+    transformers()  # the package imports it
     package = ModuleType("muq")
     package.__path__ = list(found.submodule_search_locations)
     features = ModuleType("muq.muq.modules.features")

@@ -1,4 +1,4 @@
-"""MuQ's forward pass rearranged for a CPU: Winograd convolutions, folded norms, packed layers.
+"""MuQ's forward pass rearranged: folded norms, fused layers, and on a CPU Winograd convolutions.
 
 Differs from the package's own by about 1e-6 of the largest value; tests/bench/encoders.py times both.
 """
@@ -20,18 +20,27 @@ from mmmos.extract.encoders.winograd import WinogradConv
 class FastMuQ(nn.Module):
     """Made from the weights of a stock model; waves [B, samples] to its hidden states [B, T, D]."""
 
+    cos: Tensor
+    sin: Tensor
+
     def __init__(self, model: Any, samples: int, arithmetic: Arithmetic) -> None:
         super().__init__()
         inner = model.model
         self.dtype = arithmetic.dtype
         self.log_mel = inner.preprocessor_melspec_2048
         self.mean, self.std = (inner.stat[f"melspec_2048_{name}"] for name in ("mean", "std"))
-        self.subsampling = (
-            Subsampling(inner.conv, MUQ_BANDS, samples // MUQ_HOP_SAMPLES)
-            if self.dtype == torch.float32
-            else deepcopy(inner.conv).to(self.dtype, memory_format=torch.channels_last)
-        )
-        self.rotary = inner.conformer.embed_positions
+        spectra = samples // MUQ_HOP_SAMPLES
+        self.subsampling: nn.Module
+        if not arithmetic.on_cpu:
+            self.subsampling = FoldedSubsampling(inner.conv, arithmetic)
+        elif self.dtype == torch.float32:
+            self.subsampling = Subsampling(inner.conv, MUQ_BANDS, spectra)
+        else:
+            self.subsampling = deepcopy(inner.conv).to(self.dtype, memory_format=torch.channels_last)
+        # Every crop has the same frames.  The stock module makes these on the host and sends them up.
+        cos, sin = inner.conformer.embed_positions(torch.zeros(1, -(-spectra // 4), 1)).squeeze(2)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
         self.blocks = nn.ModuleList(Block(layer, arithmetic) for layer in inner.conformer.layers)
         self.norm = inner.conformer.layer_norm
 
@@ -39,10 +48,9 @@ class FastMuQ(nn.Module):
         # The last spectrum is dropped, as the stock network does.
         images = (self.log_mel(waves)[..., :-1] - self.mean) / self.std
         x = self.subsampling(images.to(self.dtype)).float()
-        cos, sin = self.rotary(x).squeeze(2)
         states = [x]
         for block in self.blocks:
-            x = block(x, cos, sin)
+            x = block(x, self.cos, self.sin)
             states.append(x)
         states[-1] = self.norm(x)
         return states
@@ -72,6 +80,53 @@ class Subsampling(nn.Module):
         """[bands, spectra] to [spectra / 4, D]."""
         x = self.second(self.first(image))
         return self.linear(x.transpose(0, 1).flatten(1))
+
+
+class FoldedSubsampling(nn.Module):
+    """The same for a card, [B, bands, spectra] at once: its own convolutions, channels last, norms folded."""
+
+    def __init__(self, stock: Any, arithmetic: Arithmetic) -> None:
+        super().__init__()
+        self.dtype = arithmetic.dtype
+        self.residuals = nn.ModuleList(FoldedResidual(module, self.dtype) for module in stock.conv)
+        # The stock layer expects channels before bands; with channels last, bands come first.
+        channels = stock.conv[-1].conv2.out_channels
+        weight = stock.linear.weight.unflatten(1, (channels, -1)).transpose(1, 2).flatten(1)
+        self.linear = PackedLinear(weight, stock.linear.bias, arithmetic=arithmetic)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images[:, None].to(self.dtype, memory_format=torch.channels_last)
+        for residual in self.residuals:
+            x = residual(x)
+        return self.linear(x.permute(0, 3, 2, 1).flatten(2))
+
+
+class FoldedResidual(nn.Module):
+    """[B, C, height, width] to [B, C', height / 2, width / 2]; both strided branches in one convolution."""
+
+    strided: Tensor
+    strided_bias: Tensor
+    kernel: Tensor
+
+    def __init__(self, stock: Any, dtype: torch.dtype) -> None:
+        super().__init__()
+        strided, strided_bias = fold(stock.conv1, stock.bn1)
+        shortcut, shortcut_bias = fold(stock.conv3, stock.bn3)
+        kernel, bias = fold(stock.conv2, stock.bn2)
+        folded = {"strided": torch.cat([strided, shortcut]), "kernel": kernel}
+        for name, weight in folded.items():
+            weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
+            self.register_buffer(name, weight, persistent=False)
+        # The last bias joins the shortcut's, which is added to its result anyway.
+        biases = torch.cat([strided_bias, shortcut_bias + bias])
+        self.register_buffer("strided_bias", biases.to(dtype), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = F.conv2d(x, self.strided, self.strided_bias, stride=2, padding=1)
+        strided, shortcut = both.chunk(2, dim=1)
+        # A copy of one half, as it is not contiguous; a card's convolution would make it anyway.
+        inner = F.relu(strided).contiguous(memory_format=torch.channels_last)
+        return F.relu_(F.conv2d(inner, self.kernel, padding=1).add_(shortcut))
 
 
 class FirstResidual(nn.Module):
@@ -139,6 +194,9 @@ def with_bias(weight: Tensor, bias: Tensor) -> Tensor:
 class Block(nn.Module):
     """One conformer block over [B, T, width]."""
 
+    depthwise: Tensor
+    depthwise_bias: Tensor
+
     def __init__(self, layer: Any, arithmetic: Arithmetic) -> None:
         super().__init__()
         attention, convolution = layer.self_attn, layer.conv_module
@@ -150,9 +208,9 @@ class Block(nn.Module):
         self.out = PackedLinear.of(attention.linear_out, arithmetic=arithmetic)
         self.convolution_norm = convolution.layer_norm
         self.gated = PackedLinear.of(convolution.pointwise_conv1, arithmetic=arithmetic)
-        self.depthwise, self.depthwise_bias = (
-            tensor.float() for tensor in fold(convolution.depthwise_conv, convolution.batch_norm)
-        )
+        weight, bias = fold(convolution.depthwise_conv, convolution.batch_norm)
+        self.register_buffer("depthwise", weight.float(), persistent=False)
+        self.register_buffer("depthwise_bias", bias.float(), persistent=False)
         self.pointwise = PackedLinear.of(convolution.pointwise_conv2, arithmetic=arithmetic)
         self.feed_forward2 = FeedForward(layer.ffn2_layer_norm, layer.ffn2, arithmetic)
         self.final_norm = layer.final_layer_norm

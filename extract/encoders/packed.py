@@ -50,8 +50,8 @@ FLOAT32 = Arithmetic()
 class PackedLinear(nn.Module):
     """activation(x W^T + b) + residual, for x [..., in].
 
-    weight [out, in], bias [out] or None.  In bfloat16 the input is rounded first and the result
-    is bfloat16; a residual keeps its own type.
+    weight [out, in], bias [out] or None.  In 16 bits the input is rounded first and the result
+    has 16 bits; a residual keeps its own type.
     """
 
     weight: Tensor

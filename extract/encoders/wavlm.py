@@ -7,17 +7,20 @@ the original release (WavLM-Base+.pt).
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import WavLMConfig, WavLMModel
 
 from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples
+from mmmos.extract.encoders.loadable import transformers
 from mmmos.extract.encoders.locate import find
 from mmmos.extract.encoders.published import Origin, Pinned, Published, identify, untrained
 from mmmos.extract.encoders.wavlm_fast import FastWavLM
 from mmmos.extract.encoders.weights import fill, network_sha256, read_state, rename, seeded
+
+if TYPE_CHECKING:
+    from transformers import WavLMModel
 
 SAMPLE_RATE_HZ = 16000
 HOP_SAMPLES = 320
@@ -101,7 +104,8 @@ def load(options: LoadOptions) -> Loaded:
 def build(sizes: dict[str, Any], seed: int) -> WavLMModel:
     """The untrained network; `sizes` are arguments of WavLMConfig."""
     with seeded(seed):
-        return WavLMModel(WavLMConfig(**sizes))
+        model: WavLMModel = transformers().WavLMModel(transformers().WavLMConfig(**sizes))
+    return model
 
 
 def assemble(model: WavLMModel, origin: Origin, options: LoadOptions, *, masked: bool = False) -> Loaded:

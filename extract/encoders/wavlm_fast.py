@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from mmmos.extract.encoders.packed import Arithmetic, PackedLinear, gelu_
 
+MASK_ALIGNMENT = 16
+"""Rows of a mask for CUDA's attention begin at multiples of so many elements; others are copied."""
+
 
 class FastWavLM(nn.Module):
     """Made from the weights of a stock model; waves [B, 160000] to 13 states [B, 499, 768]."""
@@ -34,8 +37,10 @@ class FastWavLM(nn.Module):
         self.norm = encoder.layer_norm
         self.blocks = nn.ModuleList(Block(layer, arithmetic) for layer in encoder.layers)
         # Every crop has the same number of frames, and only the first block has a table of distances.
-        bias = encoder.layers[0].attention.compute_bias(frames, frames).detach()
-        self.register_buffer("bias", bias.to(arithmetic.dtype).contiguous(), persistent=False)
+        bias = encoder.layers[0].attention.compute_bias(frames, frames).detach().to(arithmetic.dtype)
+        if not arithmetic.on_cpu:
+            bias = F.pad(bias, (0, -frames % MASK_ALIGNMENT))
+        self.register_buffer("bias", bias.contiguous(), persistent=False)
 
     def forward(self, waves: Tensor, valid_frames: Tensor | None = None) -> list[Tensor]:
         """`valid_frames` [B]: later frames are hidden from the positional convolution and the attention."""
@@ -157,7 +162,8 @@ class StockConvStack(nn.Module):
 
     def forward(self, waves: Tensor) -> Tensor:
         with torch.autocast(waves.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self.stock(waves).transpose(1, 2)
+            features: Tensor = self.stock(waves)
+        return features.transpose(1, 2)
 
 
 def flat(kernel: Tensor) -> Tensor:
@@ -188,9 +194,9 @@ class Block(nn.Module):
         q, k, v = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         gate_a, gate_b = torch.sigmoid(gates.float()).chunk(2, dim=2)
         gate = gate_a * (gate_b * self.constant - 1.0) + 2.0
-        mask = gate.to(bias.dtype).transpose(1, 2).unsqueeze(3) * bias
+        mask = (gate.to(bias.dtype).transpose(1, 2).unsqueeze(3) * bias)[..., : x.shape[1]]
         if padding is not None:
-            mask = mask.masked_fill(padding, -torch.inf)
+            mask.masked_fill_(padding, -torch.inf)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
         x = self.norm(self.out(mixed, residual=x))
         return self.final_norm(self.down(self.up(x), residual=x))

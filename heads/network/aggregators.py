@@ -3,9 +3,10 @@
 Conventions
     specs    the encoders' specs, in the config's order.
     features one tensor per encoder, standardised:
-             reads "means"       [B, D]      time mean under the spec's layer rule
-             reads "layers"      [B, L, D]   time mean of every stored layer
+             reads "means"       [B, D]      time mean under the head's or the spec's layer rule
+             reads "layers"      [B, L, D]   time mean of every stored layer; L is 1 where a rule picks one
              reads "statistics"  [B, 2 D]    mean and deviation over the valid frames
+             reads "profile"     [B, 8 D]    time mean and all that `profile` says of the valid frames
              reads "frames"      [B, T_e, D] frames at the lower of the encoder's and the common rate
     valid_s  [B] seconds of audio in each crop; frames beyond are padding and never count.
     returns  [B, dim] for all axes alike, or [B, A, dim] with a vector for each axis.
@@ -24,7 +25,9 @@ from torch import Tensor, nn
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.alignment import to_common, valid_steps
+from mmmos.heads.network.reading import Reading
 from mmmos.heads.network.recurrence import GATES, bidirectional, single_step
+from mmmos.store.names import choose
 from mmmos.store.schema import EncoderSpec
 
 
@@ -40,13 +43,20 @@ def _uniform(bound: float, *shape: int) -> nn.Parameter:
 
 
 class Aggregator(nn.Module):
-    """What every entry of AGGREGATORS is; its __init__ sets `dim`, the width of what it returns."""
+    """What every entry of AGGREGATORS is; its __init__ sets `dim`, the width of what it returns.
+
+    reads: what it reads unless the config says otherwise; reading: what this one reads; tower: what turns
+    its vector into scores, see `model`.
+    """
 
     reads: ClassVar[str] = "means"
+    tower: ClassVar[str] = "mlp"
     dim: int
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__()
+        self.reading = Reading(config.reads or self.reads, config.frame_rate_hz, config.layer)
+        self.widths = [math.prod(self.reading.shape(spec)) for spec in specs]
 
 
 class SideBySide(Aggregator):
@@ -54,7 +64,7 @@ class SideBySide(Aggregator):
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__(specs, config, axes)
-        self.dim = sum(spec.frame_dim for spec in specs)
+        self.dim = sum(self.widths)
 
     def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
         return torch.cat(tuple(features), dim=-1)
@@ -65,9 +75,11 @@ class MeanAndDeviation(SideBySide):
 
     reads = "statistics"
 
-    def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
-        super().__init__(specs, config, axes)
-        self.dim *= 2
+
+class Linear(SideBySide):
+    """`linear`: as `mlp`, without a hidden layer (paper V-B and the paper's release)."""
+
+    tower = "linear"
 
 
 class LayerMix(Aggregator):
@@ -81,7 +93,8 @@ class LayerMix(Aggregator):
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__(specs, config, axes)
-        self.logits = nn.ParameterList([nn.Parameter(torch.zeros(axes, spec.layers)) for spec in specs])
+        layers = [self.reading.shape(spec)[0] for spec in specs]
+        self.logits = nn.ParameterList([nn.Parameter(torch.zeros(axes, count)) for count in layers])
         self.dim = sum(spec.dim for spec in specs)
 
     def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
@@ -92,13 +105,52 @@ class LayerMix(Aggregator):
         return torch.cat(mixed, dim=-1)
 
 
+class LinearLayerMix(LayerMix):
+    """`linear` where it mixes layers."""
+
+    tower = "linear"
+
+
+class Solved(SideBySide):
+    """`ridge`: mean and profile side by side, for a head that is solved in one step (see `closed_form`).
+
+    Under the layer rule "best" only one layer of each encoder goes on, `picked` says which.
+    """
+
+    reads = "profile"
+    tower = "bounded"
+    picked: Tensor
+
+    def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
+        super().__init__(specs, config, axes)
+        best = [self.reading.kind != "statistics" and self.reading.rule(spec) == "best" for spec in specs]
+        self.layers = [
+            (spec.layers, spec.dim) if one else (1, 0) for spec, one in zip(specs, best, strict=True)
+        ]
+        self.dim -= sum((count - 1) * width for count, width in self.layers)
+        self.register_buffer("picked", torch.zeros(len(specs), dtype=torch.int64))
+
+    def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
+        kept = []
+        for x, (count, width), layer in zip(features, self.layers, self.picked, strict=True):
+            ends = [x[:, int(layer) * width : (int(layer) + 1) * width], x[:, count * width :]]
+            kept += ends if width else [x]
+        return torch.cat(kept, dim=-1)
+
+
+class SolvedKernel(Solved):
+    """`kernel_ridge` and `svr`: as `ridge`, compared with the training clips by a Gaussian kernel."""
+
+    tower = "kernel"
+
+
 class BlstmHidden(Aggregator):
     """`blstm_h`: the final hidden states [B, 2 width] of a BLSTM over the time mean, a sequence of one."""
 
     def __init__(self, specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> None:
         super().__init__(specs, config, axes)
         width, bound = config.width, 1 / math.sqrt(config.width)
-        self.weight = _uniform(bound, 2 * 3 * width, sum(spec.frame_dim for spec in specs))
+        self.weight = _uniform(bound, 2 * 3 * width, sum(self.widths))
         self.bias = _uniform(bound, 2 * 3 * width)
         self.dim = 2 * width
 
@@ -176,4 +228,16 @@ AGGREGATORS: dict[str, type[Aggregator]] = {
     "attention": Attention,
     "statistics": MeanAndDeviation,
     "layermix": LayerMix,
+    "linear": Linear,
+    "ridge": Solved,
+    "kernel_ridge": SolvedKernel,
+    "svr": SolvedKernel,
 }
+
+
+def aggregator_of(specs: Sequence[EncoderSpec], config: HeadConfig, axes: int) -> Aggregator:
+    """The aggregator that a config asks for; `mlp` and `linear` learn a mix of layers where it says so."""
+    kind = AGGREGATORS[choose("aggregator", config.aggregator, AGGREGATORS)]
+    if "layermix" in config.layer and kind in (SideBySide, Linear):
+        kind = LinearLayerMix if kind is Linear else LayerMix
+    return kind(specs, config, axes)

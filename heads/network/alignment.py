@@ -62,10 +62,12 @@ def average_down(frames: Tensor, spec: EncoderSpec, valid: Tensor, rate_hz: floa
 def to_common(x: Tensor, spec: EncoderSpec, rate_hz: float, valid_s: Tensor) -> Tensor:
     """x [B, T_e, G] at the encoder's held rate -> [B, T, G] at the common rate.
 
-    T is the longest valid length in the batch.  A slow encoder's frame is held; behind its last
-    valid frame the last valid one is held, so that no padding is read.
+    T is the longest valid length in the batch; on a card, which a look would wait for, that of a crop.
+    A slow encoder's frame is held; behind its last valid frame the last valid one is held, so that no
+    padding is read.
     """
-    steps = int(valid_steps(valid_s, rate_hz).max())
+    on_host = valid_s.device.type == "cpu"
+    steps = int(valid_steps(valid_s, rate_hz).max()) if on_host else int(CROP_SECONDS * rate_hz)
     held = held_rate(spec, rate_hz)
     ratio = _whole_ratio(spec, rate_hz) if held < rate_hz else 1
     if ratio == 1 and steps <= x.shape[1]:

@@ -150,6 +150,21 @@ def listeners(logits: Tensor, truth: Tensor) -> Tensor:
     return _pointwise((torch.xlogy(q, q) - q * log_p).sum(-1), rated)
 
 
+def listwise(pred: Tensor, truth: Tensor) -> Tensor:
+    """`listmle`: negative log likelihood of the rated order under a Plackett-Luce model, per rated clip.
+
+    ListMLE (Xia et al., ICML 2008): each clip in turn is drawn, with probabilities softmax(pred), from
+    itself and the clips rated below it.  Clips with equal scores compete in one draw each (Breslow's rule
+    for ties), so that their order in the batch cannot matter.  Blind to a common shift.
+    """
+    p, t, rated = _mask(pred, truth)
+    below = (t[None, :] <= t[:, None]) & rated[None, :]  # [i, j, A]: j competes with i
+    rivals = torch.where(below, p[None, :], -torch.inf)
+    lost = torch.logsumexp(torch.where(rated[:, None], rivals, 0.0), dim=1) - p
+    counts = rated.sum(0)
+    return _axis_mean(torch.where(rated, lost, 0.0).sum(0) / counts.clamp(min=1), counts > 1)
+
+
 def soft_levels(truth: Tensor, ratings: Sequence[Sequence[Sequence[float]]], levels: Tensor) -> Tensor:
     """[N, A, RATING_LEVELS] probabilities: each listener's rating spread over the levels by a Gaussian.
 
@@ -160,11 +175,14 @@ def soft_levels(truth: Tensor, ratings: Sequence[Sequence[Sequence[float]]], lev
     ratings
         Per clip and axis the single ratings; where there are none the mean stands for them.
     levels
-        [RATING_LEVELS] their values in ascending order; a rating below the lowest counts to it.
+        [RATING_LEVELS] or [A, RATING_LEVELS] their values in ascending order; a rating below the lowest
+        counts to it.
     """
-    step = (levels[1] - levels[0]) * SOFTNESS_LEVELS
-    target = torch.full((*truth.shape, len(levels)), torch.nan, dtype=torch.float64)
+    of_axes = levels.expand(truth.shape[1], -1)
+    target = torch.full((*truth.shape, levels.shape[-1]), torch.nan, dtype=torch.float64)
     for clip, axis in torch.isfinite(truth).nonzero().tolist():
+        levels = of_axes[axis]
+        step = (levels[1] - levels[0]) * SOFTNESS_LEVELS
         single = torch.tensor(ratings[clip][axis] or [truth[clip, axis].item()], dtype=torch.float64)
         kernel = torch.softmax(
             -((levels - single[:, None].clamp(levels[0], levels[-1])) / step).square() / 2, -1
@@ -181,4 +199,5 @@ LOSSES = {
     "mse": Loss(mean_squared),
     "huber": Loss(huber),
     "listeners": Loss(listeners, calibrate=True, distribution=True),
+    "listmle": Loss(listwise, calibrate=True),
 }

@@ -1,4 +1,4 @@
-"""What a head reads: the features of a crop in one of four forms, and what crops say of their clip.
+"""What a head reads: the features of a crop in one of five forms, and what crops say of their clip.
 
 Training reads stored features and scoring fresh ones; both bring them into a head's form here.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mmmos.heads.network.alignment import average_down, mean_and_deviation
+from mmmos.heads.network.profile import STATISTICS, profile
+from mmmos.store.names import choose
 from mmmos.store.schema import EncoderSpec
 
 
@@ -24,23 +24,45 @@ class Reading:
     Parameters
     ----------
     kind
-        "means", "layers", "statistics" or "frames" (see `aggregators`).
+        "means", "layers", "statistics", "profile" or "frames" (see `aggregators`).
     rate_hz
         Common frame rate; 0.0 where no frames are read.
+    layer
+        Rule for the layer means, see `HeadConfig.layer`; "" is the rule of each spec.
     """
 
     kind: str
     rate_hz: float = 0.0
+    layer: str = ""
+
+    def __post_init__(self) -> None:
+        if self.layer and self.kind in ("statistics", "frames"):
+            raise ValueError(
+                f"layer is {self.layer!r}, but {self.kind} are read from frames, which are stored under one "
+                "rule; choose it when features are extracted (`extract --layers`)"
+            )
+
+    def rule(self, spec: EncoderSpec) -> str:
+        """The layer rule for one encoder; ValueError for one that it cannot follow."""
+        own = "layermix" if self.kind == "layers" else spec.layer
+        rule = self.layer
+        if "=" in rule:
+            pairs = dict(part.partition("=")[::2] for part in rule.split(","))
+            rule = pairs.get(spec.name, "")
+        rules = ("layermix",) if self.kind == "layers" else ("all", "best")
+        return choose("layer rule", rule or own, ("mean", "last", *rules, *map(str, range(spec.layers))))
 
     def shape(self, spec: EncoderSpec) -> tuple[int, ...]:
         """The shape of one crop's features as standardised: per layer and dimension, never per frame."""
-        shapes = {
-            "means": (spec.frame_dim,),
-            "layers": (spec.layers, spec.dim),
-            "statistics": (2 * spec.frame_dim,),
-            "frames": (spec.frame_dim,),
-        }
-        return shapes[self.kind]
+        if self.kind == "frames":
+            return (spec.frame_dim,)
+        if self.kind == "statistics":
+            return (2 * spec.frame_dim,)
+        rule = self.rule(spec)
+        if self.kind == "layers":
+            return (spec.layers if rule == "layermix" else 1, spec.dim)
+        width = spec.dim * (spec.layers if rule in ("all", "best") else 1)
+        return (width + (len(STATISTICS) * spec.frame_dim if self.kind == "profile" else 0),)
 
 
 @dataclass(frozen=True)
@@ -71,27 +93,34 @@ def as_read(
         Called only where means are read; gives the time mean of every layer [N, L, D].
     """
     if reading.kind == "layers":
-        return means()
+        rule = reading.rule(spec)
+        return means() if rule == "layermix" else layer_rule(means(), spec, rule)[:, None].contiguous()
     if reading.kind == "means":
-        of_layers = means()
-        ruled = np.ascontiguousarray(layer_rule(of_layers.cpu().numpy(), spec))
-        return torch.from_numpy(ruled).to(of_layers.device)
+        return layer_rule(means(), spec, reading.rule(spec)).contiguous()
     values, valid = frames()
+    if reading.kind == "profile":
+        return torch.cat((layer_rule(means(), spec, reading.rule(spec)), profile(values, valid)), dim=-1)
     if reading.kind == "statistics":
         return mean_and_deviation(values, valid)
     return average_down(values, spec, valid, reading.rate_hz)
 
 
-def layer_rule(means: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.float32]:
-    """Layer means [N, L, D] -> [N, frame_dim] fp32 under "mean", "last", "all" or a layer's number.
+def layer_rule(means: Tensor, spec: EncoderSpec, rule: str = "") -> Tensor:
+    """Layer means [N, L, D] -> [N, D] fp32 under "mean", "last" or a layer's number, "all": [N, L D].
 
     The time mean commutes with each of these rules, so this is the mean of the frames, unrounded.
+    `rule` stands for the spec's own where it is given.
     """
-    if spec.layer == "mean":
-        return means.mean(axis=1, dtype=np.float64).astype(np.float32)
-    if spec.layer == "all":
-        return means.reshape(len(means), -1)
-    return means[:, -1 if spec.layer == "last" else int(spec.layer)]
+    rule = rule or spec.layer
+    if rule == "mean":
+        first, *others = means.unbind(1)
+        total = first.double()
+        for layer in others:  # one after the other: the same bits on every machine
+            total += layer
+        return (total / means.shape[1]).float()
+    if rule in ("all", "best"):
+        return means.flatten(1)
+    return means[:, -1 if rule == "last" else int(rule)]
 
 
 def weighted_mean(values: Tensor, owner: Tensor, seconds: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ class Recurrence(torch.autograd.Function):
 def reverse(x: Tensor, valid: Tensor) -> Tensor:
     """x [B, T, G] with the first `valid` [B] steps of each sequence in reverse; the rest is 0."""
     steps = torch.arange(x.shape[1], device=x.device)
-    if bool((valid == x.shape[1]).all()):
+    if valid.device.type == "cpu" and bool((valid == x.shape[1]).all()):  # a look at a card would wait for it
         return x.flip(1)
     back = valid[:, None] - 1 - steps
     gathered = x.gather(1, back.clamp(min=0)[:, :, None].expand(-1, -1, x.shape[-1]))

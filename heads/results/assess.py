@@ -7,22 +7,24 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
-from mmmos.heads.bootstrap import RESAMPLES
-from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble, default_rule
+from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, default_rule
+from mmmos.heads.permutation import PERMUTATIONS
+from mmmos.heads.recipe_file import Choice
 from mmmos.heads.results import tables
 from mmmos.heads.results.baselines import baselines
 from mmmos.heads.results.comparison import Comparison, compare
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, main_axis
-from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.results.experiment import ENSEMBLE_FILE, SAID_OF_AXES, SAID_OF_OOF, Experiment
+from mmmos.heads.results.nested import predict
 from mmmos.heads.results.scores import contenders, score, times_test_was_scored
+from mmmos.heads.runs import Run
 from mmmos.store import files
 from mmmos.store.predictions import Predictions
+from mmmos.store.schema import OOF
 from mmmos.store.table import Table
 
 ENSEMBLE = "ensemble"
 """How the ensemble of work/ensemble.json is called on the command line."""
-
-ENSEMBLE_FILE = "ensemble.json"
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,23 @@ class Assessment:
 
 
 def select_ensemble(experiment: Experiment, rule: str = "") -> Ensemble:
-    """Choose the ensemble by `rule` (left out: the default one) and keep it as work/ensemble.json."""
-    chosen = choose_ensemble(experiment.pool, experiment.table.id, rule)
+    """Choose the ensemble by `rule` and keep it as work/ensemble.json.
+
+    Left out, the rule is that of work/recipe.json, else the default one.
+    """
+    data = experiment.table.id
+    choice = Choice(data, rule) if rule else Choice.of(experiment.work, data)
+    chosen = choice.chooser({run.id for run in experiment.runs}, experiment.run_set)(experiment.pool)
     chosen.save(experiment.work / ENSEMBLE_FILE)
     return chosen
 
 
 def load_ensemble(experiment: Experiment) -> Ensemble:
-    """The ensemble of a work folder, chosen by the default rule where there is none yet."""
+    """The ensemble of a work folder, chosen by the default rule where there is none yet.
+
+    Where it was chosen among another set of runs than the experiment's, its rule is followed among these,
+    and what is kept stays as it is.
+    """
     path = experiment.work / ENSEMBLE_FILE
     ensemble = Ensemble.load(path) if path.is_file() else select_ensemble(experiment)
     if ensemble.data != experiment.table.id:
@@ -69,11 +80,15 @@ def load_ensemble(experiment: Experiment) -> Ensemble:
             f"{path} was chosen on {ensemble.data}, the clip table is {experiment.table.id}: "
             f"run `python pipeline.py ensemble --work {experiment.work}` again"
         )
+    if ensemble.runs is not None and ensemble.runs.name != experiment.run_set.name:
+        choice = Choice(experiment.table.id, ensemble.rule)
+        runs = {run.id for run in experiment.runs}
+        return choice.chooser(runs, experiment.run_set)(experiment.pool)
     return ensemble
 
 
 def evaluate_runs(
-    experiment: Experiment, runs: Sequence[str] = (), against: str = "", resamples: int = RESAMPLES
+    experiment: Experiment, runs: Sequence[str] = (), against: str = "", intervals: bool = True
 ) -> Assessment:
     """Score runs on dev, PAM and test beside the baselines, and write work/evaluation.csv, comparison.csv.
 
@@ -87,26 +102,29 @@ def evaluate_runs(
     against
         Another such name; every one of `runs` is compared with it, paired by clip.  By default the single
         run that is best on PAM (or else dev).
-    resamples
-        Of every interval.
+    intervals
+        False leaves intervals and p-values out, which is much faster.
     """
+    experiment.held_out()
     names = list(dict.fromkeys(runs)) or [ENSEMBLE]
     subjects = [_subject(experiment, name) for name in names]
     other = _subject(experiment, against) if against else _best_single(experiment)
+    ridge = [_subject(experiment, experiment.ridge.id)] if experiment.ridge else []
     rows: list[Row] = []
     comparisons: list[Comparison] = []
     for split in experiment.splits:
         clips = experiment.table.of(split)
-        for subject in {s.id: s for s in [*subjects, other]}.values():
-            rows += subject.rows(split, resamples)
-        rows += evaluate(baselines(experiment.table, split), clips, resamples=0)
+        for subject in {s.id: s for s in [*subjects, other, *ridge]}.values():
+            rows += subject.rows(split, intervals)
+        rows += experiment.shown(evaluate(baselines(experiment.table, split), clips, intervals=False))
         for subject in subjects:
             if subject.id != other.id:
                 pair = subject.predictions(split), other.predictions(split)
-                comparisons += compare(*pair, clips, resamples)
+                found = compare(*pair, clips, PERMUTATIONS if intervals else 0)
+                comparisons += experiment.shown(found)
     _write(experiment.work / "evaluation.csv", Row, rows)
     _write(experiment.work / "comparison.csv", Comparison, comparisons)
-    shown = [table for s in subjects for table in _tables_of(s, rows, experiment.splits)]
+    shown = [t for s in subjects for t in _tables_of(s, rows, experiment)]
     for subject in subjects:
         of_subject = [c for c in comparisons if c.run == subject.id]
         if of_subject:
@@ -119,7 +137,7 @@ def compare_ensembles(
     experiment: Experiment,
     rules: Sequence[str] = (*TABLE4, *FURTHER),
     against: str = "",
-    resamples: int = RESAMPLES,
+    intervals: bool = True,
 ) -> Assessment:
     """Table IV for the runs of a work folder: each rule's ensemble scored, compared with that of `against`.
 
@@ -130,6 +148,7 @@ def compare_ensembles(
     ValueError
         Where the rule `against` (left out: the default one) cannot be followed.
     """
+    experiment.held_out()
     against = against or default_rule(experiment.pool)
     found = contenders(experiment, tuple(dict.fromkeys([*rules, against])))
     chosen = {rule: ensemble for rule, ensemble in found.items() if isinstance(ensemble, Ensemble)}
@@ -139,9 +158,9 @@ def compare_ensembles(
         row
         for ensemble in {ensemble.id: ensemble for ensemble in chosen.values()}.values()
         for split in experiment.splits
-        for row in score(ensemble, experiment, split, resamples).rows
+        for row in score(ensemble, experiment, split, intervals).rows
     ]
-    comparisons = _against(experiment, chosen, against, main_axis(row.axis for row in rows), resamples)
+    comparisons = _against(experiment, chosen, against, main_axis(row.axis for row in rows), intervals)
     _write(experiment.work / "ensembles.csv", Row, rows)
     table = tables.ensembles(experiment, found, rows, comparisons, against)
     # Rules that choose the same runs share an entry.
@@ -164,18 +183,19 @@ def figures_by_split(compared: Assessment) -> list[tuple[str, dict[str, Row]]]:
 
 
 def _against(
-    experiment: Experiment, chosen: dict[str, Ensemble], against: str, axis: str, resamples: int
+    experiment: Experiment, chosen: dict[str, Ensemble], against: str, axis: str, intervals: bool
 ) -> dict[str, Comparison]:
     """Rule -> its ensemble's system-level test SRCC compared with that of `against`."""
     if "test" not in experiment.splits:
         return {}
     clips, other = experiment.table.of("test"), chosen[against]
-    theirs = other.predict(experiment.runs, "test")
+    theirs = other.predict(experiment.everything, "test")
+    swaps = PERMUTATIONS if intervals else 0
     where = ("system", EVERYWHERE, "srcc")
     result = {}
     for rule, ensemble in chosen.items():
         if ensemble.id != other.id:
-            pairs = compare(ensemble.predict(experiment.runs, "test"), theirs, clips, resamples, only=axis)
+            pairs = compare(ensemble.predict(experiment.everything, "test"), theirs, clips, swaps, only=axis)
             result[rule] = next(c for c in pairs if (c.level, c.domain, c.metric) == where)
     return result
 
@@ -187,11 +207,16 @@ def _assessment(
     shown: Sequence[Table],
     labels: dict[str, str],
 ) -> Assessment:
-    notes = []
+    notes = [SAID_OF_OOF] if OOF in experiment.splits else []
     if experiment.other_data:
         notes.append(f"{len(experiment.other_data)} runs of other clip tables were left out")
-    if times := times_test_was_scored(experiment):
-        notes.append(f"{times} different ensembles have been scored on this test split so far")
+    if not experiment.together:
+        notes.append(SAID_OF_AXES)
+    if any(times := times_test_was_scored(experiment)):
+        notes.append(
+            f"the test split was looked at {sum(times)} times so far: "
+            f"{times[0]} ensembles and {times[1]} runs"
+        )
     return Assessment(tuple(rows), tuple(comparisons), tuple(shown), labels, experiment.caveats, tuple(notes))
 
 
@@ -203,43 +228,39 @@ def _write(path: Path, kind: type[Row | Comparison], records: Sequence[Row | Com
 
 @dataclass(frozen=True)
 class _Subject:
-    """A run or the ensemble: its id, its label, its predictions by split, its rows by split and resamples."""
+    """A run or the ensemble: its id and label, its predictions by split, its rows by split (with or without
+    intervals).
+    """
 
     id: str
     label: str
     predictions: Callable[[str], Predictions]
-    rows: Callable[[str, int], Sequence[Row]]
+    rows: Callable[[str, bool], Sequence[Row]]
 
 
 def _subject(experiment: Experiment, name: str) -> _Subject:
-    if name != ENSEMBLE:
-        run = experiment.run(name)
+    one: Ensemble | Run = load_ensemble(experiment) if name == ENSEMBLE else experiment.run(name)
 
-        def rows_of(split: str, resamples: int) -> Sequence[Row]:
-            return evaluate([run.predictions(split)], experiment.table.of(split), resamples)
+    def scored(split: str, intervals: bool) -> Sequence[Row]:
+        return score(one, experiment, split, intervals).rows
 
-        return _Subject(run.id, run.title, run.predictions, rows_of)
-    ensemble = load_ensemble(experiment)
-
-    def scored(split: str, resamples: int) -> Sequence[Row]:
-        return score(ensemble, experiment, split, resamples).rows
-
-    return _Subject(
-        ensemble.id, f"ensemble {ensemble.rule}", partial(ensemble.predict, experiment.runs), scored
-    )
+    if isinstance(one, Run):
+        return _Subject(one.id, one.title, one.predictions, scored)
+    return _Subject(one.id, f"ensemble {one.rule}", partial(predict, one, experiment), scored)
 
 
 def _best_single(experiment: Experiment) -> _Subject:
-    split = next((s for s in ("pam", "dev") if s in experiment.pool.scores), "")
+    split = next((s for s in ("pam", "dev", OOF) if s in experiment.pool.scores), "")
     if not split:
         return _subject(experiment, experiment.runs[0].id)
     return _subject(experiment, experiment.pool.ranked(split)[0])
 
 
-def _tables_of(subject: _Subject, rows: Sequence[Row], splits: Sequence[str]) -> list[Table]:
+def _tables_of(subject: _Subject, rows: Sequence[Row], experiment: Experiment) -> list[Table]:
     shown: list[Table] = []
-    for split in splits:
-        shown += tables.figures(rows, subject.id, split, subject.label)
+    ridge = experiment.ridge.id if experiment.ridge else ""
+    for split in experiment.splits:
+        shown += tables.figures(rows, subject.id, split, subject.label, ridge)
         within = tables.domains(rows, subject.id, split)
         shown += [within] if within else []
     return shown

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmmos.heads.metrics import METRICS, Array
+from mmmos.heads.metrics import METRICS, Array, tie_safe
 from mmmos.store.clips import ClipTable
 from mmmos.store.predictions import Predictions
 
@@ -84,7 +84,7 @@ def _mean_of(scores: Array, count: int) -> Array:
     total = np.where(rated, scores, 0.0).sum(axis=0)
     nothing = np.full(scores.shape[1], np.nan)
     mean = np.divide(total, rated.sum(axis=0), out=nothing, where=rated.any(axis=0))
-    return np.tile(mean, (count, 1))
+    return np.tile(tie_safe(mean), (count, 1))
 
 
 BASELINES = {

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import rankdata
 
-from mmmos.heads.metrics import MIN_ITEMS, Array, pearson, system_means
+from mmmos.heads.metrics import MIN_ITEMS, Array, pearson, system_means, tie_safe
 
 HALVINGS = 20
 """How many random halvings of the raters are averaged."""
@@ -158,7 +158,7 @@ def _halves(items: Sequence[Array], seed: int) -> Array:
 def _split_half(halves: Array) -> float | None:
     if halves.shape[1] < MIN_ITEMS:
         return None
-    ranks = rankdata(halves, axis=1)
+    ranks = rankdata(tie_safe(halves), axis=1)
     pairs = zip(ranks[0::2], ranks[1::2], strict=True)
     defined = [pearson(one, other) for one, other in pairs if np.ptp(one) and np.ptp(other)]
     return float(np.mean(defined)) if defined else None

@@ -8,10 +8,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmmos.store.console import Work, say, show
+from mmmos.heads.run_sets import LAST
+from mmmos.store.console import Device, Weights, Work, say, show
+from mmmos.store.names import choose
 
 if TYPE_CHECKING:
     from mmmos.heads.results.assess import Assessment
+
+PREDICT: dict[str, Callable[[Path, Path | None, Path | None, str], None]] = {}
+"""Published predictors that `evaluate --baseline` knows: (work, audio root, weights, device) has their
+predictions stored.  The command line fills it, as results are read without encoders."""
+
+
+Runs = Annotated[
+    str,
+    typer.Option(
+        metavar="paper|GRID|FILTER|all",
+        help="Which runs count: those of a grid, of a filter as loss=ut|con,aggregator=mlp, untuned (of no "
+        "sweep), or all. Left out: those of the kept ensemble, else of the grid that was trained last.",
+    ),
+]
 
 
 def ensemble_command(export: Callable[[Path, Path, str], None]) -> Callable[..., None]:
@@ -34,6 +50,14 @@ def ensemble_command(export: Callable[[Path, Path, str], None]) -> Callable[...,
                 "PAM."
             ),
         ] = "",
+        runs: Annotated[
+            str,
+            typer.Option(
+                metavar="paper|GRID|FILTER|all",
+                help="Choose among the runs of a grid, of a filter as loss=ut|con,aggregator=mlp, untuned "
+                "(of no sweep), or all. Left out: the grid that was trained last.",
+            ),
+        ] = LAST,
         compare: Annotated[
             bool,
             typer.Option("--compare", help="Score every rule side by side (the paper's Table IV) instead."),
@@ -52,54 +76,98 @@ def ensemble_command(export: Callable[[Path, Path, str], None]) -> Callable[...,
         ] = "",
     ) -> None:
         """Choose an ensemble from stored predictions alone, and keep it as ensemble.json in the work
-        folder.
+        folder.  With --export and without --rule, the one that is kept there is exported.
         """
         if push_to_hub and to is None:
             raise ValueError("--push-to-hub uploads the bundle that --export writes: name its folder, too")
         if compare:
-            compare_ensembles(work)
+            compare_ensembles(work, runs)
             return
-        choose_ensemble(work, rule)
+        if to is None or rule or runs != LAST or not (work / "ensemble.json").is_file():
+            choose_ensemble(work, rule, runs)
+        else:
+            show_ensemble(work)
         if to is not None:
             export(work, to, push_to_hub)
 
     return ensemble
 
 
-def choose_ensemble(work: Path, rule: str = "") -> None:
+def choose_ensemble(work: Path, rule: str = "", runs: str = LAST) -> None:
     """Choose the ensemble of a work folder by a rule, keep it, and show its members."""
     from mmmos.heads.results.assess import select_ensemble
     from mmmos.heads.results.experiment import open_experiment
     from mmmos.heads.results.tables import members
 
-    experiment = open_experiment(work)
+    experiment = open_experiment(work, runs)
     show([members(experiment, select_ensemble(experiment, rule))], experiment.caveats)
     say(f"kept as {work / 'ensemble.json'}")
 
 
-def compare_ensembles(work: Path) -> None:
+def show_ensemble(work: Path) -> None:
+    """Show the members of the ensemble that a work folder keeps."""
+    from mmmos.heads.results.assess import load_ensemble
+    from mmmos.heads.results.experiment import open_experiment
+    from mmmos.heads.results.tables import members
+
+    experiment = open_experiment(work)
+    show([members(experiment, load_ensemble(experiment))], experiment.caveats)
+    say(f"as kept in {work / 'ensemble.json'}; another is chosen with --rule")
+
+
+def compare_ensembles(work: Path, runs: str = LAST) -> None:
     """Score every rule's ensemble side by side and show the table."""
     from mmmos.heads.results import assess
     from mmmos.heads.results.experiment import open_experiment
 
-    _show(assess.compare_ensembles(open_experiment(work)))
+    _show(assess.compare_ensembles(open_experiment(work, runs)))
 
 
 def evaluate(
-    runs: Annotated[
-        list[str] | None, typer.Argument(help="Run ids or beginnings of them; left out: the chosen ensemble.")
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...", help="Run ids or beginnings of them; left out: the chosen ensemble."
+        ),
     ] = None,
     work: Work = Path("work"),
     against: Annotated[
         str, typer.Option(help="Compare with this run; left out: the single best on PAM.")
     ] = "",
+    runs: Runs = "",
+    baseline: Annotated[
+        str,
+        typer.Option(help="Also show this published predictor and how far the runs are from it: audiobox."),
+    ] = "",
+    audio_root: Annotated[
+        Path | None,
+        typer.Option(help="The clips' audio, for --baseline. Left out: where extract found it."),
+    ] = None,
+    weights: Weights = None,
+    device: Device = "auto",
 ) -> None:
     """Every metric per axis, level and domain, with intervals, human ceiling and baselines."""
     from mmmos.heads.results.assess import evaluate_runs
     from mmmos.heads.results.experiment import open_experiment
 
-    _show(evaluate_runs(open_experiment(work), runs or (), against))
+    if baseline:
+        choose("baseline", baseline, PREDICT)
+        PREDICT[baseline](work, audio_root, weights, device)
+    found = evaluate_runs(open_experiment(work, runs), names or (), against)
+    _show(found)
+    if baseline:
+        beside_baseline(work, found, baseline, runs)
     say(f"all rows: {work / 'evaluation.csv'}, comparisons: {work / 'comparison.csv'}")
+
+
+def beside_baseline(work: Path, found: Assessment, name: str, runs: str = "") -> None:
+    """Show the runs that were assessed beside a published predictor whose predictions are stored."""
+    from mmmos.heads.results.experiment import open_experiment
+    from mmmos.heads.results.published import baseline_rows, baseline_table, caveats
+
+    experiment = open_experiment(work, runs)
+    compared = baseline_table(found.rows, baseline_rows(experiment, name), name, found.labels)
+    show([compared], (*found.caveats, *caveats(experiment, name)))
 
 
 def report(
@@ -107,11 +175,12 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Left out: report.html in the work folder.")
     ] = None,
+    runs: Runs = "",
 ) -> None:
     """One self-contained HTML page: tables, plots, ceilings, baselines, ensembles, curves; no network."""
     from mmmos.heads.results.report import write_report
 
-    say(f"written: {write_report(work, output)}")
+    say(f"written: {write_report(work, output, runs)}")
 
 
 def _show(found: Assessment) -> None:

@@ -1,7 +1,7 @@
-"""Is one run better than another on the same clips, and could this set have told?
+"""Is one run better than another on the same clips?
 
-Both runs are scored on the same resamples of whole clusters; what is looked at is the difference, so that
-what makes a resample hard for both cancels out.
+Both runs are scored without the same clusters, and what is looked at is the difference, so that what makes
+clips hard for both cancels out.  The p-value is that of `permutation.swap_test`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmmos.heads.bootstrap import RESAMPLES, draw, paired
 from mmmos.heads.metrics import METRICS
+from mmmos.heads.permutation import PERMUTATIONS, paired
 from mmmos.heads.results.evaluation import parts, predicted
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip
@@ -30,11 +30,12 @@ class Comparison:
     low, high
         95 % interval of the difference.
     p
-        Two-sided bootstrap p-value of "no difference"; 1 / (resamples + 1) is the smallest there is.
-    detectable
-        Minimum detectable difference (80 % power, 5 % two-sided).
+        Two-sided p-value of "both are equally good" of this comparison alone; tables also correct it for
+        the number of their comparisons (`permutation.holm`).
     n, clusters, reason
         As of `Row`.
+    swapped
+        What was swapped as a whole for the p-value: "system", "group" or "clip".
     """
 
     run: str
@@ -48,9 +49,9 @@ class Comparison:
     low: float | None
     high: float | None
     p: float | None
-    detectable: float | None
     n: int
     clusters: str
+    swapped: str
     reason: str
 
 
@@ -58,7 +59,7 @@ def compare(
     run: Predictions,
     other: Predictions,
     clips: Sequence[Clip],
-    resamples: int = RESAMPLES,
+    permutations: int = PERMUTATIONS,
     seed: int = 0,
     only: str = "",
 ) -> list[Comparison]:
@@ -70,8 +71,8 @@ def compare(
         Predictions on the same split and axes.
     clips
         All clips of that split.
-    resamples, seed
-        Of the intervals; both runs are scored on the same resamples.
+    permutations, seed
+        Of the swaps for the p-values; without any there are no p-values.
     only
         Leave all axes but this one out ("composite" or an axis).
 
@@ -91,13 +92,13 @@ def compare(
         if only and part.axis != only:
             continue
         pair = part.items(ours[part.axis]), part.items(theirs[part.axis])
-        counts = draw(int(part.clusters.max()) + 1, resamples, seed) if part.kind else None
+        names = (run.run, other.run)
         for name in METRICS:
-            found = paired(name, pair, part.truth, part.clusters, counts, (run.run, other.run))
+            found = paired(name, pair, part.truth, part.clusters, part.swapped, names, permutations, seed)
             one = Comparison(
                 run.run, other.run, run.split, part.level, part.domain, part.axis, name,
-                found.difference, found.low, found.high, found.p, found.detectable,
-                len(part.truth), part.kind, found.reason,
+                found.difference, found.low, found.high, found.p,
+                len(part.truth), part.kind, part.swapped_kind, found.reason or part.about,
             )  # fmt: skip
             result.append(one)
     return result

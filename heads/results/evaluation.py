@@ -3,9 +3,9 @@
 A row is (level, domain, axis, metric); tables, plots, notebooks and tests read the same rows.  What is
 compared is prepared once per clip list as Parts, so that many runs on the same clips cost little.
 
-Intervals are 95 % percentile bootstrap intervals.  Systems are drawn with all of their clips; where there
-are fewer than MIN_CLUSTERS systems (natural recordings of few sources), at utterance level groups are
-drawn instead, else clips; the row says which.  System-level figures always draw systems.
+Intervals are 95 % intervals by leaving out whole systems (see `inference`).  Where there are fewer than
+MIN_CLUSTERS systems, figures over systems have none.  Figures over clips then leave out groups, else single
+clips: their interval is about further clips of these very systems, and the row says so.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from functools import lru_cache
 
 import numpy as np
 
-from mmmos.heads.bootstrap import MIN_CLUSTERS, RESAMPLES, Index, clusters_of, draw, interval, resample
-from mmmos.heads.metrics import METRICS, Array, composite, system_means
+from mmmos.heads.inference import MIN_CLUSTERS, clusters_of, interval
+from mmmos.heads.left_out import Index
+from mmmos.heads.metrics import METRICS, Array, composite, system_means, tie_safe
+from mmmos.heads.permutation import MIN_SWAPPED
 from mmmos.heads.results.ceiling import Ceiling, ceiling, composite_ratings
 from mmmos.store.clips import score_array
+from mmmos.store.names import ALL, beside_all
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import COMPOSITE, Clip
 
-EVERYWHERE = "all"
+EVERYWHERE = ALL
 """The domain of rows over all domains together."""
 
 
@@ -44,9 +47,9 @@ class Row:
     n
         Clips or systems compared.
     clusters
-        What was drawn for the interval: "system", "group" or "clip".
+        What was left out as a whole for the interval: "system", "group" or "clip".
     reason
-        Why there is no value or no interval, else "".
+        Why there is no value or no interval, or what the interval is about where that is less than usual.
     """
 
     run: str
@@ -77,8 +80,12 @@ class Part:
     truth
         [n] ratings; n is M at utterance level and the number of systems at system level.
     kind, clusters
-        What is drawn for an interval and the [n] cluster of each item; "" and no entries where there are too
-        few of anything.
+        What is left out for an interval and the [n] cluster of each item; "" and no entries where there are
+        too few of anything.
+    swapped_kind, swapped
+        The same for swapping two runs, for which fewer are enough.
+    about
+        Why there is no interval, or what it is about where that is less than usual; else "".
     ceiling
         Of these items.
     """
@@ -91,6 +98,9 @@ class Part:
     truth: Array
     kind: str
     clusters: Index
+    swapped_kind: str
+    swapped: Index
+    about: str
     ceiling: Ceiling
 
     def items(self, pred: Array) -> Array:
@@ -99,16 +109,12 @@ class Part:
         return chosen if self.systems is None else system_means(chosen, self.systems)[1]
 
 
-def evaluate(
-    predictions: Iterable[Predictions], clips: Sequence[Clip], resamples: int = RESAMPLES, seed: int = 0
-) -> list[Row]:
+def evaluate(predictions: Iterable[Predictions], clips: Sequence[Clip], intervals: bool = True) -> list[Row]:
     """Rows of several runs on the same clips, run after run; see `rows`."""
-    return [row for one in predictions for row in rows(one, clips, resamples, seed)]
+    return [row for one in predictions for row in rows(one, clips, intervals)]
 
 
-def rows(
-    predictions: Predictions, clips: Sequence[Clip], resamples: int = RESAMPLES, seed: int = 0
-) -> list[Row]:
+def rows(predictions: Predictions, clips: Sequence[Clip], intervals: bool = True) -> list[Row]:
     """All figures of one run: utterance and system level, each domain and all, each axis and the composite.
 
     Parameters
@@ -117,10 +123,8 @@ def rows(
         Of one run on one split.
     clips
         Those of that split, all of them, so that no run looks better by leaving clips out.
-    resamples
-        Of each interval; 0 leaves the intervals out.
-    seed
-        Of the resamples.
+    intervals
+        False leaves them out, which is much faster.
 
     Raises
     ------
@@ -131,7 +135,7 @@ def rows(
     return [
         row
         for part in parts(clips, predictions.axes)
-        for row in _rows_of_part(predictions, part, by_axis[part.axis], resamples, seed)
+        for row in _rows_of_part(predictions, part, by_axis[part.axis], intervals)
     ]
 
 
@@ -143,18 +147,18 @@ def parts(clips: Sequence[Clip], axes: Sequence[str]) -> tuple[Part, ...]:
 # Ceilings take far longer than the figures of one run, and every run on the same clips has the same.
 @lru_cache(maxsize=16)
 def _parts(clips: tuple[Clip, ...], axes: tuple[str, ...]) -> tuple[Part, ...]:
-    truth = score_array(clips, axes)
+    truth = tie_safe(score_array(clips, axes))
     ratings = single_ratings(clips, axes)
     named: dict[str, tuple[Sequence[Sequence[float]], Array]] = {
         axis: ([item[i] for item in ratings], truth[:, i]) for i, axis in enumerate(axes)
     }
     if len(axes) > 1:
         named[COMPOSITE] = (composite_ratings(ratings), composite(truth, truth)[1])
-    domains = np.array([clip.domain for clip in clips], dtype=str)
+    domains = np.array([clip.domain for clip in clips], dtype=object)
     names = sorted(set(domains.tolist()) - {""})
     masks = {EVERYWHERE: np.ones(len(clips), dtype=bool)}
     if len(names) > 1:
-        masks |= {name: domains == name for name in names}
+        masks |= {beside_all(name): domains == name for name in names}
     return tuple(
         _part(level, domain, axis, clips, np.flatnonzero(mask & np.isfinite(values)), values, single)
         for level in ("utterance", "system")
@@ -192,14 +196,13 @@ def index_rows(rows: Sequence[Row]) -> RowIndex:
 
 
 def main_axis(axes: Iterable[str]) -> str:
-    """The axis to read first: the composite, or the only axis where one alone is rated."""
+    """The axis to read first: the composite, or the first axis where there is none."""
     found = list(dict.fromkeys(axes))
     return found[0] if found and COMPOSITE not in found else COMPOSITE
 
 
-def _rows_of_part(predictions: Predictions, part: Part, pred: Array, resamples: int, seed: int) -> list[Row]:
+def _rows_of_part(predictions: Predictions, part: Part, pred: Array, intervals: bool) -> list[Row]:
     items = part.items(pred)
-    counts = draw(int(part.clusters.max()) + 1, resamples, seed) if part.kind and resamples else None
     result = []
     for name, metric in METRICS.items():
         value = metric(items, part.truth)
@@ -208,19 +211,17 @@ def _rows_of_part(predictions: Predictions, part: Part, pred: Array, resamples: 
             value, None, None, part.ceiling.of(metric.ceiling), len(items), part.kind,
             metric.why_undefined(items, part.truth),
         )  # fmt: skip
-        if value is not None and resamples:
-            row = _with_interval(row, part, items, counts, name)
+        if value is not None and intervals:
+            row = _with_interval(row, part, items, value)
         result.append(row)
     return result
 
 
-def _with_interval(row: Row, part: Part, items: Array, counts: Array | None, name: str) -> Row:
-    if counts is None:
-        return replace(row, reason=f"no interval: fewer than {MIN_CLUSTERS} systems")
-    bounds = interval(resample(name, items, part.truth, part.clusters, counts))
-    if bounds is None:
-        return replace(row, reason="no interval: undefined on more than a tenth of the resamples")
-    return replace(row, low=bounds[0], high=bounds[1])
+def _with_interval(row: Row, part: Part, items: Array, value: float) -> Row:
+    if not part.kind:
+        return replace(row, reason=part.about)
+    found = interval(row.metric, value, items, part.truth, part.clusters)
+    return replace(row, low=found.low, high=found.high, reason=found.reason or part.about)
 
 
 def _part(
@@ -233,13 +234,22 @@ def _part(
     single: Sequence[Sequence[float]],
 ) -> Part:
     systems = [clips[i].system for i in members]
+    count = len(set(systems) - {""})
+    few = f"{count} {'system' if count == 1 else 'systems'}, and {MIN_CLUSTERS} are needed"
     if level == "utterance":
-        kind, clusters = clusters_of(systems, [clips[i].group for i in members])
+        groups = [clips[i].group for i in members]
+        left_out, swapped = clusters_of(systems, groups), clusters_of(systems, groups, MIN_SWAPPED)
+        about = "" if left_out[0] else f"no interval: {len(members)} clips, and {MIN_CLUSTERS} are needed"
+        if left_out[0] not in {"", "system"} and count > 1:
+            about = f"the interval is about further clips of these systems, not about others: {few}"
         highest = ceiling([single[i] for i in members])
-        return Part(level, domain, axis, members, None, values[members], kind, clusters, highest)
+        truth = values[members]
+        return Part(level, domain, axis, members, None, truth, *left_out, *swapped, about, highest)
     members = np.array([i for i, system in zip(members, systems, strict=True) if system], dtype=np.intp)
     named = tuple(system for system in systems if system)
     distinct, truth = system_means(values[members], named)
-    kind = "system" if len(distinct) >= MIN_CLUSTERS else ""
+    every, none = ("system", np.arange(len(distinct))), ("", np.zeros(0, dtype=np.intp))
+    left_out, swapped = (every if count >= least else none for least in (MIN_CLUSTERS, MIN_SWAPPED))
+    about = "" if left_out[0] else f"no interval: {few}"
     highest = ceiling([single[i] for i in members], named)
-    return Part(level, domain, axis, members, named, truth, kind, np.arange(len(distinct)), highest)
+    return Part(level, domain, axis, members, named, truth, *left_out, *swapped, about, highest)

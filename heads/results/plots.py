@@ -45,7 +45,7 @@ def scatter(data: Sequence[Series], scale: Scale) -> Figure:
             panel.errorbar(
                 one.rated[here], one.predicted[here], xerr=None if many else np.nan_to_num(one.error[here]),
                 fmt=marker, markersize=2 if many else 4, color=colour, alpha=0.35 if many else 0.75,
-                elinewidth=0.6, label=named(domain or "clips"), rasterized=many,
+                elinewidth=0.6, label=named(domain or "(no domain)"), rasterized=many,
             )  # fmt: skip
         reach = 0.0 if many else np.nan_to_num(one.error)
         low = min((one.rated - reach).min(), one.predicted.min())
@@ -53,7 +53,9 @@ def scatter(data: Sequence[Series], scale: Scale) -> Figure:
         margin = 0.04 * max(high - low, 1e-9)
         window = (low - margin, high + margin)
         panel.set(xlim=window, ylim=window, aspect="equal")
-        panel.set(title=one.title, xlabel=f"rated ({_unit(scale)})", ylabel=f"predicted ({_unit(scale)})")
+        panel.set(
+            title=named(one.title), xlabel=f"rated ({_unit(scale)})", ylabel=f"predicted ({_unit(scale)})"
+        )
     legend(figure, show=len(domains) > 1, enlarge=2.5 if many_points(data) else 1.0)
     return figure
 
@@ -66,13 +68,13 @@ def many_points(data: Sequence[Series]) -> bool:
 @styled
 def ranking(one: Series, scale: Scale) -> Figure:
     """Systems by their rated mean: rated and predicted mean, each with a 95 % interval over its clips."""
-    named = np.array([bool(clip.system) for clip in one.clips], dtype=bool)
+    known = np.array([bool(clip.system) for clip in one.clips], dtype=bool)
     systems = [clip.system for clip in one.clips if clip.system]
-    names, rated = system_means(one.rated[named], systems)
+    names, rated = system_means(one.rated[known], systems)
     order = np.argsort(rated, kind="stable")
     figure, (panel,) = panels_of(1, columns=1, size=(6.6, 0.9 + 0.26 * len(names)))
     for number, (label, values) in enumerate(
-        (("rated", one.rated[named]), ("predicted", one.predicted[named]))
+        (("rated", one.rated[known]), ("predicted", one.predicted[known]))
     ):
         means = system_means(values, systems)[1]
         half = Z95 * np.array([standard_error(values[np.array(systems) == name]) for name in names])
@@ -83,9 +85,11 @@ def ranking(one: Series, scale: Scale) -> Figure:
             markersize=4.5, elinewidth=1.2, label=label,
         )  # fmt: skip
     panel.set(
-        yticks=np.arange(len(names)), yticklabels=[names[i] for i in order], ylim=(-0.6, len(names) - 0.4)
+        yticks=np.arange(len(names)),
+        yticklabels=[named(names[i]) for i in order],
+        ylim=(-0.6, len(names) - 0.4),
     )
-    name = one.axis if one.axis == COMPOSITE else one.title
+    name = one.axis if one.axis == COMPOSITE else named(one.title)
     panel.set(xlabel=f"mean {name} of a system ({_unit(scale)})")
     legend(figure)
     return figure
@@ -182,7 +186,7 @@ def curves(records: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]) -> Fi
             panel.plot(epochs, dev, color=colour, linewidth=1.4, label=named(name))
             best = epochs.index(record["best_epoch"]) if record["best_epoch"] in epochs else -1
             panel.plot(epochs[best], dev[best], marker=marker, color=colour, markersize=5)
-        panel.set(title=loss, xlabel="epoch", ylabel="loss (z-scored targets)")
+        panel.set(title=named(loss), xlabel="epoch", ylabel="loss (z-scored targets)")
         whole_ticks(panel)
     legend(figure)
     return figure
@@ -217,7 +221,7 @@ def sweep(
     )
     if first is not None:
         panel.axhline(first, color=SERIES[2], linewidth=1.4, linestyle="--", label="the paper's values")
-    panel.set(xlabel="trial", ylabel=objective)
+    panel.set(xlabel="trial", ylabel=named(objective))
     legend(figure)
     return figure
 
@@ -235,7 +239,7 @@ def calibration(data: Sequence[Series], scale: Scale, bins: int = 8) -> Figure:
         panel.axline((x[0], x[0]), slope=1, color=INK, linewidth=0.8, linestyle=":")
         panel.errorbar(x, y, yerr=np.nan_to_num(half), fmt="o-", color=SERIES[0], markersize=4, linewidth=1.2)
         bias = float(np.mean(one.predicted - one.rated))
-        panel.set(title=f"{one.title}: bias {bias:+.2f}", xlabel=f"predicted ({_unit(scale)})")
+        panel.set(title=f"{named(one.title)}: bias {bias:+.2f}", xlabel=f"predicted ({_unit(scale)})")
         panel.set(ylabel=f"rated ({_unit(scale)})")
     return figure
 

@@ -1,53 +1,90 @@
-"""Ensembles scored: the test split once, and the paper's rules side by side (Table IV)."""
+"""Ensembles and runs scored: the test split once, and the paper's rules side by side (Table IV)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-from mmmos.heads.bootstrap import RESAMPLES
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, choose_ensemble
 from mmmos.heads.results.evaluation import Row, rows
 from mmmos.heads.results.experiment import Experiment
-from mmmos.store import files
+from mmmos.heads.results.nested import predict
+from mmmos.heads.runs import Run
+from mmmos.store import sealed
+
+STATISTICS = 2
+"""Raised whenever the same predictions get other figures or intervals; older kept rows are computed anew."""
+
+SEEN = "seen.json"
+"""Id of each single run that was scored on test in passing (Table III) -> when it was first."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Rows of an ensemble on one split, and when they were made."""
+    """Rows of an ensemble or a run on one split, and when they were made first."""
 
-    ensemble: Ensemble
+    subject: Ensemble | Run
     split: str
     rows: tuple[Row, ...]
     scored_at: str
 
 
-def score(ensemble: Ensemble, experiment: Experiment, split: str, resamples: int = RESAMPLES) -> Scored:
-    """Rows of the ensemble on `split`.
+def score(subject: Ensemble | Run, experiment: Experiment, split: str, intervals: bool = True) -> Scored:
+    """Rows of an ensemble or a run on `split`.
 
     The test split is scored once: the first call keeps the rows and the time in work/test-scores/, later
     calls read them back, so every figure on test has one date and looking again changes nothing.
     """
-    clips = experiment.table.of(split)
-    kept = experiment.work / "test-scores" / f"{ensemble.id}.json"
+    kept = _kept(experiment) / f"{subject.id}.json"
+    before: dict[str, Any] = {}
     if split == "test" and kept.is_file():
-        content = json.loads(files.read_bytes(kept))
-        return Scored(ensemble, split, tuple(Row(**row) for row in content["rows"]), content["scored_at"])
-    found = rows(ensemble.predict(experiment.runs, split), clips, resamples)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+        before = sealed.read_object(kept)
+        if before.get("statistics") == STATISTICS and (before["intervals"] or not intervals):
+            return Scored(subject, split, tuple(Row(**row) for row in before["rows"]), before["scored_at"])
+    if isinstance(subject, Run):
+        predictions = subject.predictions(split)
+    else:
+        predictions = predict(subject, experiment, split)
+    found = experiment.shown(rows(predictions, experiment.table.of(split), intervals))
+    at = str(before.get("scored_at", _now()))
     if split == "test":
-        content = {"ensemble": asdict(ensemble), "scored_at": now, "resamples": resamples}
-        content["rows"] = [asdict(row) for row in found]
-        files.write_json(kept, content)
-    return Scored(ensemble, split, tuple(found), now)
+        what = {"run": subject.id} if isinstance(subject, Run) else {"ensemble": asdict(subject)}
+        content = {**what, "data": experiment.table.id, "scored_at": at, "statistics": STATISTICS}
+        sealed.write_json(kept, {**content, "intervals": intervals, "rows": [asdict(row) for row in found]})
+    return Scored(subject, split, tuple(found), at)
 
 
-def times_test_was_scored(experiment: Experiment) -> int:
-    """How many different ensembles have been scored on the test split of this table so far."""
-    kept = (experiment.work / "test-scores").glob("ensemble-*.json")
-    return sum(json.loads(files.read_bytes(path))["ensemble"]["data"] == experiment.table.id for path in kept)
+def note_seen(experiment: Experiment, runs: Sequence[Run]) -> None:
+    """Note that these runs were scored on the test split without keeping their rows."""
+    path = _kept(experiment) / SEEN
+    before = sealed.read_object(path) if path.is_file() else {}
+    new = {run.id: {"data": run.config.data, "at": _now()} for run in runs if run.id not in before}
+    if new:
+        sealed.write_json(path, {**before, **new})
+
+
+def times_test_was_scored(experiment: Experiment) -> tuple[int, int]:
+    """How many different ensembles and single runs were scored on the test split of this table so far."""
+    ensembles: set[str] = set()
+    runs: set[str] = set()
+    for path in _kept(experiment).glob("*.json"):
+        content = sealed.read_object(path)
+        if path.name == SEEN:
+            runs |= {run for run, seen in content.items() if seen["data"] == experiment.table.id}
+        elif (content.get("data") or content["ensemble"]["data"]) == experiment.table.id:
+            (runs if "run" in content else ensembles).add(path.stem)
+    return len(ensembles), len(runs)
+
+
+def _kept(experiment: Experiment) -> Path:
+    return experiment.work / "test-scores"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def contenders(
@@ -57,7 +94,7 @@ def contenders(
     result: dict[str, Ensemble | str] = {}
     for rule in rules:
         try:
-            result[rule] = choose_ensemble(experiment.pool, experiment.table.id, rule)
+            result[rule] = choose_ensemble(experiment.pool, experiment.table.id, rule, experiment.run_set)
         except ValueError as reason:
             result[rule] = str(reason)
     return result

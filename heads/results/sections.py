@@ -5,9 +5,6 @@ A section is a function of `Findings` and an entry of SECTIONS.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,9 +18,11 @@ from mmmos.heads.results.baselines import baseline_of
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, index_rows, main_axis
 from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.results.page import Plot, Section, Tile
+from mmmos.heads.results.scores import note_seen
 from mmmos.heads.results.series import Series, worst
 from mmmos.heads.runs import Run
-from mmmos.store import files
+from mmmos.store import sealed
+from mmmos.store.rows import read_rows
 from mmmos.store.schema import SPLITS
 from mmmos.store.table import Cell, Table
 
@@ -34,6 +33,7 @@ MOST_RUNS = 40
 """Of more runs than this (sweeps, many seeds) the best are shown."""
 
 MOST_REJECTS = 50
+MAX_REJECTS_BYTES = 1 << 28
 
 HEADLINES = (("system", "srcc"), ("utterance", "srcc"), ("utterance", "lcc"), ("utterance", "mse"))
 """(level, metric) of the figures to read first."""
@@ -93,7 +93,7 @@ def result(found: Findings) -> Section:
         if (r.split, r.domain) == (split, EVERYWHERE) and r.run == baseline_of(r.metric).run
     }
     captions = {
-        "srcc": "bars with 95 % intervals, systems drawn with all their clips. The ceiling is what the "
+        "srcc": "bars with 95 % intervals over systems with all their clips. The ceiling is what the "
         "raters' noise leaves to the best predictor; the dashed line needs only each clip's domain.",
         "mse": "the green line is the raters' own noise; the dashed one always answers the train mean.",
     }
@@ -102,7 +102,11 @@ def result(found: Findings) -> Section:
         for metric, caption in captions.items()
     ]
     label = scored.labels[ensemble.id]
-    blocks: list[Table | Plot | str] = [*charts, *tables.figures(scored.rows, ensemble.id, split, label)]
+    ridge = found.experiment.ridge.id if found.experiment.ridge else ""
+    blocks: list[Table | Plot | str] = [
+        *charts,
+        *tables.figures(scored.rows, ensemble.id, split, label, ridge),
+    ]
     within = tables.domains(scored.rows, ensemble.id, split)
     opening = f"Every figure of the ensemble on {split}, beside the human ceiling and the trivial baseline."
     return Section("Result", opening, (*blocks, *([within] if within else [])))
@@ -161,23 +165,28 @@ def ensembles(found: Findings) -> Section:
 def runs(found: Findings) -> Section:
     """Table III of the best MOST_RUNS runs, and the learning curves of the best of each kind."""
     experiment = found.experiment
-    split = next((s for s in ("pam", "dev") if s in experiment.pool.scores), "")
+    split = next((s for s in ("pam", "dev", "oof") if s in experiment.pool.scores), "")
     ranked = experiment.pool.ranked(split)[:MOST_RUNS] if split else [run.id for run in experiment.runs]
     shown = [run for run in experiment.runs if run.id in set(ranked[:MOST_RUNS])]
     rows = [
         row
         for name in experiment.splits
-        for row in evaluate(
-            [run.predictions(name) for run in shown if run.has(name)], experiment.table.of(name), resamples=0
+        for row in experiment.shown(
+            evaluate(
+                [run.predictions(name) for run in shown if run.has(name)],
+                experiment.table.of(name),
+                intervals=False,
+            )
         )
     ]
+    note_seen(experiment, [run for run in shown if run.has("test")])
     best_first = sorted(shown, key=lambda run: ranked.index(run.id))
     caption = (
         "Learning curves, a panel a loss, of the best run of each kind: train dashed, dev solid, a marker "
         "where the kept weights are from."
     )
     chart = Plot(plots.curves(first_of_each_kind(best_first)), caption)
-    opening = "Every trained configuration (Table III)."
+    opening = f"Every trained configuration (Table III) of {experiment.pooled}."
     if len(shown) < len(experiment.runs):
         opening = (
             f"The {len(shown)} best of {len(experiment.runs)} trained configurations by SRCC on {split}."
@@ -201,7 +210,7 @@ def sweeps(found: Findings) -> Section | None:
         return None
     body: list[tuple[Cell, ...]] = []
     charts = []
-    for study in (json.loads(files.read_bytes(path)) for path in paths):
+    for study in (sealed.read_object(path) for path in paths):
         first, best = ((study[which] or {}).get("value") for which in ("first", "best"))
         bounds = None if study["low"] is None else f"[{study['low']:.3f}, {study['high']:.3f}]"
         about = (study["study"], study["objective"], len(study["trials"]))
@@ -211,8 +220,9 @@ def sweeps(found: Findings) -> Section | None:
             lower = METRICS[study["objective"].split(":")[1]].better == "low"
             chart = plots.sweep(values, first, study["objective"], lower)
             charts.append(Plot(chart, f"{study['study']}: {study['objective']} by trial."))
-    columns = ("study", "objective", "trials", "first", "best", "difference", "95 %", "note")
-    table = Table("Sweeps: the best trial against the first, the paper's values", columns, tuple(body))
+    columns = ("study", "objective", "trials", "first", "best", "gain", "95 %", "note")
+    notes = ("First, best: on the clips that chose. Gain: on clips that the objective never saw.",)
+    table = Table("Sweeps: the best trial against the first, the paper's values", columns, tuple(body), notes)
     opening = "What tuning has brought, and whether it is more than chance."
     return Section("Sweeps", opening, (table, *charts[:MOST_SWEEPS]))
 
@@ -241,8 +251,8 @@ def data(found: Findings) -> Section:
     blocks: list[Table | Plot | str] = [Table(title, columns, tuple(body)), *rated]
     rejects = experiment.work / "rejects.csv"
     if rejects.is_file():
-        rows = list(csv.reader(io.StringIO(files.read_bytes(rejects).decode())))[1:]
-        shown = tuple(tuple(row) for row in rows[:MOST_REJECTS])
+        rows = [tuple(row.values.values()) for row in read_rows(rejects, MAX_REJECTS_BYTES)]
+        shown = tuple(rows[:MOST_REJECTS])
         title = f"{len(rows)} files could not be used"
         none = "Every file of the table could be read."
         blocks.append(Table(title, ("clip", "path", "reason"), shown) if rows else none)

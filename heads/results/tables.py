@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble
 from mmmos.heads.metrics import LEVELS, METRICS
+from mmmos.heads.permutation import holm
 from mmmos.heads.results.baselines import BASELINES, baseline_of
 from mmmos.heads.results.comparison import Comparison
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, index_rows, main_axis, parts
@@ -15,8 +16,13 @@ from mmmos.store.clips import ClipTable
 from mmmos.store.schema import COMPOSITE
 from mmmos.store.table import Cell, Table
 
-TABLE3_LEVELS = {"dev": "utterance", "pam": "utterance", "test": "system"}
+TABLE3_LEVELS = {"dev": "utterance", "pam": "utterance", "test": "system", "oof": "utterance"}
 """The level at which the paper prints each split (Table III)."""
+
+P_NOTE = (
+    "p: share of random swaps of the two runs' predictions that bring as large a difference; p (Holm): the "
+    "same corrected for the number of comparisons in this table."
+)
 
 NOT_KEPT = "not among the figures that were kept when this split was scored"
 """Of a metric that is newer than the kept figures."""
@@ -77,18 +83,18 @@ def encoders(experiment: Experiment, rows: Sequence[Row], aggregator: str = "mlp
 
 def members(experiment: Experiment, ensemble: Ensemble) -> Table:
     """The members of an ensemble with their weights and selection scores."""
-    runs = {run.id: run for run in experiment.runs}
+    runs = {run.id: run for run in experiment.everything}
     scores = experiment.pool.scores
     body = [
         (runs[member].title, weight, *(of_split.get(member) for of_split in scores.values()), member)
         for member, weight in zip(ensemble.members, ensemble.weights, strict=True)
     ]
     columns = ("run", "weight", *(f"{split} SRCC" for split in scores), "id")
-    return Table(f"Ensemble {ensemble.rule}: {len(body)} of {len(runs)} runs", columns, tuple(body))
+    return Table(f"Ensemble {ensemble.rule}: {len(body)} of {experiment.pooled}", columns, tuple(body))
 
 
-def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table]:
-    """Every axis of one run on one split, a table a level: the run, the human ceiling, the baseline."""
+def figures(rows: Sequence[Row], run: str, split: str, title: str, ridge: str = "") -> list[Table]:
+    """Every axis of a run on a split, a table a level: the run, the human ceiling, baselines, `ridge`."""
     found = index_rows(rows)
     axes = _axes_of(rows, run, split)
     result = []
@@ -103,6 +109,9 @@ def figures(rows: Sequence[Row], run: str, split: str, title: str) -> list[Table
                 ("", "human ceiling", *(rounded(row.ceiling if row else None) for row in of_axis.values()))
             )
             body.append(("", "baseline", *(rounded(value_of(row)) for row in beside)))
+            if ridge and ridge != run:
+                plain = [found.get((ridge, split, level, EVERYWHERE, axis, m)) for m in METRICS]
+                body.append(("", "ridge regression", *(with_interval(row) for row in plain)))
             for metric, row in of_axis.items():
                 reason = NOT_KEPT if row is None else row.reason
                 if reason:
@@ -158,10 +167,11 @@ def ensembles(
     """Table IV: each rule's ensemble, what it costs, its composite SRCC, and test against one rule's."""
     index, splits = index_rows(rows), experiment.splits
     axis = main_axis(row.axis for row in rows)
-    encoders = {run.id: run.encoders for run in experiment.runs}
+    encoders = {run.id: run.encoders for run in experiment.everything}
     shown = [f"{split} {'SRCC [95 %]' if split == 'test' else 'SRCC'}" for split in splits]
-    columns = ("ensemble", "rule", "runs", "GFLOP/crop", *shown, "test MSE", "difference", "p")
+    columns = ("ensemble", "rule", "runs", "GFLOP/crop", *shown, "test MSE", "difference", "p", "p (Holm)")
     body: list[tuple[Cell, ...]] = []
+    corrected = dict(zip(comparisons, holm([c.p for c in comparisons.values()]), strict=True))
     for rule, ensemble in found.items():
         name = {**TABLE4, **FURTHER}.get(rule, rule)
         if isinstance(ensemble, str):
@@ -173,19 +183,16 @@ def ensembles(
         gflop = round(encoder_cost(needed, experiment.gflop))
         srccs = [with_interval(row) if s == "test" else value_of(row) for s, row in of.items()]
         paired = comparisons.get(rule)
-        pair = (paired.difference, paired.p) if paired else (None, None)
+        pair = (paired.difference, paired.p, corrected[rule]) if paired else (None, None, None)
         body.append((name, rule, len(ensemble.members), gflop, *srccs, error, *pair))
     notes = [
         f"{axis_note(axis)}; dev and PAM over clips, test over systems.",
         "GFLOP: the full-size encoders that are needed, each run once on 10 s.",
     ]
-    detectable = [c.detectable for c in comparisons.values() if c.detectable]
     if comparisons:
-        notes.append(f"Difference: test SRCC less that of {against}, paired over the same resampled systems.")
-    if detectable:
-        least, most = min(detectable), max(detectable)
-        reach = f"{least:.3f}" if least == most else f"{least:.3f} to {most:.3f}, depending on the pair"
-        notes.append(f"Minimum detectable difference on this test set (80 % power, 5 % two-sided): {reach}.")
+        notes.append(f"Difference: test SRCC less that of {against}, over the same systems.")
+        notes += [P_NOTE, *dict.fromkeys(f"{c.reason}." for c in comparisons.values() if c.reason)]
+    notes.append(f"Chosen among {experiment.pooled}.")
     runs = len(experiment.runs)
     few = {split: len(stored) for split, stored in experiment.pool.predictions.items() if len(stored) < runs}
     notes += [
@@ -197,33 +204,41 @@ def ensembles(
 
 
 def differences(comparisons: Sequence[Comparison], title: str) -> Table:
-    """Paired comparison of two runs in the composite, over all domains: difference, interval, p, power."""
+    """Paired comparison of two runs in the composite, over all domains: difference, interval, p."""
     axis = main_axis(c.axis for c in comparisons)
     body: list[tuple[Cell, ...]] = []
     silent: dict[str, list[str]] = {}
     for c in comparisons:
         if (c.domain, c.axis) != (EVERYWHERE, axis):
             continue
-        if c.low is None:
+        if c.reason:
             silent.setdefault(c.reason, []).append(f"{c.split} {c.level} {c.metric.upper()}")
+        if c.difference is None:
             continue
         where = (c.split, c.level, c.metric.upper())
-        body.append((*where, c.difference, f"[{c.low:.3f}, {c.high:.3f}]", c.p, c.detectable))
-    columns = ("split", "level", "metric", "difference", "95 %", "p", "detectable")
+        bounds = None if c.low is None else f"[{c.low:.3f}, {c.high:.3f}]"
+        body.append((*where, c.difference, bounds, c.p, c.swapped if c.p is not None else None))
+    corrected = holm([line[5] for line in body])  # type: ignore[misc]
+    body = [(*line[:6], p, line[6]) for line, p in zip(body, corrected, strict=True)]
+    columns = ("split", "level", "metric", "difference", "95 %", "p", "p (Holm)", "swapped")
     notes = (
         f"{axis_note(axis)}.",
-        "Detectable: the minimum detectable difference of a set like this (80 % power, 5 % two-sided).",
+        P_NOTE,
         *(f"{reason}: {', '.join(where)}." for reason, where in silent.items()),
     )
     return Table(title, columns, tuple(body), notes)
 
 
 def with_interval(row: Row | None, digits: int = 3) -> str | None:
-    """ "0.873 [0.812, 0.921]", the value alone where there is no interval, None where it is undefined."""
+    """ "0.873 [0.812, 0.921]", "0.873 (no interval: 8 systems)", the value alone where no interval was asked
+    for, None where it is undefined.
+    """
     if row is None or row.value is None:
         return None
     value = f"{row.value:.{digits}f}"
-    return value if row.low is None else f"{value} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
+    if row.low is None:
+        return f"{value} ({row.reason.partition(',')[0]})" if row.reason else value
+    return f"{value} [{row.low:.{digits}f}, {row.high:.{digits}f}]"
 
 
 def rounded(value: float | None) -> str | None:
@@ -231,7 +246,7 @@ def rounded(value: float | None) -> str | None:
 
 
 def axis_note(axis: str) -> str:
-    return "Composite of the rated axes" if axis == COMPOSITE else f"{axis}, the only rated axis"
+    return "Composite of the rated axes" if axis == COMPOSITE else f"{axis}, as the axes have no composite"
 
 
 def value_of(row: Row | None) -> float | None:

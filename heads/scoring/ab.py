@@ -10,7 +10,8 @@ not show in any interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,9 +88,7 @@ def compare_scores(
     ValueError
         Where fewer than two files (or pairs) are left on a side.
     """
-    choose("pairing", pairing, PAIRINGS)
-    if not 0.0 <= margin < math.inf:
-        raise ValueError(f"a margin is a number of points from 0 on, not {margin}")
+    check_options(pairing, margin)
     paired = pairing == "paired" or (pairing == "auto" and set(a) == set(b))
     names_a, names_b = sorted(a), sorted(b)
     left_out: tuple[str, ...] = ()
@@ -109,11 +108,47 @@ def compare_scores(
     return Outcome(paired, tuple(rows), left_out)
 
 
-def namesake(path: str, folder: str) -> str:
-    """The name that pairs files of two folders: the path below the folder without its suffix."""
+def check_options(pairing: str, margin: float) -> None:
+    """ValueError for options that no comparison has."""
+    choose("pairing", pairing, PAIRINGS)
+    if not 0.0 <= margin < math.inf:
+        raise ValueError(f"a margin is a number of points from 0 on, not {margin}")
+
+
+def namesakes(*sides: tuple[Iterable[str], str]) -> list[list[str]]:
+    """The names that pair the files of several folders.
+
+    A name is the path below the folder without its suffix; where files of one folder would share it
+    (0.wav and 0.flac), those files keep theirs, on every side.
+
+    Parameters
+    ----------
+    sides
+        (paths, folder) each.
+
+    Returns
+    -------
+    A list for each side, in the order of its paths; different within a side.
+    """
+    inside = [[_below(path, folder) for path in paths] for paths, folder in sides]
+    short = [[_without_suffix(path) for path in side] for side in inside]
+    twice = {name for side in short for name, count in Counter(side).items() if count > 1}
+    names = [
+        [path.as_posix() if name in twice else name for path, name in zip(*side, strict=True)]
+        for side in zip(inside, short, strict=True)
+    ]
+    if any(len(set(side)) < len(side) for side in names):  # 0.wav beside 0.flac and 0.wav.mp3
+        return [[path.as_posix() for path in side] for side in inside]
+    return names
+
+
+def _without_suffix(path: Path) -> str:
+    return (path.with_suffix("") if path.name else path).as_posix()
+
+
+def _below(path: str, folder: str) -> Path:
     whole = Path(path)
-    inside = whole.relative_to(folder) if whole.is_relative_to(folder) else whole
-    return inside.with_suffix("").as_posix()
+    return whole.relative_to(folder) if whole.is_relative_to(folder) else whole
 
 
 def _table(scores: Scores, names: Sequence[str], axes: Sequence[str]) -> Array:

@@ -12,6 +12,7 @@ was made with others is refused with the name of the field that differs.  `loadi
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,16 +25,23 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from mmmos.heads.mixing import Line, Mixture
 from mmmos.heads.network.model import Head
+from mmmos.heads.scoring.bundle_check import ABOUT as ABOUT  # with the other files' names, from here
+from mmmos.heads.scoring.bundle_check import FORMAT, check_heads, check_rest, members_of
 from mmmos.heads.scoring.intervals import Intervals
+from mmmos.heads.scoring.json_values import text, texts
 from mmmos.heads.scoring.reference import Reference
-from mmmos.store import files
+from mmmos.store import files, folders, sealed
 from mmmos.store.names import differences, digest
 from mmmos.store.schema import AES_AXES, Axes, EncoderSpec, Scale
 
-FORMAT = "mmmos-bundle-1"
-ABOUT, CARD, REFERENCE = "bundle.json", "README.md", "reference.safetensors"
-MAX_ABOUT_BYTES, MAX_ARRAYS_BYTES, MAX_MEMBERS = 1 << 26, 1 << 30, 1000
+CARD, REFERENCE = "README.md", "reference.safetensors"
+FILES = (ABOUT, CARD, REFERENCE, "heads/*.safetensors", "*.svg")
+"""What a bundle's folder may hold, and what goes to the hub."""
+MAX_ABOUT_BYTES, MAX_HEADER_BYTES, MAX_DOMAINS = 1 << 23, 1 << 20, 10_000
+MAX_SAID = 400
+"""Letters of a reason that are shown: a reason may quote what a hostile file holds."""
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,120}")
 """Run ids become file names: one plain component, never a path."""
 
@@ -54,6 +62,7 @@ class Bundle:
     caveats: what must be said beside every score, such as "synthetic audio".
     about:   the rest of bundle.json: rule, data, training, accuracy, golden, versions; and "titles", the axes
              in words, where they are not the paper's.
+    by_axis, calibration: see `mixing.Mixture`.
     """
 
     heads: dict[str, Head]
@@ -62,17 +71,26 @@ class Bundle:
     reference: Reference
     caveats: tuple[str, ...]
     about: dict[str, Any]
+    by_axis: tuple[tuple[float, ...], ...] = ()
+    calibration: tuple[Line, ...] = ()
 
     @property
     def id(self) -> str:
         """ "bundle-0123456789ab": changes with anything that a score or an interval depends on."""
-        members = [
+        members: list[Any] = [
             [run, weight, fingerprint(head)]
             for (run, head), weight in zip(self.heads.items(), self.weights, strict=True)
         ]
+        if self.by_axis or self.calibration:
+            members.append([self.by_axis, self.calibration])
         intervals = {key: value for key, value in self.intervals.to_json().items() if key != "coverage"}
         reference = xxhash.xxh3_128_hexdigest(save_arrays(self.reference.arrays()))
         return f"bundle-{digest([FORMAT, members, intervals, self.reference.about(), reference])}"
+
+    @property
+    def mixture(self) -> Mixture:
+        """How the heads' scores become one."""
+        return Mixture(self.weights, self.by_axis, self.calibration)
 
     @property
     def axes(self) -> Axes:
@@ -85,6 +103,11 @@ class Bundle:
         return next(iter(self.heads.values())).scale
 
     @property
+    def bounded(self) -> bool:
+        """Whether scores are held to the scale: those of published heads are what their own code gives."""
+        return all(head.layout is None for head in self.heads.values())
+
+    @property
     def encoders(self) -> tuple[EncoderSpec, ...]:
         """Specs of what the members need, and of nothing else: an ensemble without MuQ never loads MuQ."""
         return tuple({spec.id: spec for head in self.heads.values() for spec in head.specs}.values())
@@ -92,7 +115,8 @@ class Bundle:
 
 def fingerprint(head: Head) -> str:
     """xxh3-128 over a head's tensors and config: equal heads, equal numbers."""
-    state = xxhash.xxh3_128(json.dumps(asdict(head.config), sort_keys=True).encode())
+    about = head.config.settings | ({} if head.layout is None else {"layout": asdict(head.layout)})
+    state = xxhash.xxh3_128(json.dumps(about, sort_keys=True).encode())
     for name, value in sorted(head.state_dict().items()):
         state.update(name.encode())
         state.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())
@@ -100,20 +124,40 @@ def fingerprint(head: Head) -> str:
 
 
 def save_bundle(bundle: Bundle, folder: Path, card: str) -> Path:
-    """Write a bundle with its model card; bundle.json goes last, so a folder without it is not one."""
+    """Write a bundle with its model card as `folder`, in one step: a bundle that is there is replaced.
+
+    Raises
+    ------
+    ValueError
+        Where the folder holds something that is not a bundle; nothing is changed then.
+    """
     folder = Path(folder)
+    refuse_other(folder)
+    with folders.replacing(folder) as aside:
+        fill(bundle, aside, card)
+    return folder
+
+
+def refuse_other(folder: Path) -> None:
+    """ValueError, naming what is there, for a folder that is neither empty nor a bundle of ours."""
+
+    def is_bundle(there: Path) -> bool:
+        return bool(sealed.read_object(there / ABOUT, MAX_ABOUT_BYTES)["format"] == FORMAT)
+
+    folders.refuse_foreign(folder, is_bundle, FILES, "bundle")
+
+
+def fill(bundle: Bundle, folder: Path, card: str) -> None:
+    """Write the files of a bundle into a folder that nobody reads yet."""
     for run, head in bundle.heads.items():
         head.save(folder / "heads" / f"{run}.safetensors")
-    for old in (folder / "heads").glob("*.safetensors"):
-        if old.stem not in bundle.heads:
-            files.remove(old)
     files.write_atomic(folder / REFERENCE, save_arrays(bundle.reference.arrays()))
     files.write_text(folder / CARD, card)
     about = {
         "format": FORMAT,
         "id": bundle.id,
         "axes": bundle.axes.names,
-        "scale": asdict(bundle.scale),
+        "scale": bundle.scale.to_json(),
         "members": [
             {"run": run, "title": head.config.title, "weight": weight}
             for (run, head), weight in zip(bundle.heads.items(), bundle.weights, strict=True)
@@ -122,13 +166,26 @@ def save_bundle(bundle: Bundle, folder: Path, card: str) -> Path:
         "intervals": bundle.intervals.to_json(),
         "reference": bundle.reference.about(),
         "caveats": bundle.caveats,
+        **{name: value for name in OF_MIXTURE if (value := getattr(bundle, name))},
         **bundle.about,
     }
     files.write_json(folder / ABOUT, about)
-    return folder
 
 
-KEPT_ELSEWHERE = ("format", "id", "axes", "scale", "members", "encoders", "intervals", "reference", "caveats")
+OF_MIXTURE = ("by_axis", "calibration")
+"""What a bundle says of its mixture beside the members' weights, where there is anything to say."""
+
+KEPT_ELSEWHERE = (
+    *("format", "id", "axes", "scale", "members", "encoders", "intervals", "reference", "caveats"),
+    *OF_MIXTURE,
+)
+
+
+DAMAGED = (
+    OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
+    SafetensorError,
+)  # fmt: skip
+"""What reading the files of a stranger may raise."""
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -141,30 +198,32 @@ def read_bundle(folder: Path) -> Bundle:
     """
     folder = Path(folder)
     try:
-        about = json.loads(_bytes(folder / ABOUT, MAX_ABOUT_BYTES))
-        if about["format"] != FORMAT:
-            raise ValueError(f"format {about['format']!r}, where {FORMAT!r} is known")
-        members = [(str(m["run"]), float(m["weight"])) for m in about["members"]]
-        heads = {run: Head.load(_head_path(folder, run)) for run, _ in members}
-        weights = tuple(weight for _, weight in members)
-        _check_members(heads, weights, about)
+        about = sealed.parse_json(_bytes(folder / ABOUT, MAX_ABOUT_BYTES), ABOUT)
+        weights = members_of(about)
+        heads = {run: Head.load(_head_path(folder, run)) for run in weights}
+        check_heads(heads, about)
         bundle = Bundle(
             heads,
-            weights,
+            tuple(weights.values()),
             Intervals.from_json(about["intervals"]),
             _reference(folder, about, heads),
-            tuple(map(str, about["caveats"])),
+            texts(about["caveats"], "caveats"),
             {key: value for key, value in about.items() if key not in KEPT_ELSEWHERE},
+            tuple(tuple(map(float, row)) for row in about.get("by_axis", ())),
+            tuple((float(slope), float(offset)) for slope, offset in about.get("calibration", ())),
         )
+        bundle.mixture.check(len(bundle.axes.names))
         if (axes := bundle.axes.names) != bundle.intervals.axes:
             raise ValueError(f"its intervals are for {bundle.intervals.axes}, its heads for {axes}")
+        check_rest(bundle.about, bundle.axes.names)
+        stated, found = text(about["id"], "id"), bundle.id
     except FileNotFoundError as missing:
         raise BundleError(f"{folder} is not a bundle: {Path(missing.filename).name} is missing") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as reason:
+    except DAMAGED as reason:
         said = f"field {reason} is missing" if isinstance(reason, KeyError) else str(reason)
-        raise BundleError(f"{folder} is not a whole bundle: {said}") from None
-    if bundle.id != about["id"]:
-        raise BundleError(f"{folder} says {about['id']} but holds {bundle.id}: damaged, or changed by hand")
+        raise BundleError(f"{folder} is not a whole bundle: {said:.{MAX_SAID}}") from None
+    if stated != found:
+        raise BundleError(f"{folder} says {stated:.60} but holds {found}: damaged, or changed by hand")
     return bundle
 
 
@@ -184,25 +243,13 @@ def require_same(at_hand: Sequence[EncoderSpec], trained_on: Sequence[EncoderSpe
             )
 
 
-def _check_members(heads: Mapping[str, Head], weights: Sequence[float], about: Mapping[str, Any]) -> None:
-    if not 1 <= len(heads) <= MAX_MEMBERS or len(heads) != len(weights):
-        raise ValueError(f"{len(weights)} members, {len(heads)} different ones; 1 to {MAX_MEMBERS} are read")
-    if not all(0.0 < weight < float("inf") for weight in weights):
-        raise ValueError(f"weights {list(weights)} are not all positive")
-    first = next(iter(heads.values()))
-    for run, head in heads.items():
-        if (head.config.id, head.axes, head.scale) != (run, first.axes, first.scale):
-            raise ValueError(
-                f"heads/{run}.safetensors holds another head, or one for other axes or another scale"
-            )
-    if list(first.axes) != about["axes"] or asdict(first.scale) != about["scale"]:
-        raise ValueError("its axes or its scale are not those of its heads")
-
-
 def _reference(folder: Path, about: Mapping[str, Any], heads: Mapping[str, Head]) -> Reference:
-    arrays = load_arrays(_bytes(folder / REFERENCE, MAX_ARRAYS_BYTES))
     dims = {spec.id: spec.frame_dim for head in heads.values() for spec in head.specs}
-    return Reference.from_parts(about["reference"], arrays, dims)
+    domains = len(texts(about["reference"]["domains"], "domains"))
+    if domains > MAX_DOMAINS:
+        raise ValueError(f"{domains} domains; {MAX_DOMAINS} at most are read")
+    most = 4 * (domains + 1) * sum(dims.values()) + MAX_HEADER_BYTES
+    return Reference.from_parts(about["reference"], load_arrays(_bytes(folder / REFERENCE, most)), dims)
 
 
 def _head_path(folder: Path, run: str) -> Path:
@@ -213,7 +260,8 @@ def _head_path(folder: Path, run: str) -> Path:
 
 def _real(path: Path) -> Path:
     # WHY links are followed: the hub's cache is made of them.  What is read is data either way.
-    return path.resolve(strict=True)
+    # os.path says OSError of links in a circle, where Path.resolve says RuntimeError.
+    return Path(os.path.realpath(path, strict=True))
 
 
 def _bytes(path: Path, limit_bytes: int) -> bytes:

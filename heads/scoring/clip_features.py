@@ -51,10 +51,11 @@ def clip_features(experiment: Experiment, clips: Sequence[Clip], spec: EncoderSp
     store = FeatureStore.open(experiment.work / "features" / spec.id)
     crops = [crops_of(clip) for clip in clips]
     ids = [crop.id for of_clip in crops for crop in of_clip]
-    parts = [layer_rule(store.means(ids[at : at + CHUNK]), spec) for at in range(0, len(ids), CHUNK)]
+    chunks = (torch.from_numpy(store.means(ids[at : at + CHUNK])) for at in range(0, len(ids), CHUNK))
+    parts = [layer_rule(means, spec) for means in chunks]
     if not parts:
         return np.empty((0, spec.frame_dim), np.float32)
     owner = np.repeat(np.arange(len(clips)), [len(of_clip) for of_clip in crops])
     seconds = np.array([crop.valid_s for of_clip in crops for crop in of_clip])
-    flat, owners, weights = map(torch.from_numpy, (np.concatenate(parts), owner, seconds))
-    return weighted_mean(flat, owners, weights).float().numpy()
+    owners, weights = map(torch.from_numpy, (owner, seconds))
+    return weighted_mean(torch.cat(parts), owners, weights).float().numpy()

@@ -1,32 +1,24 @@
-"""The commands of scoring: `predict`, `compare`, `sensitivity`, `serve` and `push`."""
+"""The commands of scoring: `predict`, `sensitivity`, `serve` and `push`."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmmos.store.console import DAMAGED, OK, REJECTS, WORSE, Batch, Device, Weights, Work, Workers, say, table
+from mmmos.heads.scoring.opening import BundleOption, known_id, open_scorer, reporting
+from mmmos.store.console import DAMAGED, OK, REJECTS, Batch, Device, Weights, Work, Workers, say, table
+from mmmos.store.names import choose
 
 if TYPE_CHECKING:
-    from mmmos.heads.scoring.answers import Answer, Writer
+    from mmmos.heads.scoring.answers import Writer
     from mmmos.heads.scoring.requests import AudioRequest
     from mmmos.heads.scoring.scorer import Scorer
-
-REPORT_EVERY_S = 10.0
-
-BundleOption = Annotated[
-    str,
-    typer.Option(
-        "--bundle",
-        help="A bundle's folder, or owner/name on the Hugging Face hub. Left out: the ensemble of --work.",
-    ),
-]
 
 
 def predict(
@@ -64,7 +56,8 @@ def predict(
     ] = False,
 ) -> None:
     """Score audio: a score with intervals per axis, flags, a timeline if wanted; one row per file."""
-    from mmmos.heads.scoring.answers import OutputFile, Writer
+    from mmmos.heads.scoring.answers import FORMATS, Writer
+    from mmmos.heads.scoring.output_file import OutputFile, Settings, check_output
     from mmmos.heads.scoring.requests import list_requests
 
     requests = list_requests(files or (), audio_root)
@@ -75,17 +68,20 @@ def predict(
     if resume and output is None:
         raise ValueError("--resume goes on with a file: name it by -o")
     chosen = form or ("csv" if output is not None and output.suffix.lower() == ".csv" else "jsonl")
+    choose("format", chosen, FORMATS)
+    hop_s = hop if timeline else None
+    settings = Settings(hop_s, domain, known_id(bundle))
+    if output is not None:
+        check_output(output, settings, resume=resume)
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
     if check and (lines := scorer.check()):
         say("the golden scores differ here:\n  " + "\n  ".join(lines))
         raise typer.Exit(DAMAGED)
-    hop_s = hop if timeline else None
     if output is None:
         code = _write(scorer, requests, Writer(sys.stdout, chosen, scorer.axes), hop_s)
     else:
-        with OutputFile(
-            output, chosen, scorer.axes, requests, scorer.id, timeline=timeline, resume=resume
-        ) as file:
+        settings = replace(settings, bundle=scorer.id)
+        with OutputFile(output, chosen, scorer.axes, requests, settings, resume=resume) as file:
             if file.done:
                 say(f"{output}: {file.done} of {len(requests)} are there, going on")
             code = _write(scorer, requests[file.done :], file.writer, hop_s, errors=file.errors)
@@ -97,7 +93,7 @@ def _write(
 ) -> int:
     """Score and write; `errors` are those that a resumed file holds already.  Returns the exit code."""
     audio_s = 0.0
-    for answer in _reporting(scorer.stream(requests, hop_s=hop_s), len(requests)):
+    for answer in reporting(scorer.stream(requests, hop_s=hop_s), len(requests)):
         writer.write(answer)
         errors += "error" in answer
         audio_s += answer.get("seconds", 0.0)
@@ -106,57 +102,6 @@ def _write(
         + (f", {errors} could not be read" if errors else "")
     )
     return REJECTS if errors else OK
-
-
-def compare(
-    a: Annotated[str, typer.Argument(help="Folder, pattern or list of the audio as it was.")],
-    b: Annotated[str, typer.Argument(help="The same of what it is compared with.")],
-    bundle: BundleOption = "",
-    work: Work = Path("work"),
-    pairing: Annotated[
-        str, typer.Option(help="auto, paired (by name below the folder) or unpaired.")
-    ] = "auto",
-    margin: Annotated[float, typer.Option(min=0, help="Points of the scale that do not matter.")] = 0.0,
-    weights: Weights = None,
-    device: Device = "auto",
-    batch: Batch = None,
-    workers: Workers = None,
-) -> None:
-    """Is B better or worse than A?  Exit code 7 where it is worse on some axis, for use in checks."""
-    from mmmos.heads.scoring.ab import compare_scores
-
-    scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
-    (scores_a, unread_a), (scores_b, unread_b) = _scores(scorer, a), _scores(scorer, b)
-    outcome = compare_scores(scores_a, scores_b, scorer.axes, pairing=pairing, margin=margin)
-    table(
-        f"B - A, {'paired' if outcome.paired else 'unpaired'}, margin {margin:g}",
-        ("axis", "A", "B", "B - A", "low", "high", "detectable", "n A", "n B", "verdict"),
-        [
-            (d.axis, d.mean_a, d.mean_b, d.difference, d.low, d.high, d.detectable, d.n_a, d.n_b, d.verdict)
-            for d in outcome.differences
-        ],
-        scorer.caveats,
-    )
-    say("low, high: 95 % for all rows together; detectable: the smallest true difference that would show")
-    if outcome.left_out:
-        say(f"{len(outcome.left_out)} files without a namesake were left out, first {outcome.left_out[0]}")
-    raise typer.Exit(WORSE if outcome.worse else REJECTS if unread_a or unread_b else OK)
-
-
-def _scores(scorer: Scorer, source: str) -> tuple[dict[str, dict[str, float]], int]:
-    """Name -> axis -> score of what can be read, and how much cannot."""
-    from mmmos.heads.scoring.ab import namesake
-    from mmmos.heads.scoring.requests import list_requests
-
-    requests = list_requests([source])
-    scores, errors = {}, 0
-    for answer in _reporting(scorer.stream(requests), len(requests)):
-        if "error" in answer:
-            say(f"{answer['path']}: {answer['error']}")
-            errors += 1
-        else:
-            scores[namesake(answer["id"], source)] = {axis: answer[axis] for axis in scorer.axes}
-    return scores, errors
 
 
 def sensitivity(
@@ -173,10 +118,13 @@ def sensitivity(
 ) -> None:
     """What level, rate, channels, coding, silence and start do to the scores; kept in the model card."""
     from mmmos.heads.scoring.requests import list_requests
-    from mmmos.heads.scoring.sensitivity import measure_sensitivity, plot, write_card
+    from mmmos.heads.scoring.sensitivity import measure_sensitivity, plot, refuse_others, write_card
 
+    requests = list_requests([audio])
+    if output is not None:
+        refuse_others(output)
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
-    card = measure_sensitivity(scorer, list_requests([audio]))
+    card = measure_sensitivity(scorer, requests)
     table(
         f"Mean shift (mean absolute shift) over {card.files} files, in points",
         ("change", *card.axes, "largest"),
@@ -208,16 +156,21 @@ def serve(
     bundle: BundleOption = "",
     work: Work = Path("work"),
     port: Annotated[int | None, typer.Option(help="Left out: the first free one from 7860.")] = None,
+    address: Annotated[
+        str, typer.Option(help="Listen on this address, so that other machines can reach the page.")
+    ] = "127.0.0.1",
     weights: Weights = None,
     device: Device = "auto",
     batch: Batch = None,
 ) -> None:
     """A page on this machine: drop a file, see its scores with intervals and a timeline (needs gradio)."""
     from mmmos.heads.scoring.serve import serving
+    from mmmos.heads.scoring.serve_guard import LOCAL
 
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch)
-    with serving(scorer, port) as address:
-        say(f"listening at {address} until Ctrl-C")
+    with serving(scorer, port, address) as url:
+        whose = "on this machine alone" if address == LOCAL else f"on {address}, for all who can reach it"
+        say(f"listening at {url}, {whose}, until Ctrl-C")
         while True:
             time.sleep(3600)
 
@@ -244,35 +197,3 @@ def export(work: Path, folder: Path, repository: str = "") -> None:
     say(f"bundle with its model card: {folder}")
     if repository:
         say(push_to_hub(folder, repository))
-
-
-def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
-    """The scorer of a bundle's folder, of one on the hub, or of a work folder's ensemble."""
-    from mmmos.heads.scoring.export import bundle_of_work
-    from mmmos.heads.scoring.hub import from_pretrained
-    from mmmos.heads.scoring.loading import load_bundle
-
-    if not bundle:
-        folder = bundle_of_work(work)
-        say(f"scoring with {folder}, the ensemble of {work}")
-        scorer = load_bundle(folder, **options)
-    elif not Path(bundle).exists() and bundle.count("/") == 1:
-        scorer = from_pretrained(bundle, **options)
-    else:
-        scorer = load_bundle(bundle, **options)
-    for caveat in scorer.caveats:
-        say(f"beware: {caveat}")
-    return scorer
-
-
-def _reporting(answers: Iterable[Answer], of: int) -> Iterator[Answer]:
-    """The same answers; says on stderr every ten seconds how far they have come."""
-    started_s = spoken_s = time.monotonic()
-    audio_s = 0.0
-    for done, answer in enumerate(answers, 1):
-        yield answer
-        audio_s += answer.get("seconds", 0.0)
-        now_s = time.monotonic()
-        if now_s - spoken_s >= REPORT_EVERY_S:
-            spoken_s = now_s
-            say(f"{done}/{of} files, {audio_s / (now_s - started_s):.1f} times real time")

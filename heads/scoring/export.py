@@ -5,7 +5,6 @@ Needs the work folder's table, runs and features, and not its audio.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -22,13 +21,13 @@ from mmmos.heads.network.model import Head
 from mmmos.heads.results.assess import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
 from mmmos.heads.results.scores import score
-from mmmos.heads.scoring.bundle import ABOUT, CARD, Bundle, BundleError, read_bundle, save_bundle
+from mmmos.heads.scoring.bundle import Bundle, BundleError, fill, read_bundle, refuse_other
 from mmmos.heads.scoring.clip_features import reference_features, reference_of
 from mmmos.heads.scoring.golden import golden_scores
 from mmmos.heads.scoring.held_out import intervals_of
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.model_card import model_card
-from mmmos.store import files
+from mmmos.store import files, folders
 from mmmos.store.clips import ClipTable
 from mmmos.store.console import say
 from mmmos.store.schema import AES_AXES, Clip
@@ -44,7 +43,7 @@ def export_bundle(
     golden: bool = True,
     weights: Path | None = None,
     device: str = "auto",
-    resamples: int = 1000,
+    accuracy: bool = True,
 ) -> Bundle:
     """Write the ensemble of `work`/ensemble.json as a bundle folder.
 
@@ -53,8 +52,8 @@ def export_bundle(
     golden
         Also score the golden waveforms, for which the encoders are loaded (pretrained ones from `weights` or
         the hub; where they cannot be found, that is said).  Without, an installation cannot check itself.
-    resamples
-        Of the bootstrap intervals of the accuracy; 0 leaves the accuracy out and test untouched.
+    accuracy
+        False leaves the figures on dev, PAM and test out, and test untouched.
 
     Returns
     -------
@@ -67,19 +66,19 @@ def export_bundle(
         Where the work folder lacks something; what is at `destination` then stays as it was.
     """
     work, destination = Path(work), Path(destination)
+    refuse_other(destination)
     experiment = open_experiment(work)
-    bundle = collect(experiment, load_ensemble(experiment), resamples)
-    if (destination / ABOUT).exists():
-        files.remove(destination / ABOUT)  # a half-written mixture of two bundles must not be one
-    save_bundle(bundle, destination, model_card(bundle))
-    if golden:
-        try:
-            scorer = load_bundle(destination, device=device, weights=weights)
-            bundle.about["golden"] = golden_scores(scorer, scorer.axes)
-        except WeightsMissing as reason:
-            say(f"the bundle has no golden scores: {reason}")
-            bundle.about["golden"] = {}
-        save_bundle(bundle, destination, model_card(bundle))
+    bundle = collect(experiment, load_ensemble(experiment), accuracy)
+    with folders.replacing(destination) as aside:
+        fill(bundle, aside, model_card(bundle))
+        if golden:
+            try:
+                scorer = load_bundle(aside, device=device, weights=weights)
+                bundle.about["golden"] = golden_scores(scorer, scorer.axes)
+            except WeightsMissing as reason:
+                say(f"the bundle has no golden scores: {reason}")
+                bundle.about["golden"] = {}
+            fill(bundle, aside, model_card(bundle))
     return bundle
 
 
@@ -92,13 +91,13 @@ def bundle_of_work(work: Path) -> Path:
             return folder
     except BundleError:
         pass
-    export_bundle(work, folder, golden=False, resamples=0)
+    export_bundle(work, folder, golden=False, accuracy=False)
     return folder
 
 
-def collect(experiment: Experiment, ensemble: Ensemble, resamples: int = 1000) -> Bundle:
+def collect(experiment: Experiment, ensemble: Ensemble, accuracy: bool = True) -> Bundle:
     """Everything that goes into a bundle, from a work folder."""
-    runs = {run.id: run for run in experiment.runs}
+    runs = {run.id: run for run in experiment.everything}
     heads = {member: Head.load(runs[member].head_path) for member in ensemble.members}
     records = [runs[member].record for member in ensemble.members]
     specs = tuple({spec.id: spec for head in heads.values() for spec in head.specs}.values())
@@ -108,7 +107,7 @@ def collect(experiment: Experiment, ensemble: Ensemble, resamples: int = 1000) -
     def find_domains(clips: Sequence[Clip]) -> list[str]:
         return reference.place(reference_features(experiment, clips, reference))[0]
 
-    intervals = intervals_of(experiment, ensemble, axes, find_domains if resamples else None)
+    intervals = intervals_of(experiment, ensemble, axes, find_domains if accuracy else None)
     caveats = tuple(dict.fromkeys([*experiment.table.caveats, *(c for r in records for c in r["caveats"])]))
     about: dict[str, Any] = {
         "ensemble": ensemble.id,
@@ -120,20 +119,29 @@ def collect(experiment: Experiment, ensemble: Ensemble, resamples: int = 1000) -
         },
         "training": training_summary(experiment.table),
         "accuracy": {
-            split: [asdict(row) for row in score(ensemble, experiment, split, resamples).rows]
-            for split in (experiment.splits if resamples else ())
+            split: [asdict(row) for row in score(ensemble, experiment, split).rows]
+            for split in (experiment.splits if accuracy else ())
         },
         "versions": {"mmmos": __version__, **{name: version(name) for name in LIBRARIES}},
     }
     titles = [experiment.table.axes.title(axis) for axis in axes]
     if titles != [AES_AXES.title(axis) for axis in axes]:
         about["titles"] = titles
-    return Bundle(heads, ensemble.weights, intervals, reference, caveats, about)
+    return Bundle(
+        heads,
+        ensemble.weights,
+        intervals,
+        reference,
+        caveats,
+        about,
+        ensemble.by_axis,
+        ensemble.calibration,
+    )
 
 
 def training_summary(table: ClipTable) -> dict[str, Any]:
     """What the heads learnt from: clips, hours, domains, systems, raters, scale."""
-    summary: dict[str, Any] = {"data": table.id, "scale": asdict(table.scale), "splits": {}}
+    summary: dict[str, Any] = {"data": table.id, "scale": table.scale.to_json(), "splits": {}}
     for split in ("train", "dev", "pam", "test"):
         clips = table.of(split)
         if clips:
@@ -157,7 +165,8 @@ def add_to_bundle(folder: Path, name: str, value: Any, attachments: Mapping[str,
     folder = Path(folder)
     bundle = read_bundle(folder)
     bundle.about[name] = value
-    for file_name, text in (attachments or {}).items():
-        files.write_text(folder / file_name, text)
-    files.write_text(folder / CARD, model_card(bundle))
-    files.write_json(folder / ABOUT, json.loads(files.read_bytes(folder / ABOUT)) | {name: value})
+    refuse_other(folder)
+    with folders.replacing(folder, keep=True) as aside:
+        for file_name, text in (attachments or {}).items():
+            files.write_text(aside / file_name, text)
+        fill(bundle, aside, model_card(bundle))

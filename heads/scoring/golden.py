@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 Wave = NDArray[np.float32]
 
+GOLDEN = ("buzz", "chord", "rumble")
+"""Their names."""
+
 TOLERANCE = 1e-3
 """Largest difference, as a share of the scale, that other hardware or thread counts may make."""
 

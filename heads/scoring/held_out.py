@@ -19,7 +19,6 @@ from mmmos.heads.scoring.intervals import (
     Intervals,
     calibrate,
     cross_check,
-    mean_and_spread,
     measure_coverage,
 )
 from mmmos.store.schema import Clip
@@ -46,7 +45,7 @@ def intervals_of(
         Clips to the domains that their features are nearest to.  Where given, coverage is measured on test,
         too, as a user sees it who does not state a domain.
     """
-    runs = {run.id: run for run in experiment.runs}
+    runs = {run.id: run for run in experiment.everything}
     splits = [s for s in CALIBRATION if all(runs[member].has(s) for member in ensemble.members)]
     source = ", ".join(CALIBRATION[split] for split in splits) or "no clips"
     known, _ = errors_of(experiment, ensemble, splits, axes)
@@ -64,15 +63,14 @@ def errors_of(
     experiment: Experiment, ensemble: Ensemble, splits: Sequence[str], axes: Sequence[str]
 ) -> tuple[HeldOut, list[Clip]]:
     """Errors and spread of the ensemble's stored predictions, split after split, and their clips."""
-    runs = {run.id: run for run in experiment.runs}
+    runs = {run.id: run for run in experiment.everything}
     by_id = {clip.id: clip for clip in experiment.table}
-    weights = np.array(ensemble.weights) / np.sum(ensemble.weights)
     clips: list[Clip] = []
     errors, spreads = [np.empty((0, len(axes)))], [np.empty((0, len(axes)))]
     for split in splits:
         stored = [runs[member].predictions(split) for member in ensemble.members]
         clip_ids = stored[0].clip_ids
-        mean, spread = mean_and_spread(np.stack([one.of(clip_ids) for one in stored]), weights)
+        mean, spread = ensemble.mixture.mean_and_spread(np.stack([one.of(clip_ids) for one in stored]))
         here = [by_id[clip_id] for clip_id in clip_ids]
         errors.append(mean - experiment.table.scores(here, axes))
         spreads.append(spread)

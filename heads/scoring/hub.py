@@ -7,11 +7,11 @@ from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 
-from mmmos.heads.scoring.bundle import ABOUT, CARD, REFERENCE, BundleError, read_bundle
+from mmmos.heads.scoring.bundle import FILES, BundleError, read_bundle
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.scorer import Scorer
 
-CONTENTS = [ABOUT, CARD, REFERENCE, "heads/*.safetensors", "*.svg"]
+CONTENTS = list(FILES)
 
 
 def from_pretrained(repo: str, *, revision: str | None = None, **options: Any) -> Scorer:
@@ -34,9 +34,8 @@ def from_pretrained(repo: str, *, revision: str | None = None, **options: Any) -
     try:
         folder = snapshot_download(repo, revision=revision, allow_patterns=CONTENTS)
     except Exception as error:  # the hub client's HTTP library, and so its errors, change with its version
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BundleError(
-            f"{repo} is neither a folder here nor found on the hub or in its cache: {reason}"
+            f"{repo} is neither a folder here nor found on the hub or in its cache: {_reason(error)}"
         ) from error
     return load_bundle(folder, **options)
 
@@ -47,15 +46,22 @@ def push_to_hub(folder: Path, repo: str, *, private: bool = True) -> str:
     Raises
     ------
     BundleError
-        Where the folder is not a whole bundle; nothing is uploaded then.
+        Where the folder is not a whole bundle (nothing is uploaded then), or the hub does not take it.
     """
     bundle = read_bundle(folder)
     api = HfApi()
-    api.create_repo(repo, private=private, exist_ok=True)
-    done = api.upload_folder(
-        repo_id=repo,
-        folder_path=str(folder),
-        allow_patterns=CONTENTS,
-        commit_message=f"Upload {bundle.id}",
-    )
+    try:
+        api.create_repo(repo, private=private, exist_ok=True)
+        done = api.upload_folder(
+            repo_id=repo,
+            folder_path=str(folder),
+            allow_patterns=CONTENTS,
+            commit_message=f"Upload {bundle.id}",
+        )
+    except Exception as error:  # see above
+        raise BundleError(f"{folder} could not be uploaded to {repo}: {_reason(error)}") from error
     return str(done)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -23,6 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmmos.heads.scoring.json_values import is_count, numbers, record
+from mmmos.store.names import ALL, beside_all
+
 Array = NDArray[np.float64]
 
 CONFIDENCE_LEVELS = (0.80, 0.95)
@@ -62,6 +65,12 @@ class Intervals:
     source: str
     coverage: tuple[Coverage, ...] = ()
 
+    @staticmethod
+    def uncalibrated(axes: Sequence[str]) -> Intervals:
+        """Without any interval, until rated clips are there to take them from."""
+        none: dict[float, tuple[float | None, ...]] = dict.fromkeys(CONFIDENCE_LEVELS, (None,) * len(axes))
+        return Intervals(tuple(axes), (0.0,) * len(axes), {ALL_DOMAINS: none}, {ALL_DOMAINS: 0}, "no clips")
+
     def half_widths(self, level: float, spread: Array, domain: str = ALL_DOMAINS) -> Array:
         """Half-widths [A] for one clip with member spread [A]; NaN where no interval can be given."""
         own = self.quantiles.get(domain, {}).get(level) or (None,) * len(self.axes)
@@ -78,7 +87,7 @@ class Intervals:
         """What `to_json` gave; KeyError, TypeError or ValueError for anything else."""
         axes = tuple(values["axes"])
         quantiles = {
-            domain: {float(level): _numbers(q, axes) for level, q in of.items()}
+            domain: {float(level): numbers(q, axes) for level, q in of.items()}
             for domain, of in values["quantiles"].items()
         }
         if (
@@ -86,11 +95,16 @@ class Intervals:
             or ALL_DOMAINS not in quantiles
         ):
             raise ValueError(f"quantiles are not those of the levels {CONFIDENCE_LEVELS}")
-        base = _numbers(values["base"], axes)
+        base = numbers(values["base"], axes)
         if any(b is None for b in base):
             raise ValueError("base is not a number for every axis")
-        coverage = tuple(Coverage(**row) for row in values["coverage"])
-        return Intervals(axes, base, quantiles, dict(values["clips"]), str(values["source"]), coverage)  # type: ignore[arg-type]
+        coverage = tuple(record(Coverage, row) for row in values["coverage"])
+        clips, source = values["clips"], values["source"]
+        if not isinstance(source, str) or set(clips) != set(quantiles):
+            raise ValueError("the clips that intervals rest on are not those of their quantiles")
+        if not all(map(is_count, clips.values())):
+            raise ValueError("the number of clips that intervals rest on is not a whole number from 0 on")
+        return Intervals(axes, base, quantiles, dict(clips), source, coverage)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +123,6 @@ class HeldOut:
     def of(self, chosen: NDArray[np.bool_]) -> HeldOut:
         """Some of the clips, by a mask [N]."""
         return HeldOut(self.errors[chosen], self.spread[chosen], self.domains[chosen], self.groups[chosen])
-
-
-def mean_and_spread(members: Array, weights: Array) -> tuple[Array, Array]:
-    """Weighted mean and standard deviation over members [M, ...]; weights [M] sum to 1."""
-    flat = members.reshape(len(members), -1)
-    mean = weights @ flat
-    spread = np.sqrt(weights @ np.square(flat - mean))
-    return mean.reshape(members.shape[1:]), spread.reshape(members.shape[1:])
 
 
 def calibrate(axes: Sequence[str], held_out: HeldOut, noise: Array, source: str) -> Intervals:
@@ -239,9 +245,9 @@ def _rows(
     on: str,
 ) -> tuple[Coverage, ...]:
     """A row per level, domain and axis from (level, inside [N, A], half-widths [N, A])."""
-    masks = _by_domain(domains, "all")
+    masks = _by_domain(domains, ALL_DOMAINS)
     if len(masks) == 2:  # a single domain is all of them
-        masks = {"all": masks["all"]}
+        masks = {ALL_DOMAINS: masks[ALL_DOMAINS]}
     rows = []
     for level, inside, widths in parts:
         for domain, members in masks.items():
@@ -250,14 +256,9 @@ def _rows(
                 n = int(np.isfinite(values).sum())
                 if n:
                     width = 2 * float(np.nanmean(widths[members, column]))
-                    rows.append(Coverage(on, domain, axis, level, float(np.nanmean(values)), width, n))
+                    rows.append(
+                        Coverage(
+                            on, beside_all(domain) or ALL, axis, level, float(np.nanmean(values)), width, n
+                        )
+                    )
     return tuple(rows)
-
-
-def _numbers(values: Sequence[Any], axes: Sequence[str]) -> tuple[float | None, ...]:
-    if len(values) != len(axes):
-        raise ValueError(f"{len(values)} values for {len(axes)} axes")
-    numbers = tuple(None if value is None else float(value) for value in values)
-    if any(n is not None and not 0.0 <= n < math.inf for n in numbers):
-        raise ValueError("a quantile or a base is not a number from 0 on")
-    return numbers

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmmos.extract.front import Compute, Front, rebuild
-from mmmos.heads.scoring.bundle import read_bundle, require_same
+from mmmos.heads.scoring.audiobox import AUDIOBOX, ready_bundle
+from mmmos.heads.scoring.bundle import ABOUT, read_bundle, require_same
 from mmmos.heads.scoring.scorer import Scorer
 
 
@@ -23,7 +24,7 @@ def load_bundle(
     Parameters
     ----------
     folder
-        A bundle's folder (see `bundle`).
+        A bundle's folder (see `bundle`), or "audiobox" for the ready bundle of that name (see `audiobox`).
     device
         "auto", "cpu", "cuda" or "cuda:K".
     weights
@@ -44,8 +45,17 @@ def load_bundle(
     WeightsMissing
         Where pretrained weights are not found; it says which file to put where.
     """
-    bundle = read_bundle(Path(folder))
     compute = Compute(device, batch, workers, stock)
-    encoders = rebuild(bundle.encoders, None if weights is None else Path(weights), compute)
+    given = None if weights is None else Path(weights)
+    if is_ready(folder):
+        ready, encoder = ready_bundle(given, compute)
+        return Scorer(ready, Front([encoder], compute))
+    bundle = read_bundle(Path(folder))
+    encoders = rebuild(bundle.encoders, given, compute)
     require_same([encoder.spec for encoder in encoders], bundle.encoders)
     return Scorer(bundle, Front(encoders, compute))
+
+
+def is_ready(name: str | Path) -> bool:
+    """Whether a ready bundle is meant, and not a folder of a bundle that happens to have its name."""
+    return str(name) == AUDIOBOX and not (Path(name) / ABOUT).exists()

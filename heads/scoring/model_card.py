@@ -13,6 +13,7 @@ from mmmos.heads.documents import render_markdown
 from mmmos.heads.metrics import METRICS
 from mmmos.heads.scoring.answers import FLAGS
 from mmmos.heads.scoring.bundle import Bundle
+from mmmos.heads.scoring.card_data import front_matter
 from mmmos.heads.scoring.intervals import ALL_DOMAINS, Intervals
 from mmmos.store.schema import EncoderSpec
 from mmmos.store.table import Cell, Table, shown
@@ -36,9 +37,9 @@ def model_card(bundle: Bundle) -> str:
     return render_markdown(
         TEMPLATE,
         bundle=bundle,
+        front_matter=front_matter(bundle),
         bundle_id=bundle.id,
         about=about,
-        untrained=any(spec.is_random for spec in bundle.encoders),
         training=_training(about.get("training") or {}),
         accuracy=_accuracy(about.get("accuracy") or {}),
         clips=intervals.clips,

@@ -39,7 +39,7 @@ def shifts(title: str, rows: Sequence[str], series: Mapping[str, Sequence[float]
             label=named(name),
         )  # fmt: skip
     reach = 1.1 * max([abs(value) for values in series.values() for value in values] + [0.1])
-    panel.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.4, -0.6))
+    panel.set(yticks=range(len(rows)), yticklabels=[named(row) for row in rows], ylim=(len(rows) - 0.4, -0.6))
     panel.set(xlim=(-reach, reach), title=title)
     panel.xaxis.set_major_formatter("{x:+.2f}")
     legend(figure)

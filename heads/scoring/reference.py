@@ -45,10 +45,24 @@ class Reference:
         assert total is not None
         return np.sqrt(total / len(self.means))
 
+    @staticmethod
+    def unknown() -> Reference:
+        """Of a bundle whose training clips are not known: every clip belongs to its one unnamed domain."""
+        return Reference(("",), {}, {}, 1.0, 0)
+
     def place(self, features: Mapping[str, NDArray[Any]]) -> tuple[list[str], NDArray[np.bool_]]:
         """Nearest domain of each of N clips, and whether it lies too far even from that one."""
+        if not self.means:
+            count = len(next(iter(features.values())))
+            return [self.domains[0]] * count, np.zeros(count, dtype=bool)
         distances = self.distances(features)
         return [self.domains[k] for k in distances.argmin(axis=1)], distances.min(axis=1) > self.limit
+
+    def excess(self, features: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        """How many times farther than the limit each of N clips lies from its nearest domain; at least 1."""
+        if not self.means:
+            return np.ones(len(next(iter(features.values()))))
+        return np.maximum(1.0, self.distances(features).min(axis=1) / self.limit)
 
     def about(self) -> dict[str, Any]:
         return {"domains": list(self.domains), "limit": self.limit, "clips": self.clips, "quantile": QUANTILE}
@@ -64,11 +78,17 @@ class Reference:
         about: Mapping[str, Any], arrays: Mapping[str, Array], dims: Mapping[str, int]
     ) -> Reference:
         """From `about` and `arrays`; ValueError unless they fit the encoders, spec id -> D."""
-        domains = tuple(str(name) for name in about["domains"])
+        domains, clips = tuple(about["domains"]), about["clips"]
+        if not isinstance(clips, int) or isinstance(clips, bool) or clips < 0:
+            raise ValueError(f"the reference rests on {clips!r:.60} clips")
+        if clips == 0 and not arrays and domains == ("",):
+            return Reference.unknown()
         expected: dict[str, tuple[int, ...]] = {f"mean/{n}": (len(domains), d) for n, d in dims.items()}
         expected |= {f"deviation/{n}": (d,) for n, d in dims.items()}
         if {name: array.shape for name, array in arrays.items()} != expected or not domains:
             raise ValueError("the reference's arrays are not those of the bundle's encoders")
+        if any(array.dtype != np.float32 for array in arrays.values()):
+            raise ValueError("the reference holds numbers that are not float32")
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError("the reference holds values that are not finite")
         if not all((arrays[f"deviation/{n}"] > 0).all() for n in dims):
@@ -81,7 +101,7 @@ class Reference:
             {n: arrays[f"mean/{n}"] for n in dims},
             {n: arrays[f"deviation/{n}"] for n in dims},
             limit,
-            int(about["clips"]),
+            clips,
         )
 
 

@@ -4,11 +4,15 @@ Only the lists are opened here; a file that turns out to be missing or unreadabl
 other, and its answer says so.
 """
 
+# Of os.path, because Path raises errors for names that are too long or closed to us.
+# ruff: noqa: PTH110, PTH112, PTH113
+
 from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,29 +79,39 @@ def list_requests(sources: Iterable[str], audio_root: Path | None = None) -> lis
 
 def _expand(source: str, audio_root: Path | None) -> list[AudioRequest]:
     path = Path(source)
-    if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+    if os.path.isdir(source):  # os.path: a name that no file can have is no error, and gets its answer
+        found = sorted(_audio_below(path))
         if not found:
             raise RequestError(f"{source}: no audio below this folder ({' '.join(sorted(AUDIO_SUFFIXES))})")
         return [_plain(str(p)) for p in found]
     if path.suffix.lower() in LIST_SUFFIXES:
-        return _read_list(path, audio_root)
-    if not path.exists() and glob.has_magic(source):
-        matches = sorted(m for m in glob.glob(source, recursive=True) if Path(m).is_file())  # noqa: PTH207
+        return read_list(path, audio_root)
+    if not os.path.exists(source) and glob.has_magic(source):
+        matches = sorted(m for m in glob.glob(source, recursive=True) if os.path.isfile(m))  # noqa: PTH207
         if not matches:
             raise RequestError(f"{source}: nothing matches this pattern")
         return [_plain(match) for match in matches]
     return [_plain(source)]
 
 
+def _audio_below(folder: Path) -> Iterator[Path]:
+    """Audio files below a folder, and the folders below it that are closed to us: their answers say so."""
+    closed: list[Path] = []
+    for where, _, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
+        paths = (Path(where, name) for name in names)
+        yield from (p for p in paths if p.suffix.lower() in AUDIO_SUFFIXES and os.path.isfile(p))
+    yield from closed
+
+
 def _plain(path: str) -> AudioRequest:
     return AudioRequest(path, path, Path(path))
 
 
-def _read_list(path: Path, audio_root: Path | None) -> list[AudioRequest]:
+def read_list(path: Path, audio_root: Path | None) -> list[AudioRequest]:
+    """The requests of a list, row by row; ids may repeat, see `list_requests` for its columns."""
     try:
         rows = read_rows(path, MAX_LIST_BYTES, _check_columns)
-        made, reasons = convert(rows, lambda values: _request(values, path.parent, audio_root))
+        made, reasons = convert(rows, lambda values: read_request(values, path.parent, audio_root))
     except RowError as reason:
         raise RequestError(str(reason)) from None
     if reasons or not made:
@@ -110,7 +124,8 @@ def _check_columns(names: Sequence[str]) -> None:
         raise RowError(f"no column 'path', only {', '.join(names) or 'nothing'}")
 
 
-def _request(values: Mapping[str, Any], folder: Path, audio_root: Path | None) -> AudioRequest:
+def read_request(values: Mapping[str, Any], folder: Path, audio_root: Path | None) -> AudioRequest:
+    """The request of one row of a list in `folder`; ValueError says what is wrong with it."""
     path = values.get("path")
     if not isinstance(path, str) or not path.strip() or "\0" in path:
         raise ValueError("no path")
@@ -153,7 +168,7 @@ def _locate(path: str, folder: Path, audio_root: Path | None) -> Path:
     if audio_root is not None:
         return audio_root / path
     beside = folder / path
-    return beside if beside.exists() or not Path(path).exists() else Path(path)
+    return beside if os.path.exists(beside) or not os.path.exists(path) else Path(path)
 
 
 def _refuse_repeated(requests: Sequence[AudioRequest]) -> None:

@@ -13,10 +13,10 @@ evaluation of training.
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from mmmos.extract.front import (
-    AudioError,
     AudioInfo,
     Encoded,
     Front,
@@ -36,44 +35,15 @@ from mmmos.extract.front import (
     open_wave,
 )
 from mmmos.heads.network.reading import Batch, Reading, as_read, layer_rule
-from mmmos.heads.scoring.answers import Answer, flags, identity, interval_columns
+from mmmos.heads.scoring.answers import Answer, beyond_scale, flags, identity, interval_columns
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.golden import deviations, golden_scores
-from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, mean_and_spread
+from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
+from mmmos.heads.scoring.tally import Queued, Tally
 from mmmos.store.schema import EncoderSpec
 
 Array = NDArray[np.float64]
-
-
-@dataclass
-class _WeightedMean:
-    """The mean of arrays weighted by seconds, taken one by one in constant memory."""
-
-    seconds: float = 0.0
-    total: Array | float = 0.0
-
-    def add(self, values: Array, seconds: float) -> None:
-        self.seconds += seconds
-        self.total = self.total + seconds * values
-
-    @property
-    def mean(self) -> Array:
-        return np.asarray(self.total) / self.seconds
-
-
-@dataclass
-class _Tally:
-    """What is known of one piece of audio while its windows pass by.
-
-    scores: of every member [M, A]; features: spec id -> [D]; end: what ended it, None before its end.
-    """
-
-    request: AudioRequest
-    scores: _WeightedMean = field(default_factory=_WeightedMean)
-    features: dict[str, _WeightedMean] = field(default_factory=lambda: defaultdict(_WeightedMean))
-    windows: list[dict[str, Any]] = field(default_factory=list)
-    end: AudioInfo | AudioError | None = None
 
 
 class Scorer:
@@ -91,7 +61,7 @@ class Scorer:
         self.bundle, self.front = bundle, front
         self.id, self.axes, self.caveats = bundle.id, bundle.axes.names, bundle.caveats
         self.heads = [head.to(front.device).eval() for head in bundle.heads.values()]
-        self.weights = np.array(bundle.weights) / np.sum(bundle.weights)
+        self.mixture = bundle.mixture
         self._lock = threading.Lock()
 
     def __call__(
@@ -155,65 +125,82 @@ class Scorer:
         self, requests: Sequence[AudioRequest], pieces: Sequence[Listening], hop_s: float | None = None
     ) -> Iterator[Answer]:
         """Answers for requests whose audio is opened by calling `pieces`, in their order."""
-        tallies: dict[int, _Tally] = {}
-        waiting: list[tuple[_Tally, Window]] = []
+        tallies: dict[int, Tally] = {}
+        waiting: list[tuple[Tally, Window]] = []
+        queued: deque[Queued] = deque()
         for number, event in self.front.listen(pieces, hop_s):
-            tally = tallies.setdefault(number, _Tally(requests[number]))
+            tally = tallies.setdefault(number, Tally(requests[number]))
             if isinstance(event, Window):
+                tally.open += 1
                 waiting.append((tally, event))
-                if len(waiting) < self.front.batch:
-                    continue
-                self._score(waiting)
-                waiting = []
+                if len(waiting) >= self.front.batch:
+                    queued.append(self._queue(waiting))
+                    waiting = []
             else:
                 tally.end = event
-            if not waiting:
-                yield from self._finished(tallies)
+            while len(queued) > self.front.in_flight:
+                self._add(queued.popleft())
+            yield from self._finished(tallies)
         if waiting:
-            self._score(waiting)
+            queued.append(self._queue(waiting))
+        for batch in queued:
+            self._add(batch)
         yield from self._finished(tallies)
 
-    def _finished(self, tallies: dict[int, _Tally]) -> Iterator[Answer]:
-        """The answers of all pieces that have ended; those still going on stay."""
-        for number in [n for n, tally in sorted(tallies.items()) if tally.end is not None]:
-            yield self._answer(tallies.pop(number))
+    def _finished(self, tallies: dict[int, Tally]) -> Iterator[Answer]:
+        """The answers of the first pieces, as far as all is known of them; the others stay."""
+        for number, tally in sorted(tallies.items(), key=itemgetter(0)):
+            if tally.end is None or tally.open:
+                return
+            del tallies[number]
+            yield self._answer(tally)
 
     @torch.inference_mode()
-    def _score(self, waiting: Sequence[tuple[_Tally, Window]]) -> None:
-        """Score a batch of windows by every member and add them to their pieces."""
+    def _queue(self, waiting: Sequence[tuple[Tally, Window]]) -> Queued:
+        """Score a batch of windows by every member; a card's work is queued, not awaited."""
         windows = [window for _, window in waiting]
         with self._lock:  # encoders may reuse their buffers
             encoded = self.front.encode(windows)
             scores = self._members(encoded, [window.valid_s for window in windows])
-        features = {
-            spec.id: layer_rule(encoded[spec.id][1].cpu().numpy(), spec).astype(np.float64)
-            for spec in self.front.specs
-        }
-        for row, (tally, window) in enumerate(waiting):
+            features = {spec.id: layer_rule(encoded[spec.id][1], spec) for spec in self.front.specs}
+            on_host = {spec_id: self.front.to_host(values) for spec_id, values in features.items()}
+            return Queued(waiting, self.front.to_host(scores), on_host, self.front.fence())
+
+    def _add(self, batch: Queued) -> None:
+        """Add the results of a batch, once they are there, to their pieces."""
+        if batch.done is not None:
+            batch.done.synchronize()
+        scores = batch.scores.numpy()
+        features = {spec_id: values.numpy().astype(np.float64) for spec_id, values in batch.features.items()}
+        for row, (tally, window) in enumerate(batch.waiting):
+            tally.open -= 1
             if window.grid:
                 tally.scores.add(scores[row], window.valid_s)
                 for spec_id, values in features.items():
                     tally.features[spec_id].add(values[row], window.valid_s)
             if window.hop:
                 start_s = (tally.request.start_s or 0.0) + window.start_s
-                mean, _ = mean_and_spread(scores[row], self.weights)
+                mean, _ = self.mixture.mean_and_spread(scores[row])
                 times = {"start_s": round(start_s, 3), "end_s": round(start_s + window.valid_s, 3)}
                 tally.windows.append(times | self._by_axis(self._on_scale(mean)))
 
-    def _members(self, encoded: Encoded, valid_s: Sequence[float]) -> Array:
+    def _members(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
         """Scores [B, M, A] of B windows by every member; features that members share are made once."""
-        seconds = torch.tensor(valid_s, dtype=torch.float32, device=self.front.device)
+        valid = {spec.id: [spec.valid_frames(seconds) for seconds in valid_s] for spec in self.front.specs}
+        sent = self.front.upload(np.array([valid_s, *valid.values()]))
+        seconds, counts = sent[0].float(), dict(zip(valid, sent[1:].long(), strict=True))
         made: dict[tuple[str, Reading], Tensor] = {}
         outputs = []
         for head in self.heads:
             for spec in head.specs:
                 if (spec.id, head.reading) not in made:
-                    made[spec.id, head.reading] = _as_read(head.reading, spec, *encoded[spec.id], valid_s)
+                    read = _as_read(head.reading, spec, *encoded[spec.id], counts[spec.id])
+                    made[spec.id, head.reading] = read
             features = tuple(made[spec.id, head.reading] for spec in head.specs)
             outputs.append(head.scores(Batch(features, seconds)))
-        return torch.stack(outputs, dim=1).cpu().numpy()
+        return torch.stack(outputs, dim=1)
 
-    def _answer(self, tally: _Tally) -> Answer:
+    def _answer(self, tally: Tally) -> Answer:
         answer = identity(tally.request)
         if isinstance(tally.end, AudioInfo):
             answer |= self._result(tally, tally.end)
@@ -221,17 +208,22 @@ class Scorer:
             answer["error"] = str(tally.end)
         return answer | {"bundle": self.id} | ({"caveats": list(self.caveats)} if self.caveats else {})
 
-    def _result(self, tally: _Tally, info: AudioInfo) -> Answer:
+    def _result(self, tally: Tally, info: AudioInfo) -> Answer:
         """Scores, intervals, spread, domain, flags and timeline of a piece that was heard to its end."""
-        mean, spread = mean_and_spread(tally.scores.mean, self.weights)
-        (nearest,), (strange,) = self.bundle.reference.place(
-            {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
-        )
+        mean, spread = self.mixture.mean_and_spread(tally.scores.mean)
+        if said := beyond_scale(mean, self.axes, self.bundle.scale, self.bundle.bounded):
+            return {"error": said}
+        of_clip = {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
+        (nearest,), (strange,) = self.bundle.reference.place(of_clip)
+        (excess,) = self.bundle.reference.excess(of_clip)
         domain = tally.request.domain or nearest
-        result = self._by_axis(self._on_scale(mean))
+        centre = self._on_scale(mean)
+        result = self._by_axis(centre)
         for level in CONFIDENCE_LEVELS:
-            half = self.bundle.intervals.half_widths(level, spread, domain)
-            ends = zip(self.axes, self._on_scale(mean - half), self._on_scale(mean + half), strict=True)
+            # Nothing was measured out there, so an interval grows with the distance; and it is laid around
+            # the score that is given, so that it cannot shrink to nothing at an end of the scale.
+            half = self.bundle.intervals.half_widths(level, spread, domain) * excess
+            ends = zip(self.axes, self._on_scale(centre - half), self._on_scale(centre + half), strict=True)
             for axis, *limits in ends:
                 result |= zip(interval_columns(axis, level), map(_number, limits), strict=True)
         result |= {f"{axis}_spread": value for axis, value in self._by_axis(spread).items()}
@@ -242,23 +234,17 @@ class Scorer:
         return result
 
     def _on_scale(self, values: Array) -> Array:
-        return np.clip(values, self.bundle.scale.low, self.bundle.scale.high)
+        if not self.bundle.bounded:
+            return values
+        return np.clip(values, self.bundle.scale.lows, self.bundle.scale.highs)
 
     def _by_axis(self, values: Array) -> dict[str, Any]:
         return {axis: _number(value) for axis, value in zip(self.axes, values, strict=True)}
 
 
-def _as_read(
-    reading: Reading, spec: EncoderSpec, frames: Tensor, means: Tensor, valid_s: Sequence[float]
-) -> Tensor:
-    """`reading.as_read` of B windows' frames [B, T, frame_dim] and layer means [B, L, D]."""
-    valid = [spec.valid_frames(seconds) for seconds in valid_s]
-    return as_read(
-        reading,
-        spec,
-        frames=lambda: (frames, torch.tensor(valid, device=frames.device)),
-        means=lambda: means,
-    )
+def _as_read(reading: Reading, spec: EncoderSpec, frames: Tensor, means: Tensor, valid: Tensor) -> Tensor:
+    """`reading.as_read` of B windows' frames [B, T, frame_dim] (`valid` [B] of them), and means [B, L, D]."""
+    return as_read(reading, spec, frames=lambda: (frames, valid), means=lambda: means)
 
 
 def _as_array(wave: ArrayLike | Tensor) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from mmmos.heads.plotting import standalone_svg
 from mmmos.heads.scoring.plots import shifts
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.heads.scoring.scorer import Scorer
-from mmmos.store import files
+from mmmos.store import files, folders
 
 UNCHANGED = "as it is"
 
@@ -98,6 +98,16 @@ def plot(card: SensitivityCard) -> str:
         title += f" ({', '.join(card.caveats)})"
     series = {axis: [row.shift[axis] for row in card.rows] for axis in card.axes}
     return standalone_svg(shifts(title, [row.change for row in card.rows], series), title)
+
+
+MARKS = {".csv": "change,axis,shift,size", ".json": '"axes"', ".svg": '<svg role="img"'}
+"""What begins the files of a card, by their suffixes."""
+
+
+def refuse_others(folder: Path) -> None:
+    """ValueError where the files of a card would take the place of somebody else's."""
+    for suffix, mark in MARKS.items():
+        folders.refuse_foreign_file(folder / f"sensitivity{suffix}", [mark], "sensitivity card")
 
 
 def write_card(card: SensitivityCard, folder: Path) -> None:

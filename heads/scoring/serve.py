@@ -1,6 +1,7 @@
 """A page that scores a file that is dropped on it: scores, intervals, and a timeline over the waveform.
 
-Built with gradio (the extra `serve`).  It listens on this machine alone, takes files up to a size and a
+Built with gradio (the extra `serve`).  It listens on this machine alone
+unless an address is named, answers its own page alone (see `serve_guard`), takes files up to a size and a
 length, and keeps what is uploaded in a folder of its own that is removed when the page ends.
 """
 
@@ -24,6 +25,7 @@ from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.plots import timeline
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.heads.scoring.scorer import Scorer
+from mmmos.heads.scoring.serve_guard import LOCAL, Guard
 
 TEMPLATE = Path(__file__).parent / "scores.html.j2"
 MAX_BYTES = 200 * 2**20
@@ -33,7 +35,6 @@ HOPS_S = ((60.0, 1.0), (300.0, 5.0), (MAX_DURATION_S, 10.0))
 ENVELOPE_STEPS = 600
 KEPT_S = 3600
 """Uploads are removed after an hour, and all of them when the page ends."""
-LOCAL = "127.0.0.1"
 
 
 class TooLargeError(ValueError):
@@ -135,15 +136,17 @@ def build_page(scorer: Scorer) -> Any:
 
 
 @contextmanager
-def serving(scorer: Scorer, port: int | None = None) -> Iterator[str]:
+def serving(scorer: Scorer, port: int | None = None, address: str = LOCAL) -> Iterator[str]:
     """The page at its address, as long as the block lasts; uploads are removed at its end."""
     with (
         tempfile.TemporaryDirectory(prefix="mmmos-page-") as folder,
         _environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED="False"),
     ):
         page = build_page(scorer)
-        _, address, _ = page.launch(
-            server_name=LOCAL,
+        guarded = {"middleware": [(Guard, (), {"folder": Path(folder), "address": address})]}
+        app, url, _ = page.launch(
+            app_kwargs=guarded,
+            server_name=address,
             server_port=port,
             share=False,
             footer_links=[],
@@ -151,8 +154,11 @@ def serving(scorer: Scorer, port: int | None = None) -> Iterator[str]:
             prevent_thread_lock=True,
             quiet=True,
         )
+        if app is not None:
+            # Around everything, also what gradio itself put around the page: its answers to other origins.
+            app.middleware_stack = Guard(app.middleware_stack, Path(folder), address)
         try:
-            yield address
+            yield url
         finally:
             page.close()
 

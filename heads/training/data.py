@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.alignment import held_rate, valid_steps
+from mmmos.heads.network.model import Statistics
 from mmmos.heads.network.reading import Batch, Reading, as_read
 from mmmos.heads.training.memory import spare_memory_bytes
 from mmmos.store.clips import ClipTable, load_table
@@ -98,7 +99,7 @@ class Features:
         self.truth = table.scores(self.clips)
         self.limit_bytes = limit_bytes if limit_bytes is not None else spare_memory_bytes() // 2
         self._banks: dict[tuple[str, Reading], Bank] = {}
-        self._statistics: dict[tuple[str, Reading, bytes], tuple[Tensor, Tensor]] = {}
+        self._statistics: dict[tuple[str, Reading, bytes], Statistics] = {}
 
     @staticmethod
     def open(work: Path, limit_bytes: int | None = None) -> Features:
@@ -137,10 +138,8 @@ class Features:
         banks = [self._bank(spec.id, reading) for spec in specs]
         return Batch(tuple(bank[rows] for bank in banks), torch.from_numpy(self.valid_s[rows]))
 
-    def statistics(
-        self, specs: Sequence[EncoderSpec], reading: Reading, rows: Indices
-    ) -> list[tuple[Tensor, Tensor]]:
-        """(mean, deviation) of each encoder's features over these crops, frames beyond `valid_s` left out.
+    def statistics(self, specs: Sequence[EncoderSpec], reading: Reading, rows: Indices) -> list[Statistics]:
+        """Statistics of each encoder's features over these crops, frames beyond `valid_s` left out.
 
         Computed once per set of crops and kept, since every head of a grid asks for the same.
         """
@@ -179,10 +178,13 @@ def _as_read(store: FeatureStore, reading: Reading, crop_ids: Sequence[str]) -> 
     )
 
 
-def _moments(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and population deviation over the first axis of all parts together, in fp64, as fp32."""
+def _moments(parts: Iterable[Tensor]) -> Statistics:
+    """Statistics over the first axis of all parts together, computed in fp64, as fp32."""
     total, square, count = torch.zeros(()), torch.zeros(()), 0
+    low, high = torch.tensor(torch.inf), torch.tensor(-torch.inf)
     for part in parts:
         total, square, count = total + part.sum(0), square + part.square().sum(0), count + len(part)
+        low, high = torch.minimum(low, part.amin(0)), torch.maximum(high, part.amax(0))
     mean = total / count
-    return mean.float(), (square / count - mean.square()).clamp(min=0).sqrt().float()
+    deviation = (square / count - mean.square()).clamp(min=0).sqrt()
+    return Statistics(mean.float(), deviation.float(), low.float(), high.float())

@@ -19,17 +19,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmmos.heads.config import HeadConfig
+from mmmos.heads.config import CLOSED_FORM, HeadConfig
+from mmmos.heads.mixing import affine
 from mmmos.heads.network.model import Head
 from mmmos.heads.network.reading import weighted_mean
-from mmmos.heads.network.targets import Targets, affine
+from mmmos.heads.network.targets import Targets
 from mmmos.heads.training.data import Features, Indices
+from mmmos.heads.training.solving import solve_head
 from mmmos.store.clips import score_array
 
 EXPLODED = 1e4
 """Losses are of order one on z-scored targets; a mean beyond this is not coming back."""
 
-EVALUATION_CROPS = {"means": 1024, "layers": 64, "statistics": 1024, "frames": 32}
+EVALUATION_CROPS = {"means": 1024, "layers": 64, "statistics": 1024, "profile": 256, "frames": 32}
 """Crops per forward pass without gradients, so that memory stays flat."""
 
 DEV_CLIPS_AT_ONCE = 512
@@ -94,6 +96,8 @@ def fit(
     started = time.perf_counter()
     clips = rated(features, features.of("train") if train is None else train)
     dev = rated(features, features.of("dev"))
+    if config.aggregator in CLOSED_FORM:
+        return _in_one_step(config, features, clips, started)
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         head = fresh_head(config, features, clips)
@@ -124,6 +128,15 @@ def fit(
     return Fit(head.eval(), tuple(curve), best, time.perf_counter() - started, notes)
 
 
+def _in_one_step(config: HeadConfig, features: Features, clips: Indices, started: float) -> Fit:
+    """A head in closed form; its one epoch has the errors of training and of cross-validation in it."""
+    with one_thread():
+        head = fresh_head(config, features, clips).eval()
+        report = solve_head(head, features, clips)
+    epoch = Epoch(1, report.train_error, report.error)
+    return Fit(head, (epoch,), 1, time.perf_counter() - started, report.notes)
+
+
 def _notes(head: Head, features: Features, clips: Indices, dev: Indices) -> tuple[str, ...]:
     """What a reader of the run's record must know about its data."""
     single = any(any(features.clips[n].ratings) for n in clips)
@@ -141,7 +154,9 @@ def fresh_head(config: HeadConfig, features: Features, clips: Indices) -> Head:
     if not present.any():
         raise ValueError("no clip of the train split is rated on any axis: nothing to learn from")
     axes = [axis for axis, there in zip(features.table.axes, present, strict=True) if there]
-    head = Head(config, features.specs_of(config), axes, features.table.scale)
+    scale = features.table.scale.only(np.flatnonzero(present).tolist())
+    support = len(clips) if config.aggregator in CLOSED_FORM else 0
+    head = Head(config, features.specs_of(config), axes, scale, support=support)
     mean = np.nanmean(scores[:, present], axis=0)
     std = np.nanstd(scores[:, present], axis=0)
     # An axis that never varies in training has no unit of its own; 1 keeps it finite.

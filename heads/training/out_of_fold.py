@@ -6,22 +6,26 @@ touching it.  The dev split still stops each fold's training early, as it does t
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.runs import OOF, Run
+from mmmos.heads.mixing import Line, affine, through
+from mmmos.heads.network.model import Head
+from mmmos.heads.runs import OOF, OOF_RECORD, PREDICTED, RECORD, Run
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fit, predict, rated
-from mmmos.heads.training.train_run import caveats_of
-from mmmos.store import files
+from mmmos.heads.training.train_run import caveats_of, to_predictions
+from mmmos.store import sealed
+from mmmos.store.clips import score_array
 from mmmos.store.predictions import Predictions
 from mmmos.store.splits import group_folds
 
-OOF_RECORD = "record-oof.json"
 FOLD_SEED = 0
 """Every run of a table is divided alike, so that their out-of-fold predictions can be averaged."""
 
@@ -29,21 +33,46 @@ FOLD_SEED = 0
 def has_out_of_fold(work: Path, config: HeadConfig, folds: int) -> bool:
     """True where a run has out-of-fold predictions of this many folds."""
     path = Run.of(work, config).folder / OOF_RECORD
-    return path.is_file() and json.loads(files.read_bytes(path))["folds"] == folds
+    return path.is_file() and sealed.read_object(path).get("folds") == folds
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What heads predict of the folds that they did not see, and the lines fitted on that.
+
+    Parameters
+    ----------
+    predictions
+        On the labels' scale.  Those of a loss that leaves level and spread free went through lines that
+        were fitted on the other folds.
+    lines
+        For each axis, fitted on all folds together: what a head trained on all clips is to be calibrated
+        with.  () where the loss needs none.
+    """
+
+    predictions: Predictions
+    lines: tuple[Line, ...] = ()
 
 
 def keep_out_of_fold(
-    config: HeadConfig, features: Features, work: Path, folds: int, found: Predictions | None = None
+    config: HeadConfig, features: Features, work: Path, folds: int, found: OutOfFold | None = None
 ) -> Predictions:
-    """The run's out-of-fold predictions beside its others; if missing, `found` is kept or they are made."""
+    """The run's out-of-fold predictions beside its others; if missing, `found` is kept or they are made.
+
+    The run's head, trained before, is then calibrated with their lines instead of with the clips that it
+    was fitted on, and predicts every split again (FAULTS F6).
+    """
     run = Run.of(work, config)
     if has_out_of_fold(work, config, folds):
         return run.predictions(OOF)
     found = found or out_of_fold(config, features, folds)
-    found.save(run.predictions_path(OOF))
-    about = {"run": config.id, "folds": folds, "seed": FOLD_SEED, "clips": len(found.clip_ids)}
-    files.write_json(run.folder / OOF_RECORD, about)
-    return found
+    found.predictions.save(run.predictions_path(OOF))
+    if found.lines:
+        recalibrate(run, features, found.lines)
+    about = {"run": config.id, "folds": folds, "seed": FOLD_SEED, "clips": len(found.predictions.clip_ids)}
+    # Last, so that whatever was cut off before is done again: every step gives the same when repeated.
+    sealed.write_json(run.folder / OOF_RECORD, about)
+    return found.predictions
 
 
 def out_of_fold(
@@ -52,13 +81,14 @@ def out_of_fold(
     folds: int,
     *,
     on_fold: Callable[[int, Predictions], None] | None = None,
-) -> Predictions:
-    """Train one head per fold on the other folds and predict the fold, on the labels' scale.
+) -> OutOfFold:
+    """Train one head per fold on the other folds and predict the fold.
 
     Parameters
     ----------
     on_fold
-        Called after each fold with its number from 1 and the predictions so far; may raise to stop.
+        Called after each fold with its number from 1 and the predictions so far, calibrated on the clips
+        that each head was fitted on; may raise to stop.
 
     Raises
     ------
@@ -68,8 +98,9 @@ def out_of_fold(
     clips = rated(features, features.of("train"))
     fold = group_folds([features.clips[n] for n in clips], folds, FOLD_SEED)
     done: list[int] = []
-    values: list[np.ndarray] = []
     axes: tuple[str, ...] = ()
+    values: list[NDArray[np.float64]] = []
+    raw: list[NDArray[np.float64]] = []
     for number in range(folds):
         head = fit(config, features, train=clips[fold != number]).head
         if axes and head.axes != axes:
@@ -77,15 +108,63 @@ def out_of_fold(
         axes = head.axes
         held_out = clips[fold == number]
         done.extend(held_out)
-        values.append(predict(head, features, held_out))
-        so_far = Predictions(
-            config.id,
-            OOF,
-            tuple(features.clips[n].id for n in done),
-            np.concatenate(values),
-            axes,
-            caveats_of(features, head.specs),
-        )
+        calibrated = predict(head, features, held_out)
+        values.append(calibrated)
+        raw.append(uncalibrated(head, calibrated))
+        so_far = _predictions(config, features, done, np.concatenate(values), head)
         if on_fold is not None:
             on_fold(number + 1, so_far)
-    return so_far
+    if not head.loss.calibrate:
+        return OutOfFold(so_far)
+    plain, truth = np.concatenate(raw), score_array([features.clips[n] for n in done], axes)
+    member = np.repeat(np.arange(folds), [len(part) for part in raw])
+    crossed = np.empty_like(plain)
+    for number in range(folds):
+        here = member == number
+        crossed[here] = through(_lines(plain[~here], truth[~here]), plain[here])
+    return OutOfFold(_predictions(config, features, done, crossed, head), _lines(plain, truth))
+
+
+def uncalibrated(head: Head, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N, A] a head's scores as they would be without its calibration."""
+    mean, std, slope, offset = (
+        x.numpy() for x in (head.target_mean, head.target_std, head.slope, head.offset)
+    )
+    plain: NDArray[np.float64] = ((values - mean) / std - offset) / slope * std + mean
+    return plain
+
+
+def recalibrate(run: Run, features: Features, lines: Sequence[Line]) -> None:
+    """Give a run's head these lines in place of its own, and predict every split again."""
+    head = Head.load(run.head_path)
+    slope, offset = torch.tensor(lines, dtype=torch.float64).T
+    head.slope.copy_(slope)
+    # score = slope * (z std + mean) + offset, in the head's own form (z slope' + offset') std + mean.
+    head.offset.copy_((slope * head.target_mean + offset - head.target_mean) / head.target_std)
+    record = run.record
+    calibration = {
+        "fitted": True,
+        "on": "out-of-fold predictions of train, per axis, least squares",
+        "slope": head.slope.tolist(),
+        "offset": head.offset.tolist(),
+    }
+    for split in PREDICTED:
+        clips = features.of(split)
+        if len(clips):
+            found = to_predictions(head, features, clips, split, record["caveats"])
+            found.save(run.predictions_path(split))
+    about = {**record, "calibration": calibration}
+    head.save(run.head_path, about)
+    sealed.write_json(run.folder / RECORD, about)
+
+
+def _lines(pred: NDArray[np.float64], truth: NDArray[np.float64]) -> tuple[Line, ...]:
+    slope, offset = affine(pred, truth)
+    return tuple(zip(slope.tolist(), offset.tolist(), strict=True))
+
+
+def _predictions(
+    config: HeadConfig, features: Features, clips: Sequence[int], values: NDArray[np.float64], head: Head
+) -> Predictions:
+    ids = tuple(features.clips[n].id for n in clips)
+    return Predictions(config.id, OOF, ids, values, head.axes, caveats_of(features, head.specs))

@@ -6,6 +6,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from mmmos.heads.training.out_of_fold import has_out_of_fold, keep_out_of_fold
 from mmmos.heads.training.train_run import train_run
 from mmmos.store.cluster import ClusterError, this_worker, workers_of
 from mmmos.store.names import differences
+from mmmos.store.stopping import end_with_parent
 
 Progress = Callable[[str, int, int], None]
 """Called with (run id, runs done, runs in all) as each run ends."""
@@ -119,9 +121,15 @@ def in_processes(
         yield from (task(*each, share) for each in arguments)
         features_of.cache_clear()
         return
-    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(task)(*each, share) for each in arguments
-    )
+    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    with closing(parallel(delayed(_in_process)(task, *each, share) for each in arguments)) as outcomes:
+        yield from outcomes
+
+
+def _in_process(task: Callable[..., Any], *arguments: Any) -> Any:
+    """A process' task; the process ends with the command that started it."""
+    end_with_parent()
+    return task(*arguments)
 
 
 _ALONE = threading.Lock()

@@ -15,7 +15,7 @@ from mmmos.heads.network.model import Head
 from mmmos.heads.runs import CONFIG, PREDICTED, RECORD, Run
 from mmmos.heads.training.data import Features, Indices
 from mmmos.heads.training.fit import Fit, fit, predict
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import EncoderSpec
 
@@ -44,8 +44,8 @@ def keep(fitted: Fit, features: Features, run: Run, **extra: Any) -> None:
             to_predictions(head, features, clips, split, caveats).save(run.predictions_path(split))
     about = {**record(fitted, features, caveats), **extra}
     head.save(run.head_path, about)
-    files.write_json(run.folder / CONFIG, asdict(head.config))
-    files.write_json(run.folder / RECORD, about)
+    sealed.write_json(run.folder / CONFIG, asdict(head.config))
+    sealed.write_json(run.folder / RECORD, about)
 
 
 def to_predictions(
@@ -74,7 +74,7 @@ def record(fitted: Fit, features: Features, caveats: Sequence[str]) -> dict[str,
         "data": features.table.id,
         "encoders": {spec.id: asdict(spec) for spec in head.specs},
         "axes": list(head.axes),
-        "scale": asdict(head.scale),
+        "scale": head.scale.to_json(),
         "clips": {split: len(features.of(split)) for split in ("train", *PREDICTED)},
         "target": {"mean": head.target_mean.tolist(), "std": head.target_std.tolist()},
         "calibration": {

@@ -1,4 +1,8 @@
-"""What a sweep optimises: one metric of the composite on one split, never on the test split."""
+"""What a sweep optimises: one metric of the composite on one split, never on the test split.
+
+The objective sees one half of the split's clips.  The other half is held back: what the best trial gains over
+the first is measured there, because the best of many is flattered by the very clips that chose it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from mmmos.heads.inference import MIN_CLUSTERS, clusters_of
 from mmmos.heads.metrics import METRICS, Array, composite
 from mmmos.store.clips import score_array
 from mmmos.store.names import choose
@@ -78,8 +83,27 @@ class Objective:
         return values[:, column], scores[:, column]
 
     def value(self, predictions: Predictions, clips: Sequence[Clip]) -> float | None:
-        """The metric over utterances; None where it is undefined (constant predictions, too few clips)."""
-        by_id = {clip.id: clip for clip in clips}
-        pred, rated = self.items(predictions, [by_id[clip_id] for clip_id in predictions.clip_ids])
+        """The metric over the clips that the objective sees, of those that are predicted.
+
+        None where it is undefined (constant predictions, too few clips).
+        """
+        hidden, by_id = held_back(clips), {clip.id: clip for clip in clips}
+        seen = [by_id[clip_id] for clip_id in predictions.clip_ids if clip_id not in hidden]
+        pred, rated = self.items(predictions, seen)
         there = np.isfinite(rated)
         return METRICS[self.metric](pred[there], rated[there])
+
+
+def held_back(clips: Sequence[Clip]) -> frozenset[str]:
+    """Ids of the clips of a split that its objective never sees: half of the systems with all their clips.
+
+    Where there are too few systems for an interval on one half, half of the groups, else of the clips; none
+    where there are too few of those, too.  The same clips are always held back, in whatever order they come.
+    """
+    ordered = sorted(clips, key=lambda clip: clip.id)
+    systems, groups = [clip.system for clip in ordered], [clip.group for clip in ordered]
+    kind, clusters = clusters_of(systems, groups, 2 * MIN_CLUSTERS)
+    if not kind:
+        return frozenset()
+    place = np.random.default_rng(0).permutation(int(clusters.max()) + 1)
+    return frozenset(clip.id for clip, c in zip(ordered, clusters, strict=True) if place[c] % 2)

@@ -9,10 +9,9 @@ from pathlib import Path
 import optuna
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from mmmos.heads.tuning.journal import JournalLock, is_alive
+from mmmos.heads.tuning.journal import SealedJournal, is_alive
 from mmmos.heads.tuning.space import paper_params
 from mmmos.heads.tuning.study import Plan
 from mmmos.store import files
@@ -59,7 +58,13 @@ def _backend(storage: str) -> BaseStorage:
                     f"{storage.partition('://')[0]} needs a driver ({error}); "
                     "for PostgreSQL: pip install '.[postgres]'"
                 ) from None
-    return JournalStorage(JournalFileBackend(storage, lock_obj=JournalLock(Path(storage))))  # type: ignore[arg-type]
+    try:
+        return JournalStorage(SealedJournal(Path(storage)))  # reads all that is there
+    except (KeyError, TypeError, AttributeError, AssertionError, IndexError) as error:
+        raise ValueError(
+            f"{storage} holds lines that no study has ({type(error).__name__}: {error}): "
+            "move it away to begin anew"
+        ) from None
 
 
 def open_study(plan: Plan, storage: str) -> optuna.Study:
@@ -100,12 +105,18 @@ def _is_dead(trial: FrozenTrial, shared: bool) -> bool:
 
 
 def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Enqueue a dead trial's values under its own number again, unless a repeat of it is there already."""
+    """Enqueue a dead trial under its own number again, unless a repeat of it is there already.
+
+    Its values are kept where it had drawn them all; else all are drawn again, with the same seed.  Keeping
+    a part of them would shift the draws of the others.
+    """
     number = original_number(study, trial)
     for other in study.get_trials(deepcopy=False):
         if other.number > trial.number and other.user_attrs.get(REPEATS) == number:
             return
-    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    params = dict(trial.system_attrs.get("fixed_params", {}))
+    if RUN in trial.user_attrs:  # written after the last draw
+        params |= trial.params
     study.enqueue_trial(params, user_attrs={REPEATS: number})
 
 
@@ -115,6 +126,18 @@ def original_number(study: optuna.Study, trial: FrozenTrial | Trial) -> int:
         return int(trial.user_attrs[REPEATS])
     earlier = study.get_trials(deepcopy=False)
     return trial.number - sum(t.number < trial.number and REPEATS in t.user_attrs for t in earlier)
+
+
+def reported(study: optuna.Study, trial: Trial) -> dict[int, float]:
+    """What the dead trials that this one repeats had reported by step: where they had trained to the end and
+    died before they said so, nothing is trained again, and later trials are pruned against these values."""
+    found: dict[int, float] = {}
+    number = trial.user_attrs.get(REPEATS)
+    for other in study.get_trials(deepcopy=False) if number is not None else ():
+        dead = other.state == TrialState.FAIL and other.number < trial.number
+        if dead and original_number(study, other) == number:
+            found |= other.intermediate_values
+    return found
 
 
 def settled(studies: Sequence[optuna.Study], trials: int) -> int:

@@ -9,16 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from mmmos.heads.bootstrap import RESAMPLES, clusters_of, draw, paired
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.tuning.objective import Objective
-from mmmos.store import files
+from mmmos.heads.inference import MIN_CLUSTERS, clusters_of
+from mmmos.heads.left_out import Index
+from mmmos.heads.permutation import paired
+from mmmos.heads.tuning.objective import Objective, held_back
+from mmmos.store import sealed
 from mmmos.store.names import choose, digest
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip
 
 STUDIES = ("cell", "grid")
-CHOSEN_ON_THESE = "the best of many was chosen on these very clips: expect less of it on others"
+
+NOT_CLAIMED = f"no gain is claimed: too few clips to hold any back (2 x {MIN_CLUSTERS} are needed)"
+NO_SWAPS: Index = np.zeros(0, dtype=np.intp)
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,16 @@ class Plan:
         Of the study: of its sampler and of the trainings of its trials.
     folds
         Of the out-of-fold predictions, 0 for other objectives.
+    protocol
+        Number raised whenever a trial means something else: since 2 all trials have one training seed, and
+        the objective sees half of the clips.
     """
 
     bases: tuple[HeadConfig, ...]
     objective: Objective
     seed: int
     folds: int
+    protocol: int = 2
 
     @property
     def name(self) -> str:
@@ -47,8 +55,13 @@ class Plan:
         return f"{title}-{self.objective}-{digest(asdict(self))}".replace(":", "-")
 
     def trial_seed(self, number: int) -> int:
-        """The seed of the trial with this original number: of its training and of its sampler."""
+        """The seed of the sampler of the trial with this original number."""
         return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0]) & 0x7FFFFFFF
+
+    @property
+    def training_seed(self) -> int:
+        """The seed of every training, so that trials differ by their values and not by luck."""
+        return self.trial_seed(0)
 
 
 def plans(
@@ -87,10 +100,10 @@ class Result:
     first, best
         The trial with the paper's values, and the best; None where not complete.
     difference, low, high
-        Objective of the best less that of the first, with its 95 % bootstrap interval; None with a reason
-        where there is none.
+        Metric of the best less that of the first on the clips that the objective never saw, with its 95 %
+        interval; None with a reason where there is none.
     n, clusters
-        Clips compared, and what the bootstrap drew: "system", "group" or "clip".
+        Those clips, and what the interval left out as a whole: "system", "group" or "clip".
     """
 
     study: str
@@ -108,7 +121,7 @@ class Result:
     def save(self, folder: Path) -> Path:
         """Write `<study>.json` with every trial; returns its path."""
         path = Path(folder) / f"{self.study}.json"
-        files.write_json(path, asdict(self))
+        sealed.write_json(path, asdict(self))
         return path
 
 
@@ -125,35 +138,37 @@ def summarise(
     predictions: dict[str, Predictions],
     clips: Sequence[Clip],
 ) -> Result:
-    """The result of a study: its best trial against its first on the same resamples of the clips.
+    """The result of a study: its best trial against its first on the clips that were held back.
 
     Parameters
     ----------
     predictions
         Of the first and the best run on the objective's split, by run id.
     clips
-        Those of that split.
+        All clips of that split, the same that the objective was given.
     """
     objective = plan.objective
     first = next((trial for trial in trials if trial.number == 0), None)
     best = best_of(trials, objective)
-    blank = Result(
-        plan.name, str(objective), first, best, None, None, None, 0, "", CHOSEN_ON_THESE, tuple(trials)
-    )
+    blank = Result(plan.name, str(objective), first, best, None, None, None, 0, "", "", tuple(trials))
     if best is None:
         return replace(blank, reason="no trial is complete")
     if first is None or first.state != "complete":
         return replace(blank, reason=f"the first trial is not complete: {first.reason if first else ''}")
     if first.run == best.run:
         return replace(blank, difference=0.0, reason="no trial is better than the first")
-    tuned, truth = objective.items(predictions[best.run], clips)
-    given, _ = objective.items(predictions[first.run], clips)
+    hidden = held_back(clips)
+    if not hidden:
+        return replace(blank, reason=NOT_CLAIMED)
+    predicted = set(predictions[best.run].clip_ids) & set(predictions[first.run].clip_ids)
+    there = [clip for clip in clips if clip.id in hidden & predicted]
+    tuned, truth = objective.items(predictions[best.run], there)
+    given, _ = objective.items(predictions[first.run], there)
     rated = np.isfinite(truth)
-    kept = [clip for clip, there in zip(clips, rated, strict=True) if there]
+    kept = [clip for clip, known in zip(there, rated, strict=True) if known]
     kind, clusters = clusters_of([clip.system for clip in kept], [clip.group for clip in kept])
-    counts = draw(int(clusters.max()) + 1, RESAMPLES, 0) if kind else None
     pair = tuned[rated], given[rated]
-    found = paired(objective.metric, pair, truth[rated], clusters, counts, (best.run, first.run))
+    found = paired(objective.metric, pair, truth[rated], clusters, NO_SWAPS, (best.run, first.run), 0)
     return replace(
         blank,
         difference=found.difference,
@@ -161,5 +176,5 @@ def summarise(
         high=found.high,
         n=len(kept),
         clusters=kind,
-        reason="; ".join(filter(None, (found.reason, CHOSEN_ON_THESE))),
+        reason=found.reason or f"on {len(kept)} clips that the objective never saw",
     )

@@ -19,8 +19,9 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from mmmos.heads.config import HeadConfig
+from mmmos.heads.runs import Run
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import DivergedError, rated
+from mmmos.heads.training.fit import DivergedError
 from mmmos.heads.training.parallel import Share, features_of, in_processes
 from mmmos.heads.tuning.journal import worker_key
 from mmmos.heads.tuning.objective import Objective
@@ -34,6 +35,7 @@ from mmmos.heads.tuning.storage import (
     open_study,
     original_number,
     prepare,
+    reported,
     settled,
 )
 from mmmos.heads.tuning.study import Plan, Result, TrialRow, plans, summarise
@@ -140,12 +142,14 @@ def _work_on(plan: Plan, storage: str, work: Path, trials: int, share: Share) ->
 
 def _run(trial: Trial, plan: Plan, features: Features, work: Path, started: Callable[[], None]) -> float:
     """Train one trial and return its objective; DivergedError, kept as the reason, where it has none."""
-    number = original_number(trial.study, trial)
     trial.set_user_attr(WORKER, worker_key())
     started()
     try:
-        config = replace(suggest_cell(trial, plan.bases), seed=plan.trial_seed(number))
+        config = replace(suggest_cell(trial, plan.bases), seed=plan.training_seed)
         trial.set_user_attr(RUN, config.id)
+        if Run.of(work, config).is_whole:
+            for step, known in sorted(reported(trial.study, trial).items()):
+                trial.report(known, step)
         predictions = train_trial(plan, config, features, work, partial(_report, trial, plan, features))
         value = plan.objective.value(predictions, features.table.of(plan.objective.clip_split))
         if value is None:
@@ -161,12 +165,13 @@ def _report(trial: Trial, plan: Plan, features: Features, predictions: Predictio
     value = plan.objective.value(predictions, features.table.of(plan.objective.clip_split))
     if value is not None:
         trial.report(value, step)
-        if trial.should_prune():
+        # The first trial is what the best is compared with.
+        if original_number(trial.study, trial) and trial.should_prune():
             raise optuna.TrialPruned(f"{value:.4f} after step {step}")
 
 
 def _result(plan: Plan, study: optuna.Study, features: Features, work: Path) -> Result:
-    """The study's settled trials, and its best against its first on the objective's clips."""
+    """The study's settled trials, and its best against its first on the clips held back."""
     rows = [
         TrialRow(
             original_number(study, trial),
@@ -180,5 +185,5 @@ def _result(plan: Plan, study: optuna.Study, features: Features, work: Path) -> 
         if is_settled(trial)
     ]
     rows.sort(key=lambda row: row.number)
-    clips = [features.clips[n] for n in rated(features, features.of(plan.objective.clip_split))]
+    clips = features.table.of(plan.objective.clip_split)
     return summarise(plan, rows, stored_predictions(plan, rows, work), clips)

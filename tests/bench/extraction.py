@@ -27,7 +27,6 @@ import torch
 from mmmos.extract.audio import AUDIO_RECIPE, write_audio
 from mmmos.extract.decoding import read_crop, survey_file
 from mmmos.extract.encoders import Encoder, load_encoder
-from mmmos.extract.encoding import encode
 from mmmos.extract.extraction import extract
 from mmmos.store.clips import ClipTable
 from mmmos.store.crops import crops_of
@@ -104,7 +103,7 @@ def measure(root: Path, encoders: list[Encoder], count: int, turns: int) -> None
 
 def stored_s(root: Path, encoder: Encoder, wave: dict[int, np.ndarray], count: int = 64) -> float:
     """Seconds per crop that one shard of `count` crops takes to write."""
-    frames, means = encode(encoder, torch.from_numpy(wave[encoder.spec.sample_rate_hz])[None], [10.0])
+    frames, means = encoder.encode([wave[encoder.spec.sample_rate_hz]], [10.0])
     crops = [
         crop for i in range(count) for crop in crops_of(Clip("", "", audio=f"{i:032x}", duration_s=10.0))
     ]

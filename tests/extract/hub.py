@@ -35,8 +35,9 @@ class Hub:
 
     def siblings(self, path: str) -> list[dict[str, str]]:
         """The files of the repository and revision of an API path."""
-        repository, _, revision = path.removeprefix("/api/models/").partition("/revision/")
-        start = f"/{repository}/resolve/{revision}/"
+        kind, _, asked = path.removeprefix("/api/").partition("/")
+        repository, _, revision = asked.partition("/revision/")
+        start = f"/{'datasets/' * (kind == 'datasets')}{repository}/resolve/{revision}/"
         return [{"rfilename": name.removeprefix(start)} for name in self.files if name.startswith(start)]
 
     def handler(self) -> type[BaseHTTPRequestHandler]:
@@ -59,9 +60,13 @@ class Hub:
                 hub.asked.append(path)
                 if path in hub.pages:
                     return self.send(200, b"<!DOCTYPE html><html>Please log in</html>", body, "text/html")
-                if path.startswith("/api/models/") and hub.siblings(path):
+                if path.startswith("/api/") and "/tree/" not in path and hub.siblings(path):
                     about = {"id": "x/y", "sha": path.rpartition("/")[2], "siblings": hub.siblings(path)}
                     return self.send(200, json.dumps(about).encode(), body, "application/json")
+                if path.startswith("/api/datasets/") and "/tree/" in path:
+                    names = [one["rfilename"] for one in hub.siblings(path.replace("/tree/", "/revision/"))]
+                    tree = [{"type": "file", "path": name, "size": 1, "oid": name} for name in names]
+                    return self.send(200, json.dumps(tree).encode(), body, "application/json")
                 if path not in hub.files:
                     return self.send(404, b"", body, "text/plain")
                 self.send_file(path, hub.files[path], body=body)

@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from mmmos.extract.audio import AUDIO_RECIPE, as_frames, at_rates, write_audio
+from mmmos.extract.audio import AUDIO_RECIPE, as_frames, at_rates, mono, write_audio
 from mmmos.extract.audio_info import AudioError
+
+
+@pytest.mark.parametrize("channels", range(1, 12))
+def test_mono_has_the_bits_of_the_mean_over_rows(rng, channels):
+    frames = (rng.standard_normal((5000, channels)) * 10.0 ** rng.uniform(-9, 1, (5000, 1))).astype(
+        np.float32
+    )
+    frames[::7, 0] = -0.0
+    np.testing.assert_array_equal(mono(frames), frames.mean(axis=1, dtype=np.float32))
 
 
 def test_resampling_keeps_what_fits_under_the_new_rate_and_removes_the_rest() -> None:

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from mmmos.extract.compute import AUTO, CPU_BATCH, CUDA_BATCH, Compute, choose_device
+from mmmos.extract.compute import AUTO, CPU_BATCH, CUDA_BATCH, Compute, choose_device, device_type
 from mmmos.extract.extraction import SHARD_CROPS
 
 
@@ -29,5 +29,15 @@ def test_the_batch_that_is_left_out_depends_on_the_device() -> None:
 
 
 def test_decoding_threads_are_one_per_processor_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    assert [AUTO.threads(2), AUTO.threads(8), Compute(workers=5).threads(2)] == [2, 3, 5]
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 4, 7}, raising=False)
+    assert [AUTO.threads(cpu, 2), AUTO.threads(cpu, 8), Compute(workers=5).threads(cpu, 2)] == [2, 3, 5]
+
+
+def test_a_card_leaves_all_processors_to_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    assert AUTO.threads(torch.device("cuda"), 4) == 16
+
+
+def test_the_kind_of_a_device_is_known_where_the_device_is_not() -> None:
+    assert [device_type(name) for name in ("cpu", "cuda", "cuda:7")] == ["cpu", "cuda", "cuda"]

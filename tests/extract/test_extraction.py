@@ -16,7 +16,6 @@ from mmmos.extract.compute import Compute
 from mmmos.extract.encoders import Encoder, load_encoder
 from mmmos.extract.encoders.encoder import Loaded
 from mmmos.extract.encoders.published import Origin
-from mmmos.extract.encoding import encode
 from mmmos.extract.extraction import extract
 from mmmos.extract.survey import survey
 from mmmos.store.clips import ClipTable
@@ -177,7 +176,7 @@ def test_the_batch_changes_nothing(
     clip = table.clips[1]
     for crop, means in zip(crops_of(clip), stored(tmp_path / "f", logmel, table)[2][1:4], strict=True):
         wave = extraction.read_crop(root / clip.path, crop, [24000])[24000]
-        alone = encode(logmel, torch.from_numpy(wave)[None], [crop.valid_s])[1]
+        alone = logmel.encode([wave], [crop.valid_s])[1]
         np.testing.assert_allclose(means, alone[0].numpy(), atol=1e-5)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmmos.extract.compute import Compute
-from mmmos.extract.request import ExtractRequest, load_encoders, parse_scale
+from mmmos.extract.request import ExtractRequest, load_encoders
 
 CPU = Compute("cpu")
 
@@ -61,10 +61,3 @@ def test_encoders_come_in_the_order_asked_for(request_: ExtractRequest) -> None:
         ("logmel", "full", "mean"),
     ]
     assert found[0].weights == "random:3"
-
-
-def test_a_scale_is_two_numbers() -> None:
-    assert (parse_scale("0,100").low, parse_scale("-1, 1").high) == (0.0, 1.0)
-    for text in ("5", "1,2,3", "a,b", ""):
-        with pytest.raises(ValueError, match=r"--scale takes two numbers"):
-            parse_scale(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,46 @@ def test_a_wave_in_memory_is_what_its_file_would_be(tmp_path: Path) -> None:
     assert info == expected_info
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one.waves[24000], other.waves[24000])
+
+
+@pytest.mark.parametrize(("workers", "at_once"), [(1, 1), (3, 1), (2, 2), (3, 3), (2, 5)])
+def test_sounds_take_turns_in_an_order_that_depends_on_them_alone(workers: int, at_once: int) -> None:
+    """Longer than any queue, and more of them than threads: nobody may wait for ever."""
+    lengths = [7, 1, 6, 2, 1, 9]
+    sounds = [partial(open_wave, noise(10.0 * n, 8000, seed=n)[:, 0], 8000) for n in lengths]
+    found = list(listen(sounds, [8000], workers=workers, at_once=at_once))
+    again = list(listen(sounds, [8000], workers=workers, at_once=at_once))
+    assert (
+        [number for number, _ in found]
+        == [number for number, _ in again]
+        == turns(lengths, min(workers, at_once))
+    )
+    for number, length in enumerate(lengths):
+        events = [event for of, event in found if of == number]
+        assert [e.start_s for e in events[:-1]] == [10.0 * k for k in range(length)]
+        assert isinstance(events[-1], AudioInfo)
+
+
+def turns(lengths: list[int], at_once: int) -> list[int]:
+    """Who gives the next event: one window each among the first `at_once` that have not ended."""
+    left, order, turn = {n: length + 1 for n, length in enumerate(lengths)}, [], 0
+    while left:
+        turn %= min(at_once, len(left))
+        number = list(left)[turn]
+        order.append(number)
+        left[number] -= 1
+        if left[number]:
+            turn += 1
+        else:
+            del left[number]
+    return order
+
+
+def test_the_threads_stage_every_wave() -> None:
+    sound = partial(open_wave, noise(12.0, 8000)[:, 0], 8000)
+    events = list(listen([sound], [8000, 16000], stage=lambda wave: wave + 5))
+    for _, window in events[:-1]:
+        assert all(wave.min() > 1 for wave in window.waves.values())
 
 
 def test_what_cannot_be_heard_says_why(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Inject faults into real extractions and count what the store survives.
+"""Inject faults into real work (extraction, training, sweeps, exports) and count what is survived.
 
     python -m tests.faults [--seed S] [--quick] [--kind KIND] [--folder DIR]
 
@@ -17,9 +17,18 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.faults.kinds import KINDS, Bench
+from tests.faults import kinds, runs, writes
+from tests.faults.kinds import Bench
 
-CLIPS = {"file_calls": 7, "flips": 12, "truncations": 12}
+KINDS = {
+    **kinds.KINDS,
+    "writers": (writes.writers, 1, 17),
+    "bits": (runs.bits, 300, 24),
+    "sweeps": (runs.sweeps, 200, 3),
+}
+"""Each kind with its number for the whole run and for the quick one."""
+
+CLIPS = {"file_calls": 7, "flips": 12, "truncations": 12, "writers": 3, "bits": 3, "sweeps": 3}
 """Clips for kinds that need a small extraction, three to five shards; the others take MANY_CLIPS."""
 MANY_CLIPS = 40
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults import __main__ as harness
-from tests.faults.kinds import KINDS, Bench
+from tests.faults.__main__ import KINDS
+from tests.faults.kinds import Bench
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_store_survives(name: str, tmp_path: Path) -> None:
+def test_faults_are_survived(name: str, tmp_path: Path) -> None:
     inject, _, quick = KINDS[name]
     bench = Bench(tmp_path, harness.CLIPS.get(name, harness.MANY_CLIPS), seed=2026)
     outcomes = list(inject(bench, quick))

@@ -28,17 +28,30 @@ from mmmos.extract.compute import Compute
 from mmmos.extract.encoders import load_encoder
 from mmmos.extract.extraction import extract
 from mmmos.extract.survey import survey
-from mmmos.store import files
+from mmmos.store import files, folders
 from mmmos.store.clips import ClipTable, load_table, save_table
 from mmmos.store.features import FeatureStore
 from mmmos.store.schema import Clip, Crop, EncoderSpec
 
 SHARD_CROPS = 4
-CALLS = ("open", "close", "write", "preadv", "fsync", "rename", "unlink", "mkdir", "scandir", "fstat", "stat")
-"""The file calls of store/files.py; fcntl.flock is counted with them."""
+CALLS = (
+    "open",
+    "close",
+    "write",
+    "preadv",
+    "fsync",
+    "rename",
+    "unlink",
+    "mkdir",
+    "rmdir",
+    "scandir",
+    "fstat",
+)
+CALLS += ("stat",)
+"""The file calls of store/files.py and store/folders.py; fcntl.flock is counted with them."""
 
 children = multiprocessing.get_context("forkserver")
-children.set_forkserver_preload([__name__])
+children.set_forkserver_preload([__name__, "tests.faults.writes"])
 
 
 @dataclass(frozen=True)
@@ -83,7 +96,7 @@ def run_extract(
     torch.set_num_threads(1)
     encoder = load_encoder("logmel", audio_recipe=AUDIO_RECIPE)
     table = corpus.table
-    with _acknowledging(acks), _failing(fault) as calls:
+    with _acknowledging(acks), failing(fault) as calls:
         extract(
             table,
             corpus.folder / "audio",
@@ -142,7 +155,7 @@ def acknowledged(acks: Path) -> set[str]:
 
 
 @contextmanager
-def _failing(fault: Fault | None) -> Iterator[list[str]]:
+def failing(fault: Fault | None) -> Iterator[list[str]]:
     """Count the file calls of store/files.py, and make one of them fail."""
     calls: list[str] = []
 
@@ -161,11 +174,13 @@ def _failing(fault: Fault | None) -> Iterator[list[str]]:
     faulty_fcntl = types.SimpleNamespace(**vars(fcntl))
     faulty_fcntl.flock = counted("flock", fcntl.flock)
     real = files.os, files.fcntl
-    files.os, files.fcntl = faulty_os, faulty_fcntl  # type: ignore[assignment]
+    for module in (files, folders):
+        module.os, module.fcntl = faulty_os, faulty_fcntl  # type: ignore[attr-defined]
     try:
         yield calls
     finally:
-        files.os, files.fcntl = real
+        for module in (files, folders):
+            module.os, module.fcntl = real  # type: ignore[attr-defined]
 
 
 def _strike(fault: Fault, name: str, call: Callable[..., Any], args: tuple[Any, ...]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmmos.heads.config import HeadConfig
+from mmmos.heads.runs import OOF, OOF_RECORD
 from mmmos.store.clips import ClipTable, save_table
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import AES_AXES, Axes, Clip
@@ -23,7 +24,7 @@ CAVEAT = "made-up ratings"
 def made_up_table(
     seed: int = 0,
     raters: int = 10,
-    systems: int = 8,
+    systems: int = 12,
     axes: tuple[str, ...] | None = None,
     of: Axes = AES_AXES,
 ) -> ClipTable:
@@ -73,32 +74,37 @@ def made_up_run(
     return Predictions(run, split, tuple(clip.id for clip in clips), values, axes, table.caveats)
 
 
-def made_up_work(work: Path, table: ClipTable | None = None) -> Path:
+def made_up_work(
+    work: Path, table: ClipTable | None = None, splits: tuple[str, ...] = ("dev", "pam", "test")
+) -> Path:
     """A work folder with the paper's sixteen configurations, stored as training would store them."""
     table = table or made_up_table()
     save_table(table, work / "clips.json")
-    axes = tuple(
-        axis for axis, column in zip(table.axes, table.scores().T, strict=True) if np.isfinite(column).any()
-    )
     sets = {"bi": ("wavlm-000000000000", "m2d-000000000000")}
     sets["tri"] = ("wavlm-000000000000", "muq-000000000000", "m2d-000000000000")
     cells = [("bi", "mlp"), ("tri", "mlp"), ("tri", "blstm_t"), ("tri", "blstm_h")]
     for place, (encoders, aggregator) in enumerate(cells):
         for also, loss in enumerate(("ccc", "con", "dcq", "ut")):
             config = HeadConfig(table.id, sets[encoders], aggregator, loss)
-            folder = work / "runs" / config.id
-            folder.mkdir(parents=True)
-            (folder / "config.json").write_text(json.dumps(asdict(config)))
-            curve = [
-                {"number": e + 1, "train_loss": 1 / (e + 1), "dev_loss": 0.2 + 1 / (e + 1)} for e in range(6)
-            ]
-            record = {"run": config.id, "curve": curve, "best_epoch": 6, "seconds": 1.0}
-            (folder / "record.json").write_text(json.dumps(record))
-            for split in ("dev", "pam", "test"):
-                made_up_run(table, split, 0.4 + 0.1 * place + 0.05 * also, config.id, axes=axes).save(
-                    folder / f"predictions-{split}.parquet"
-                )
+            write_run(work, table, config, splits, noise=0.4 + 0.1 * place + 0.05 * also)
     return work
+
+
+def write_run(work: Path, table: ClipTable, config: HeadConfig, splits: Iterable[str], noise: float) -> None:
+    """A run as training would store it, with made-up predictions."""
+    axes = tuple(
+        axis for axis, column in zip(table.axes, table.scores().T, strict=True) if np.isfinite(column).any()
+    )
+    folder = work / "runs" / config.id
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(asdict(config)))
+    curve = [{"number": e + 1, "train_loss": 1 / (e + 1), "dev_loss": 0.2 + 1 / (e + 1)} for e in range(6)]
+    record = {"run": config.id, "curve": curve, "best_epoch": 6, "seconds": 1.0}
+    (folder / "record.json").write_text(json.dumps(record))
+    if OOF in splits:
+        (folder / OOF_RECORD).write_text(json.dumps({"folds": 5}))
+    for split in splits:
+        made_up_run(table, split, noise, config.id, axes=axes).save(folder / f"predictions-{split}.parquet")
 
 
 def find(rows: Iterable[Any], **wanted: str) -> Any:

@@ -23,6 +23,8 @@ def test_every_field_is_part_of_the_id(field: str) -> None:
         "weight_decay": 1e-3,
         "dropout": 0.5,
         "precision": "bf16",
+        "layer": "last",
+        "reads": "profile",
     }
     changed = replace(base, **{field: other.get(field, 99)})
     assert changed.id != base.id

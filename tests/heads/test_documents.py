@@ -31,7 +31,7 @@ def test_html_escapes_values_and_shows_tables(tmp_path: Path) -> None:
 def test_markdown_escapes_values_keeps_them_on_one_line_and_shows_tables(tmp_path: Path) -> None:
     path = template(tmp_path, "# {{ text }}\n{{ table }}\n{{ made|verbatim }}\n{{ 0.5 }}")
     text = render_markdown(path, text=HOSTILE, table=Table("t", ("a",), ((HOSTILE,),)), made="**b**")
-    escaped = r"\<script\>\*alert\*\|\[x\]\(y\) \# title\</script\>"
+    escaped = r"&lt;script&gt;\*alert\*\|\[x\]\(y\) \# title&lt;/script&gt;"
     assert text.split("\n") == [f"# {escaped}", "| a |", "| --- |", f"| {escaped} |", "**b**", "0.5"]
 
 

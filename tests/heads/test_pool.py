@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from mmmos.heads.pool import Pool, checked_split, composite_of_rated, of_split
+from mmmos.heads.pool import Pool, agreement, checked_split, composite_of_rated, of_split
 
 
 def test_runs_are_ranked_best_first_ties_by_name_and_undefined_ones_not_at_all() -> None:
@@ -55,3 +55,12 @@ def test_other_splits_are_refused_with_the_reason(split: str, reason: str) -> No
 def test_missing_out_of_fold_predictions_are_told_with_the_command_that_makes_them() -> None:
     with pytest.raises(ValueError, match="heads --folds 5"):
         of_split({"dev": {}}, "oof")
+
+
+def test_without_a_composite_runs_are_ranked_by_the_mean_of_their_axes() -> None:
+    truth = np.stack([np.arange(6.0), -np.arange(6.0)], 1)
+    assert agreement(truth, truth) is None  # every composite is 0
+    assert agreement(truth, truth, together=False) == 1.0
+    half = np.stack([np.arange(6.0), np.zeros(6)], 1)
+    assert agreement(half, truth, together=False) == 0.5
+    assert agreement(np.zeros((6, 2)), truth, together=False) is None

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmmos.store.axes import parse_axes, parse_scale
 from mmmos.store.clips import (
     ClipTable,
     TableError,
     load_table,
-    parse_axes,
     read_clips,
     save_table,
     score_array,
 )
-from mmmos.store.schema import AES_AXES, Axes, Clip
+from mmmos.store.schema import AES_AXES, Axes, Clip, Scale
 
 MOS = Axes(("MOS", "SIG"), ("Overall quality", "Signal quality"))
 
@@ -110,3 +110,36 @@ def test_a_sidecar_that_names_no_axes_is_refused_by_name(tmp_path: Path, text: s
 def test_the_default_axes_are_the_papers() -> None:
     assert AES_AXES.names == ("CE", "CU", "PC", "PQ")
     assert AES_AXES.title("PQ") == "Production Quality"
+
+
+def test_a_scale_is_two_numbers_for_all_axes_or_two_for_each() -> None:
+    axes = Axes(("MOS", "noise"))
+    assert parse_scale("0,100", axes) == Scale(0, 100)
+    assert parse_scale("-1, 1", axes) == parse_scale("-1:1", axes) == Scale(-1, 1)
+    each = parse_scale("noise=0:100,MOS=1:5", axes)
+    assert [each.axis(n) for n in (0, 1)] == [Scale(1, 5), Scale(0, 100)]
+    assert (each.low, each.high) == (0, 100)
+    assert parse_scale("noise=1:5,MOS=1:5", axes) == Scale(1, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        *((text, "--scale takes LO,HI") for text in ("5", "1,2,3", "a,b", "", "3,1", "MOS=1,noise=2")),
+        ("MOS=1:5", "says nothing about noise"),
+        ("MOS=1:5,nois=1:5", "Did you mean 'noise'"),
+    ],
+)
+def test_a_scale_that_is_none_is_refused_with_the_form(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_scale(text, Axes(("MOS", "noise")))
+
+
+def test_a_table_keeps_the_scale_of_each_axis(tmp_path: Path) -> None:
+    path = tmp_path / "clips.csv"
+    path.write_text("path,MOS,noise\na.wav,4,90\n")
+    axes = Axes(("MOS", "noise"))
+    table = read_clips(path, axes=axes, scale=Scale.of_axes([(1, 5), (0, 100)]))
+    save_table(table, tmp_path / "clips.json")
+    assert load_table(tmp_path / "clips.json") == table
+    assert table.id != read_clips(path, axes=axes, scale=Scale(0, 100)).id

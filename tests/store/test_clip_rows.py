@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mmmos.store.clip_rows import check_columns, columns_of, to_clip
+from mmmos.store.clip_rows import check_columns, columns_of, off_scale, to_clip
 from mmmos.store.rows import RowError
 from mmmos.store.schema import Axes, Clip, Scale
 
@@ -14,7 +14,7 @@ AXES = Axes(("MOS", "SIG"))
 
 
 def made(**values: Any) -> Clip:
-    return to_clip({"id": "a", "path": "a.wav", **values}, Scale(1, 5), AXES)
+    return to_clip({"id": "a", "path": "a.wav", **values}, AXES)
 
 
 def test_a_table_may_have_texts_then_scores_then_ratings() -> None:
@@ -22,8 +22,8 @@ def test_a_table_may_have_texts_then_scores_then_ratings() -> None:
     assert columns_of(AXES) == (*texts, "MOS", "SIG", "MOS_ratings", "SIG_ratings")
 
 
-def test_id_and_path_are_enough_and_remarks_are_free() -> None:
-    check_columns(["path", "id", "_my remark"], AXES)
+def test_a_path_is_enough_and_remarks_are_free() -> None:
+    check_columns(["path", "_my remark"], AXES)
     with pytest.raises(RowError, match="column 'path' is missing"):
         check_columns(["id"], AXES)
 
@@ -54,20 +54,47 @@ def test_ratings_stand_in_for_a_missing_score_and_never_replace_one() -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"id": ""}, "id is empty"),
+        ({"path": ""}, "path is empty"),
         ({"domain": ["speech"]}, r"domain \['speech'\] is not text"),
         ({"domain": "a\nb"}, r"domain 'a\\nb' holds control characters"),
-        ({"split": "Train"}, "unknown split 'Train'"),
+        ({"split": "Trian"}, "unknown split 'Trian'"),
         ({"MOS": "4,5"}, r"MOS '4,5' is not a number \(decimal comma\?\)"),
         ({"MOS": True}, "MOS True is not a number"),
-        ({"MOS": float("nan")}, "MOS nan is outside the scale 1 to 5"),
+        ({"MOS": float("nan")}, "MOS nan is not a finite number"),
         ({"MOS": 10**400}, "is not a number"),
-        ({"MOS_ratings": "[1, 6]"}, "MOS_ratings 6 is outside the scale"),
         ({"MOS_ratings": '["1"]'}, "MOS_ratings is not a JSON list of numbers"),
         ({"MOS_ratings": "[" * 100_000}, "is not a JSON list of numbers"),
-        ({"MOS": 0, "split": "x"}, "unknown split 'x'.*; MOS 0 is outside"),
+        ({"MOS": "?", "split": "x"}, "unknown split 'x'.*; MOS '\\?' is not a number"),
     ],
 )
 def test_every_reason_against_a_row_is_told(values: dict[str, Any], reason: str) -> None:
     with pytest.raises(RowError, match=reason):
         made(**values)
+
+
+def test_a_clip_without_an_id_is_called_by_its_path() -> None:
+    assert made(id="").id == "a.wav"
+
+
+@pytest.mark.parametrize(
+    ("word", "split"),
+    [("Train", "train"), ("VAL", "dev"), ("validation", "dev"), (" eval ", "test"), ("", "none")],
+)
+def test_the_words_that_people_use_for_splits_are_understood(word: str, split: str) -> None:
+    assert made(split=word).split == split
+
+
+def test_a_wrong_scale_is_one_line_that_names_the_option() -> None:
+    clips = {n: made(MOS=n, MOS_ratings=[n, 7]) for n in range(2, 60)}
+    (line,) = off_scale(clips, Scale(1, 5))
+    assert line.startswith("row 2: MOS 7 is outside the scale 1 to 5; in all")
+    assert "from 6 to 59" in line
+    assert "--scale LO,HI" in line
+    assert off_scale(clips, Scale(0, 100)) == []
+
+
+def test_each_axis_is_held_against_its_own_scale() -> None:
+    scale = Scale.of_axes([(1, 5), (0, 100)])
+    assert off_scale({2: made(MOS=5, SIG=90)}, scale) == []
+    (line,) = off_scale({2: made(MOS=6, SIG=90)}, scale)
+    assert "1 of 2 values" in line

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmmos.store import sealed
 from mmmos.store.clips import (
     ClipTable,
     TableError,
@@ -60,15 +61,18 @@ def test_scores_are_nan_where_unrated_and_come_from_ratings_where_only_these_are
     [
         ("id,path\na,a.wav\nb,b.wav\na,c.wav\n", ["rows 2, 4: id 'a' occurs 2 times"]),
         (
-            "id,path,split\na,a.wav,training\n",
-            ["row 2: unknown split 'training'", "train, dev, pam, test, none"],
+            "id,path,split\na,a.wav,trian\n",
+            ["row 2: unknown split 'trian'", "train, dev, pam, test, none"],
         ),
-        ("id,path,PQ\na,a.wav,10.5\nb,b.wav,-1\n", ["row 2: PQ 10.5 is outside", "row 3: PQ -1 is outside"]),
-        ("id,path,PQ\na,a.wav,nan\n", ["row 2: PQ nan is outside"]),
+        (
+            "id,path,PQ\na,a.wav,10.5\nb,b.wav,-1\n",
+            ["row 2: PQ 10.5 is outside", "in all 2 of 2"],
+        ),
+        ("id,path,PQ\na,a.wav,nan\n", ["row 2: PQ 'nan' is not a finite number"]),
         ("id,path,PQ\na,a.wav,good\n", ["row 2: PQ 'good' is not a number"]),
         ('id,path,PQ\na,a.wav,"4,5"\n', ["decimal comma"]),
         ('id,path,CE_ratings\na,a.wav,"[1, x]"\n', ["row 2: CE_ratings '[1, x]' is not a JSON list"]),
-        ('id,path,CE_ratings\na,a.wav,"[1, 11]"\n', ["row 2: CE_ratings 11 is outside the scale 0 to 10"]),
+        ('id,path,CE_ratings\na,a.wav,"[1, 11]"\n', ["row 2: CE 11 is outside the scale 0 to 10"]),
         ('id,path,CE_ratings\na,a.wav,"{""a"": 1}"\n', ["CE_ratings is not a JSON list of numbers"]),
         ("id,path,PQ_rating\na,a.wav,\n", ["unknown column 'PQ_rating' (did you mean 'PQ_ratings'?)"]),
         ("id,path,Split\na,a.wav,\n", ["unknown column 'Split' (did you mean 'split'?)"]),
@@ -76,7 +80,7 @@ def test_scores_are_nan_where_unrated_and_come_from_ratings_where_only_these_are
         ("id,path,CE,CE\na,a.wav,1,1\n", ["column 'CE' occurs twice"]),
         ("id;path\na;a.wav\n", ["not separated by commas"]),
         ("id,path\na,a.wav,extra\n", ["row 2: 3 cells under 2 columns"]),
-        ("id,path\n,a.wav\nb,\n", ["row 2: id is empty", "row 3: path is empty"]),
+        ("id,path\na,a.wav\nb,\n", ["row 3: path is empty"]),
         ("id,path\n", ["it has no rows"]),
         ('id,path\na,"b\n', ["unexpected end of data"]),
         ("id,path\na,../../etc/passwd\n", ["row 2: ../../etc/passwd leads out of the audio root"]),
@@ -102,7 +106,7 @@ def test_bad_json_lines_are_refused_with_their_number(tmp_path: Path, line: str)
 
 def test_every_reason_is_listed_up_to_a_bound(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="60 reason") as refused:
-        table_of(tmp_path, "id,path,PQ\n" + "".join(f"c{i},c.wav,99\n" for i in range(60)))
+        table_of(tmp_path, "id,path,PQ\n" + "".join(f"c{i},c.wav,x\n" for i in range(60)))
     assert "and 10 more" in str(refused.value)
 
 
@@ -170,3 +174,44 @@ def test_a_table_written_as_csv_is_read_back_the_same(tmp_path: Path) -> None:
 def test_a_table_with_one_id_twice_cannot_exist() -> None:
     with pytest.raises(TableError, match="'a' occurs twice"):
         ClipTable((Clip("a", "a.wav"), Clip("a", "b.wav")))
+
+
+def test_ids_that_only_unicode_tells_apart_are_told(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"rows 2, 3: the ids look alike .*'caf\\xe9', 'cafe\\u0301'"):
+        table_of(tmp_path, "id,path\ncaf\u00e9,a.wav\ncafe\u0301,b.wav\n")
+
+
+@pytest.mark.parametrize("number", ["1_0", "\u0665", "\uff15", "0x5"])
+def test_numbers_are_written_in_ascii_digits(tmp_path: Path, number: str) -> None:
+    with pytest.raises(TableError, match="is not a number"):
+        table_of(tmp_path, f"id,path,PQ\na,a.wav,{number}\n")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("scores", [11.0, None, None, None], "not a value on the scale"),
+        ("scores", ["5", None, None, None], "not a value on the scale"),
+        ("ratings", [[1.0, 99.0], [], [], []], "not a value on the scale"),
+        ("duration_s", 1e300, "a duration of 1e"),
+        ("duration_s", -1.0, "a duration of -1"),
+        ("duration_s", "3", "a duration of '3'"),
+        ("audio", "../../x", "audio '../../x'"),
+        ("split", "all", "split 'all'"),
+        ("system", 5, "system 5 is not text"),
+        ("id", "", "id, path, split"),
+        ("scores", 5, "not a saved clip table"),
+        ("colour", "red", "not a saved clip table"),
+    ],
+)
+def test_values_are_checked_where_they_are_read(
+    tmp_path: Path, field: str, value: object, reason: str
+) -> None:
+    path = tmp_path / "clips.json"
+    save_table(ClipTable((Clip("a", "a.wav"),)), path)
+    content = sealed.read_json(path)
+    content["clips"][0][field] = value
+    sealed.write_json(path, content)  # whoever writes it can make the checksum anew
+    with pytest.raises(TableError, match=reason) as refused:
+        load_table(path)
+    assert str(refused.value).startswith(str(path))

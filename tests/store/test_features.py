@@ -12,7 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
+from mmmos.store import files
 from mmmos.store.features import FeatureStore, list_stores
+from mmmos.store.maintenance import verify
 from mmmos.store.schema import Crop
 from mmmos.store.specs import read_spec
 from tests.store.made import SPEC, crop, features, fill, shard_names
@@ -183,3 +185,21 @@ def test_many_threads_read_with_few_open_files(tmp_path: Path, monkeypatch: pyte
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_an_append_does_not_list_the_folder_unless_another_writer_has_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = fill(tmp_path, 5), FeatureStore(tmp_path, SPEC)
+    listed: list[Path] = []
+    real = files.listing
+    monkeypatch.setattr(files, "listing", lambda folder: (listed.append(folder), real(folder))[1])
+    for number in range(5, 9):
+        ours.append([crop(number)], *features([crop(number)]))
+    assert listed == []
+    theirs.append([crop(9)], *features([crop(9)]))
+    assert len(listed) == 1
+    ours.append([crop(9), crop(10)], *features([crop(9), crop(10)]))
+    assert len(listed) == 2
+    assert verify(ours.folder, fraction=1.0).duplicates == 0
+    assert set(ours.crop_ids()) == {crop(number).id for number in range(11)}

@@ -128,12 +128,12 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     process = context.Process(target=_hold, args=(tmp_path / "lock", held, release))
     process.start()
     assert held.wait(20)
-    assert files._locked(tmp_path / "lock")
+    assert files.locked(tmp_path / "lock")
     process.kill()
     process.join()
-    assert not files._locked(tmp_path / "lock")
+    assert not files.locked(tmp_path / "lock")
     with files.lock(tmp_path / "lock"):
-        assert files._locked(tmp_path / "lock")
+        assert files.locked(tmp_path / "lock")
 
 
 def test_a_file_system_without_locks_is_written_to_all_the_same(

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmmos.store import files
+from mmmos.store import files, shards
 from mmmos.store.clips import ClipTable
 from mmmos.store.features import FeatureStore
 from mmmos.store.maintenance import Damage, gc, info, merge, verify
-from mmmos.store.schema import Clip
+from mmmos.store.schema import Clip, Crop
+from mmmos.store.shards import DamagedError
 from tests.store.made import SPEC, crop, features, fill, shard_names
 
 ROW_BYTES = 80 + 32
@@ -156,3 +157,47 @@ def test_merge_refuses_another_signature_and_says_why(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="into itself"):
         merge(source.folder, tmp_path / "there")
     assert merge(source.folder, tmp_path / "elsewhere").added == 2
+
+
+def forge(folder: Path, one: Crop, frames: float = 1.0, valid: int = 10) -> str:
+    """A shard of one crop whose checksums are right, whatever it holds."""
+    values = np.full((1, *shards.frame_shape(SPEC)), frames, np.float16)
+    means = np.ones((1, *shards.mean_shape(SPEC)), np.float32)
+    name, parts = shards.build(SPEC, shards.CropFeatures([one.id], np.array([valid]), values, means))
+    files.write_atomic(folder / name, *parts)
+    return name
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -np.nan])
+def test_right_checksums_over_wrong_values_are_found_at_read_and_by_verify(
+    tmp_path: Path, value: float
+) -> None:
+    store = fill(tmp_path, 3)
+    forge(store.folder, crop(8), frames=-65504.0)
+    store.frames([crop(8).id])
+    name = forge(store.folder, crop(9), frames=value)
+    with pytest.raises(DamagedError, match=f"{name}: crop {crop(9).id}: its frames are not all finite"):
+        store.frames([crop(9).id])
+    assert [(d.shard, d.crop) for d in verify(store.folder, fraction=1.0).damaged] == [(name, crop(9).id)]
+
+
+def test_one_crop_twice_with_different_values_is_found_at_read_and_by_verify(tmp_path: Path) -> None:
+    store = fill(tmp_path, 3)
+    forge(store.folder, crop(1))
+    (found,) = verify(store.folder).damaged
+    assert found.crop == crop(1).id
+    assert "stored with other values in shard-" in found.reason
+    for reader in (FeatureStore(tmp_path, SPEC), store):
+        reader.refresh()
+        with pytest.raises(DamagedError, match="stored with other values"):
+            reader.means([crop(1).id])
+        reader.means([crop(0).id])
+
+
+def test_valid_frames_that_do_not_fit_the_clip_table_are_found(tmp_path: Path) -> None:
+    store = fill(tmp_path, 1)
+    clip = Clip("a", "a.wav", audio=f"{7:032x}", duration_s=4.0)
+    name = forge(store.folder, crop(7), valid=10)
+    assert verify(store.folder).outcome == "clean"
+    (found,) = verify(store.folder, table=ClipTable((clip,))).damaged
+    assert (found.shard, found.reason[:15]) == (name, "10 valid frames")

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from mmmos.store.names import canonical_json, choose, differences, digest, signature
+from mmmos.store.names import beside_all, canonical_json, choose, differences, digest, signature
 
 
 def test_equal_values_have_one_text_whatever_the_order() -> None:
@@ -46,3 +46,11 @@ def test_a_wrong_name_is_answered_with_all_known_ones_and_the_nearest() -> None:
         choose("encoder", "wavml", known)
     with pytest.raises(ValueError, match=r"known: m2d, muq, wavlm\.$"):
         choose("encoder", "xyz", known)
+
+
+def test_a_domain_named_all_is_told_from_the_whole() -> None:
+    names = ["all", "'all'", "''all", "speech", "All", ""]
+    shown = [beside_all(name) for name in names]
+    assert "all" not in shown
+    assert len(set(shown)) == len(names)
+    assert shown[3:] == names[3:]

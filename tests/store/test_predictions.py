@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mmmos.store.predictions import Predictions, average
@@ -85,3 +88,44 @@ def test_values_come_in_the_order_of_the_clips_asked_for() -> None:
     np.testing.assert_array_equal(one.of(("c", "a")), [[3.0], [1.0]])
     with pytest.raises(ValueError, match="no prediction for clip 'd' on 'dev'"):
         one.of(("a", "d"))
+
+
+def test_any_changed_byte_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    predictions("run").save(path)
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        broken = bytearray(whole)
+        broken[at] ^= 1 << (at % 8)
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"p\.parquet is damaged"):
+            Predictions.load(path)
+
+
+def _parquet(path: Path, table: pa.Table, **options: object) -> None:
+    meta = {"format": "mmmos-predictions-1", "run": "r", "split": "dev", "caveats": []}
+    pq.write_table(table.replace_schema_metadata({"mmmos": json.dumps(meta)}), path, **options)
+
+
+def test_a_file_of_earlier_versions_is_read(tmp_path: Path) -> None:
+    _parquet(tmp_path / "p.parquet", pa.table({"clip_id": ["a", "b"], "PQ": [1.0, 2.0]}))
+    assert Predictions.load(tmp_path / "p.parquet").values.tolist() == [[1.0], [2.0]]
+
+
+def test_what_unpacks_to_more_than_it_can_hold_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    many = pa.table({"clip_id": pa.array([""]).take([0] * 300_000), "PQ": np.zeros(300_000)})
+    deep = pa.array([1.0])
+    for _ in range(2000):
+        deep = pa.StructArray.from_arrays([deep], ["x"])
+    for table, options, reason in (
+        (many, {}, "300000 rows in"),
+        (many.slice(0, 300), {"compression": "zstd"}, "compressed by ZSTD"),
+        (pa.table({"clip_id": ["a"], "PQ": [1]}), {}, "column 'PQ' is int64"),
+        (pa.table({"clip_id": ["a"], "PQ": [np.nan]}), {}, "not finite"),
+        (pa.table({"clip_id": ["a"], "PQ": deep}), {}, "footer is longer|column 'PQ'|nest"),
+        (pa.table({"clip_id": ["a"], **{f"c{n}": [1.0] for n in range(3000)}}), {}, "longer|columns"),
+    ):
+        _parquet(path, table, **options)
+        with pytest.raises(ValueError, match=rf"p\.parquet does not hold predictions.*({reason})"):
+            Predictions.load(path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from mmmos.store.rows import Row, RowError, convert, csv_rows, json_rows, read_rows, refusal
+from mmmos.store.rows import Row, RowError, convert, csv_rows, json_rows, parse_number, read_rows, refusal
 
 
 def test_csv_rows_are_numbered_as_a_spreadsheet_counts_them() -> None:
@@ -121,3 +122,25 @@ def test_a_refusal_lists_the_first_fifty_reasons() -> None:
     lines = refusal("a.csv", [f"row {n}" for n in range(52)]).splitlines()
     assert lines[0] == "a.csv is refused, 52 reason(s):"
     assert lines[50:] == ["  row 49", "  ... and 2 more"]
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0661", "\uff11", "0x1", "1e", "", ".", "1,5", "1 0", "+-1"])
+def test_only_decimal_numbers_in_ascii_digits_are_numbers(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a number"):
+        parse_number(text)
+    assert [parse_number(one) for one in ("1", "-1.5", " .5", "5.", "1e2")] == [1, -1.5, 0.5, 5, 100]
+
+
+def test_a_line_without_end_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    for name, text in (
+        ("a.csv", "c," * (1 << 21)),
+        ("a.jsonl", "[" * (1 << 22)),
+        ("a.json", '{"a": "' + "x" * (1 << 22)),
+    ):
+        (tmp_path / name).write_text(text)
+        assert "a line of more than" in next(read_rows(tmp_path / name, 1 << 30)).problem
+
+
+def test_a_file_of_refused_rows_is_not_read_to_its_end() -> None:
+    rows = (Row(number, {}, 0, "bad") for number in itertools.count())
+    assert len(convert(rows, lambda values: values)[1]) == 1001

@@ -42,7 +42,7 @@ def test_a_column_of_numbers_with_or_without_intervals_is_set_to_the_right() -> 
 def test_markdown_escapes_what_would_end_a_cell_or_become_html() -> None:
     lines = TABLE.markdown().splitlines()
     assert lines[1] == "| --- | --- |"
-    assert lines[2].startswith(r"| a\|b \<i\> \[red\] \$x\$ |")
+    assert lines[2].startswith(r"| a\|b &lt;i&gt; \[red\] \$x\$ |")
     assert "\n" not in Table("", ("n",), (("two\nlines",),)).markdown().splitlines()[2]
 
 

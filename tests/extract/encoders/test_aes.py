@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 
 from mmmos.extract.encoders import WeightsMismatch, aes, load_encoder, wavlm
 from mmmos.extract.encoders.audiobox import read_audiobox
-from mmmos.extract.encoding import encode
 from tests.conftest import shared
 from tests.extract.encoders.test_wavlm import original_names
 
@@ -50,18 +49,18 @@ def test_a_padded_crop_is_the_same_alone_and_beside_whole_ones(tmp_path):
     encoder = load_encoder("aes", weights=made_up(tmp_path), audio_recipe="test")
     waves = 0.1 * torch.randn(3, 160000, generator=torch.Generator().manual_seed(0))
     waves[1, 67200:] = 0
-    together, means = encode(encoder, waves, [10.0, 4.2, 10.0])
-    alone, mean = encode(encoder, waves[1:2], [4.2])
-    assert (together[1] - alone[0]).abs().max() <= 1e-5 * alone.abs().max()
+    together, means = encoder.encode(waves.numpy(), [10.0, 4.2, 10.0])
+    alone, mean = encoder.encode(waves[1:2].numpy(), [4.2])
+    assert (together[1] - alone[0]).float().abs().max() <= 1e-3 * alone.abs().max()
     assert (means[1] - mean[0]).abs().max() <= 1e-5 * mean.abs().max()
 
 
 def test_what_is_stored_of_a_padded_crop_comes_from_masked_states(tmp_path):
     encoder = load_encoder("aes", weights=made_up(tmp_path), layer="last", audio_recipe="test")
     waves = 0.1 * torch.randn(1, 160000, generator=torch.Generator().manual_seed(0))
-    frames, _ = encode(encoder, waves, [4.2])
+    frames, _ = encoder.encode(waves.numpy(), [4.2])
     masked = encoder.hidden_states(waves, torch.tensor([210]))[-1]
-    assert torch.equal(frames, masked)
+    assert torch.equal(frames, masked.half())
     assert (masked - encoder.hidden_states(waves)[-1]).abs().max() > 1e-3
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
 from transformers import WavLMConfig, WavLMModel
 
 from mmmos.extract.encoders import ENCODERS, Encoder, load_encoder, m2d, muq, summarise, wavlm
-from mmmos.extract.encoders.encoder import exact_div
-from mmmos.extract.encoders.layers import check_rule
+from mmmos.extract.encoders.encoder import LoadOptions, exact_div
+from mmmos.extract.encoders.layers import check_rule, reduce_together
 from mmmos.extract.encoders.m2d_fast import FastM2D
 from mmmos.extract.encoders.m2d_patches import LogMelImage
 from mmmos.extract.encoders.muq_fast import FastMuQ
@@ -101,7 +102,7 @@ def test_agrees_with_the_stock_implementation(encoder):
 @pytest.mark.parametrize("stock", [False, True])
 def test_bf16_is_close_and_named(encoder, stock):
     crops = waves(encoder, 2)
-    rounded = tiny(encoder.spec.name, precision="bf16", stock=stock)
+    rounded = tiny(encoder.spec.name, precision="bf16", stock=stock, forced=True)
     assert difference(rounded.hidden_states(crops), encoder.hidden_states(crops)) <= 0.05
     assert (rounded.spec.id != encoder.spec.id) == (encoder.spec.weights != "none")
     assert all(state.dtype == torch.float32 for state in rounded.hidden_states(crops[:1]))
@@ -181,8 +182,8 @@ def test_lengths_that_do_not_divide_are_refused():
 def test_unknown_choices_list_the_known():
     with pytest.raises(ValueError, match=r"unknown encoder 'wavml'.*Did you mean 'wavlm'"):
         load_encoder("wavml", audio_recipe="test")
-    with pytest.raises(ValueError, match=r"unknown precision 'fp16'.*bf16, fp32"):
-        tiny("logmel", precision="fp16")
+    with pytest.raises(ValueError, match=r"unknown precision 'fp8'.*bf16, fp16, fp32, tf32"):
+        tiny("logmel", precision="fp8")
     with pytest.raises(ValueError, match="no pretrained weights exist in size tiny"):
         load_encoder("m2d", audio_recipe="test", size="tiny")
 
@@ -195,6 +196,55 @@ def test_muq16k_is_muq_on_other_samples():
     padded = torch.cat([samples, torch.zeros(1, 80000)], dim=1)
     ours, theirs = wrong_rate.hidden_states(samples)[0], muq.hidden_states(padded)[0]
     assert difference([ours[:, :160]], [theirs[:, :160]]) <= 1e-5
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_forward_pass_for_a_card_agrees_with_the_stock_one(encoder, precision):
+    """Its modules run on a CPU too: the same folded norms, layouts and masks."""
+    name = encoder.spec.name
+    crops = waves(encoder, 3)
+    options = LoadOptions(random_seed=0, size="tiny", precision=precision, on_cpu=False)
+    of_card = Encoder(
+        replace(encoder.spec, precision=precision), ENCODERS[name].load(options), torch.device("cpu")
+    )
+    shaken, stock = shake(of_card.network), tiny(name, stock=True)
+    assert not shaken, "norms are folded: none is left to shake"
+    valid = torch.tensor([encoder.spec.frames, 7, 1])
+    limit = 1e-5 if precision == "fp32" else 0.05
+    assert difference(of_card.hidden_states(crops, valid), stock.hidden_states(crops, valid)) <= limit
+
+
+@pytest.mark.parametrize("name", ["muq", "muq16k"])
+def test_the_convolutions_for_a_card_have_their_norms_folded(name):
+    model = muq.build(muq.TINY, seed=0).eval()
+    assert shake(model)
+    samples = 10 * ENCODERS[name].SAMPLE_RATE_HZ
+    wave = torch.randn(2, samples, generator=torch.Generator().manual_seed(2))
+    ours = FastMuQ(model, samples, Arithmetic(on_cpu=False)).eval()
+    with torch.inference_mode():
+        assert difference(ours(wave), muq.StockMuQ(model)(wave)) <= 1e-5
+
+
+def shake(network: torch.nn.Module) -> int:
+    """Move batch norms away from where they begin, where folding is easy; returns how many there are."""
+    generator = torch.Generator().manual_seed(1)
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        for tensor in (norm.running_var, norm.weight):
+            tensor.data = torch.rand(tensor.shape, generator=generator) + 0.5
+        for tensor in (norm.running_mean, norm.bias):
+            tensor.data = 0.2 * torch.randn(tensor.shape, generator=generator)
+    return len(norms)
+
+
+@pytest.mark.parametrize("name", ["wavlm", "logmel"])
+@pytest.mark.parametrize("rule", ["mean", "last", "all", "1"])
+def test_layers_are_reduced_together_on_a_card(name, rule):
+    encoder = tiny(name)
+    hidden = encoder.hidden_states(waves(encoder, 3))
+    rule, valid = check_rule(rule, len(hidden)), torch.tensor([encoder.spec.frames, 7, 1])
+    for one, other in zip(reduce_together(hidden, rule, valid), summarise(hidden, rule, valid), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 def full_width(name: str) -> tuple[torch.nn.Module, torch.nn.Module]:

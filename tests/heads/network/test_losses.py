@@ -113,8 +113,23 @@ def test_perfection(name: str) -> None:
         # The linear term: minus the mean absolute gap.
         columns = truth.T.tolist()
         assert loss == pytest.approx(-mean([mean([abs(g) for _, g in pairs(c, c)]) for c in columns]))
+    elif name == "listmle":
+        # The likelihood grows with the gaps: the right order far apart is certain.
+        assert LOSSES[name].function(1e4 * truth, truth).item() == pytest.approx(0.0, abs=1e-6)
     else:
         assert loss == pytest.approx(0.0, abs=1e-12)
+
+
+def test_listmle_is_the_likelihood_of_the_rated_order_and_ties_have_no_order() -> None:
+    pred = torch.tensor([[0.3], [1.0], [-0.5], [9.0]], dtype=torch.float64)
+    truth = torch.tensor([[2.0], [3.0], [1.0], [torch.nan]], dtype=torch.float64)
+    e = [math.exp(x) for x in (0.3, 1.0, -0.5)]
+    draws = (e[1] / sum(e)) * (e[0] / (e[0] + e[2]))
+    assert LOSSES["listmle"].function(pred, truth).item() == pytest.approx(-math.log(draws) / 3)
+    tied = torch.tensor([[2.0], [2.0], [1.0], [torch.nan]], dtype=torch.float64)
+    turned = torch.tensor([1, 0, 2, 3])
+    first, second = (LOSSES["listmle"].function(pred[n], tied[n]) for n in (torch.arange(4), turned))
+    assert first.item() == pytest.approx(second.item())
 
 
 @pytest.mark.parametrize("name", SCORE_LOSSES)

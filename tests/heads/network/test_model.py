@@ -17,12 +17,18 @@ from torch import nn
 from mmmos.heads.grids import configure
 from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.losses import LOSSES
-from mmmos.heads.network.model import DEFAULT_SCALE, Head, Towers, level_values
+from mmmos.heads.network.model import DEFAULT_SCALE, Head, Statistics, level_values
 from mmmos.heads.network.reading import Batch
+from mmmos.heads.network.towers import Towers
 from mmmos.store.schema import AES_AXES, Scale
 from tests.heads.small import M2D, MUQ, WAVLM
 
 SPECS = (WAVLM, MUQ, M2D)
+
+
+def _statistics(shape: tuple[int, ...]) -> Statistics:
+    mean, deviation = torch.randn(shape), torch.rand(shape) + 0.5
+    return Statistics(mean, deviation, mean - 50, mean + 50)
 
 
 def head_of(
@@ -33,10 +39,13 @@ def head_of(
 ) -> Head:
     torch.manual_seed(3)
     config = configure("data-0", [spec.id for spec in SPECS], aggregator, loss, width=4, hidden=6)
-    head = Head(config, SPECS, axes, scale)
+    head = Head(config, SPECS, axes, scale, support=5 if aggregator in ("kernel_ridge", "svr") else 0)
+    if head.aggregator.tower == "kernel":
+        head.towers.support.normal_()
+        head.towers.dual.normal_()
     count = len(axes)
     head.set_statistics(
-        [(torch.randn(s), torch.rand(s) + 0.5) for s in (head.reading.shape(spec) for spec in SPECS)],
+        [_statistics(head.reading.shape(spec)) for spec in SPECS],
         torch.linspace(4, 6, count),
         torch.linspace(1, 2, count),
     )
@@ -106,7 +115,12 @@ def test_standardisation_is_undone_by_nothing_but_the_statistics() -> None:
 def test_a_feature_that_never_varied_keeps_its_unit() -> None:
     head = head_of()
     head.set_statistics(
-        [(torch.ones(s.dim), torch.zeros(s.dim)) for s in SPECS], torch.zeros(4), torch.ones(4)
+        [
+            Statistics(torch.ones(s.dim), torch.zeros(s.dim), torch.ones(s.dim), torch.ones(s.dim))
+            for s in SPECS
+        ],
+        torch.zeros(4),
+        torch.ones(4),
     )
     assert (head.gain_0 == 1).all()
 

@@ -17,7 +17,14 @@ def test_layer_rules() -> None:
         ("1", means[:, 1]),
         ("all", means.reshape(2, 12)),
     ):
-        assert np.array_equal(layer_rule(means, spec("x", dim=4, layer=rule)), expected)
+        found = layer_rule(torch.from_numpy(means), spec("x", dim=4, layer=rule))
+        assert np.array_equal(found.numpy(), expected)
+
+
+def test_the_mean_of_layers_has_the_bits_that_numpy_gave_it(rng: np.random.Generator) -> None:
+    means = rng.standard_normal((5, 13, 301)).astype(np.float32)
+    found = layer_rule(torch.from_numpy(means), spec("x", dim=301, layer="mean"))
+    assert np.array_equal(found.numpy(), means.mean(axis=1, dtype=np.float64).astype(np.float32))
 
 
 def test_crops_count_by_their_seconds() -> None:

@@ -29,7 +29,7 @@ def test_an_ensemble_is_chosen_and_kept(experiment):
 
 
 def test_evaluate_scores_the_ensemble_beside_baselines_and_the_best_single(experiment):
-    got = evaluate_runs(experiment, resamples=20)
+    got = evaluate_runs(experiment)
     written = pd.read_csv(experiment.work / "evaluation.csv")
     # Four runs and baselines, three splits, two levels, three domains and all together, four axes and all.
     assert len(written) == len(got.rows) == 4 * 3 * 2 * 4 * 5 * len(METRICS)
@@ -46,11 +46,11 @@ def test_evaluate_scores_the_ensemble_beside_baselines_and_the_best_single(exper
     undefined = written[written.value.isna()]
     assert len(undefined) == sum(row.value is None for row in got.rows) > 0
     assert undefined.reason.notna().all()
-    assert "1 different ensembles have been scored on this test split so far" in got.notes
+    assert "the test split was looked at 2 times so far: 1 ensembles and 1 runs" in got.notes
 
 
 def test_named_runs_are_compared_with_a_named_run(experiment):
-    got = evaluate_runs(experiment, ["wavlm+m2d mlp ut"], against="wavlm+m2d mlp con", resamples=10)
+    got = evaluate_runs(experiment, ["wavlm+m2d mlp ut"], against="wavlm+m2d mlp con")
     assert {(c.run.rsplit("-", 1)[0], c.other.rsplit("-", 1)[0]) for c in got.comparisons} == {
         ("mlp-ut", "mlp-con")
     }
@@ -59,14 +59,14 @@ def test_named_runs_are_compared_with_a_named_run(experiment):
 
 
 def test_compare_prints_table4_with_every_rule(experiment):
-    got = compare_ensembles(experiment, resamples=20)
+    got = compare_ensembles(experiment)
     (table,) = got.tables
     assert [row[1] for row in table.rows] == [*TABLE4, *FURTHER]
     assert {row[2] for row in table.rows if row[1] == "all"} == {16}
     assert any(note.startswith("greedy:oof: there are no stored predictions") for note in table.notes)
     assert all(c.metric == "srcc" and c.level == "system" for c in got.comparisons)
     # A second look reads the test figures back; they cannot move.
-    again = compare_ensembles(experiment, resamples=300)
+    again = compare_ensembles(experiment)
     test = [row for row in got.rows if row.split == "test"]
     assert [row for row in again.rows if row.split == "test"] == test
 
@@ -76,14 +76,14 @@ def test_compare_says_where_only_some_runs_could_be_chosen(tmp_path):
     for folder in sorted(work.glob("runs/*"))[:3]:
         trained = made_up_run(table, "train", 0.5, folder.name)
         replace(trained, split="oof").save(folder / "predictions-oof.parquet")
-    (ensembles,) = compare_ensembles(open_experiment(work), resamples=10).tables
+    (ensembles,) = compare_ensembles(open_experiment(work)).tables
     assert "On oof 3 of 16 runs have predictions; rules choose among them." in ensembles.notes
     assert not any(note.startswith("On dev") for note in ensembles.notes)
 
 
 def test_one_axis_only_and_an_ensemble_of_other_data(tmp_path):
     experiment = open_experiment(made_up_work(tmp_path, made_up_table(axes=("PQ",))))
-    got = evaluate_runs(experiment, resamples=10)
+    got = evaluate_runs(experiment)
     assert {row.axis for row in got.rows} == {"PQ"}
     row = find(
         got.rows,
@@ -100,4 +100,4 @@ def test_one_axis_only_and_an_ensemble_of_other_data(tmp_path):
     Ensemble(kept.rule, kept.members, kept.weights, "data-other").save(path)
     with pytest.raises(ValueError, match="was chosen on data-other"):
         evaluate_runs(experiment)
-    assert len(compare_ensembles(experiment, resamples=10).tables[0].rows) == len({**TABLE4, **FURTHER})
+    assert len(compare_ensembles(experiment).tables[0].rows) == len({**TABLE4, **FURTHER})

@@ -32,7 +32,7 @@ def table(monkeypatch):
 
 def test_it_is_evaluated_with_an_interval_and_without_a_ceiling(table):
     clips, run = table.of("test"), made_up_run(table, "test", 0.5)
-    row = find(evaluate([run], clips, resamples=50), **HERE)
+    row = find(evaluate([run], clips), **HERE)
     assert row.value == pytest.approx(np.abs(run.values[:, 0] - table.scores(clips)[:, 0]).mean())
     assert row.low < row.value < row.high
     assert (row.ceiling, row.reason) == (None, "")
@@ -40,7 +40,7 @@ def test_it_is_evaluated_with_an_interval_and_without_a_ceiling(table):
 
 def test_it_is_compared(table):
     runs = [made_up_run(table, "test", noise, f"run{noise}") for noise in (0.2, 2.0)]
-    row = find(compare(*runs, table.of("test"), resamples=50), **HERE)
+    row = find(compare(*runs, table.of("test")), **HERE)
     assert row.low <= row.difference <= row.high < 0
 
 
@@ -53,9 +53,7 @@ def test_a_search_makes_it_small(table):
 
 
 def test_tables_and_plots_name_its_unit_and_its_baseline(table):
-    rows = evaluate(
-        [made_up_run(table, "test", 0.5), *baselines(table, "test")], table.of("test"), resamples=20
-    )
+    rows = evaluate([made_up_run(table, "test", 0.5), *baselines(table, "test")], table.of("test"))
     clips, systems = tables.figures(rows, "run", "test", "ours")
     assert clips.columns[-1] == "MAE [95 %]"
     base = find(rows, run=TRAIN_MEAN, **HERE).value
@@ -68,9 +66,9 @@ def test_tables_and_plots_name_its_unit_and_its_baseline(table):
 
 def test_it_is_in_the_report_and_a_test_split_scored_before_says_that_it_lacks_it(tmp_path, monkeypatch):
     experiment = open_experiment(made_up_work(tmp_path))
-    evaluate_runs(experiment, resamples=5)
+    evaluate_runs(experiment)
     monkeypatch.setitem(METRICS, "mae", Metric(mae, "low"))
-    text = write_report(experiment.work, resamples=5).read_text()
+    text = write_report(experiment.work).read_text()
     assert "MAE [95 %]" in text
     assert f"{tables.NOT_KEPT}: MAE of every axis." in text
-    assert compare_ensembles(experiment, resamples=5).tables
+    assert compare_ensembles(experiment).tables

@@ -136,7 +136,7 @@ def test_bars_show_value_interval_ceiling_and_baseline_of_every_axis(scored, met
         for number, axis in enumerate(("CE", "CU", "PC", "PQ", "composite"))
     }
     figure = plots.bars(scored, base, metric)
-    assert [panel.get_title() for panel in figure.axes] == ["utterance level, n = 96", "system level, n = 8"]
+    assert [panel.get_title() for panel in figure.axes] == ["utterance level, n = 96", "system level, n = 12"]
     for panel, level in zip(figure.axes, ("utterance", "system"), strict=True):
         shown = [r for r in scored if (r.level, r.domain, r.metric) == (level, "all", metric)]
         assert [tick.get_text() for tick in panel.get_xticklabels()] == [row.axis for row in shown]

@@ -62,7 +62,7 @@ def page(tmp_path_factory):
     study |= {"first": trials[0], "best": trials[2], "difference": 0.2, "low": 0.1, "high": 0.3}
     (work / "sweeps").mkdir()
     (work / "sweeps" / "tri.json").write_text(json.dumps(study))
-    return write_report(work, resamples=20)
+    return write_report(work)
 
 
 def test_the_page_is_whole_and_says_its_caveats(page):
@@ -120,7 +120,7 @@ def test_a_table_with_one_axis_and_no_test_split_still_has_a_report(tmp_path):
     work = made_up_work(tmp_path, table)
     for folder in (work / "runs").iterdir():
         (folder / "predictions-test.parquet").unlink()
-    assert "over 48 clips" in write_report(work, resamples=5).read_text()
+    assert "over 48 clips" in write_report(work).read_text()
 
 
 @pytest.mark.browser

@@ -24,8 +24,8 @@ def found(tmp_path_factory):
         experiment,
         ensemble,
         "test",
-        evaluate_runs(experiment, [ENSEMBLE], resamples=20),
-        compare_ensembles(experiment, resamples=20),
+        evaluate_runs(experiment, [ENSEMBLE]),
+        compare_ensembles(experiment),
         tuple(series(ensemble.predict(experiment.runs, "test"), experiment.table, "test")),
     )
 
@@ -39,7 +39,7 @@ def headline(found, run, level, metric):
 def test_the_headlines_are_srcc_lcc_and_mse_of_the_composite(found):
     shown = sections.tiles(found.scored.rows, found.ensemble.id, "test")
     assert [tile.label for tile in shown] == [
-        "SRCC over 8 systems", "SRCC over 96 clips", "LCC over 96 clips", "MSE over 96 clips",
+        "SRCC over 12 systems", "SRCC over 96 clips", "LCC over 96 clips", "MSE over 96 clips",
     ]  # fmt: skip
     wanted = (("system", "srcc"), ("utterance", "srcc"), ("utterance", "lcc"), ("utterance", "mse"))
     for tile, (level, metric) in zip(shown, wanted, strict=True):

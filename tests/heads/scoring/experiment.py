@@ -60,5 +60,5 @@ def scoring_experiment() -> Experiment:
     outcome = train_grid(configs, work, jobs=1)
     assert not outcome.failed, outcome.failed
     select_ensemble(open_experiment(work), "all")
-    export_bundle(work, root / "bundle", resamples=100)
+    export_bundle(work, root / "bundle")
     return Experiment(work, corpus, root / "bundle", table)

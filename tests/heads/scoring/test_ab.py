@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t, ttest_ind, ttest_rel
 
-from mmmos.heads.scoring.ab import EQUAL, HIGHER, LOWER, OPEN, compare_scores, namesake
+from mmmos.heads.scoring.ab import EQUAL, HIGHER, LOWER, OPEN, compare_scores, namesakes
 
 
 def side(values: np.ndarray, axis: str = "PQ", start: int = 0) -> dict[str, dict[str, float]]:
@@ -48,7 +48,14 @@ def test_pairs_are_found_by_name_and_the_rest_is_named(rng: np.random.Generator)
     outcome = compare_scores(a, b, ("PQ",), pairing="paired")
     assert (outcome.differences[0].n_a, len(outcome.left_out)) == (6, 8)
     assert compare_scores(a, a, ("PQ",)).paired
-    assert namesake("x/a/b.wav", "x") == namesake("y/a/b.mp3", "y") == "a/b"
+    assert namesakes((["x/a/b.wav"], "x"), (["y/a/b.mp3"], "y")) == [["a/b"], ["a/b"]]
+
+
+def test_files_that_differ_by_their_suffix_alone_are_all_compared() -> None:
+    names = namesakes((["x/0.wav", "x/0.flac", "x/1.wav"], "x"), (["y/0.wav", "y/1.mp3"], "y"))
+    assert names == [["0.wav", "0.flac", "1"], ["0.wav", "1"]]
+    (odd,) = namesakes((["x/0.wav", "x/0.flac", "x/0.wav.mp3"], "x"))
+    assert len(set(odd)) == 3
 
 
 @pytest.mark.parametrize(

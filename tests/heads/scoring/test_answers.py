@@ -1,4 +1,4 @@
-"""Rows out: every format holds the same, and a broken-off file is gone on with, byte for byte."""
+"""Rows out: every format holds the same, and no text in them acts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mmmos.heads.scoring.answers import OutputFile, ResumeError, Writer, columns, identity
+from mmmos.heads.scoring.answers import Writer, beyond_scale, columns, identity
 from mmmos.heads.scoring.requests import AudioRequest
+from mmmos.store.escape import encodable
+from mmmos.store.rows import csv_rows
+from mmmos.store.schema import Scale
 
 AXES = ("CE", "PQ")
 BUNDLE = "bundle-0"
@@ -28,13 +32,6 @@ def answer(number: int, windows: int = 0) -> dict:
             {"start_s": float(k), "end_s": k + 10.0, "CE": 4.0, "PQ": 1.0} for k in range(windows)
         ]
     return row
-
-
-def write(path: Path, form: str, numbers: range, windows: int, resume: bool) -> OutputFile:
-    with OutputFile(path, form, AXES, REQUESTS, BUNDLE, timeline=windows > 0, resume=resume) as file:
-        for number in numbers[file.done :]:
-            file.writer.write(answer(number, windows))
-    return file
 
 
 def test_both_formats_hold_the_same() -> None:
@@ -55,40 +52,42 @@ def test_both_formats_hold_the_same() -> None:
     assert [row["start_s"] for row in table if row["row"] == "window"] == ["0.0", "1.0"] * 4
 
 
-@pytest.mark.parametrize("form", ["jsonl", "csv"])
-@pytest.mark.parametrize("windows", [0, 3])
-def test_broken_off_anywhere_it_ends_as_if_unbroken(tmp_path: Path, form: str, windows: int) -> None:
-    path = tmp_path / f"whole.{form}"
-    write(path, form, range(5), windows, resume=False)
-    whole = path.read_bytes()
-    for end in range(0, len(whole) + 1, 7):
-        torn = tmp_path / f"torn-{end}"
-        torn.write_bytes(whole[:end])
-        write(torn, form, range(5), windows, resume=True)
-        assert torn.read_bytes() == whole, f"cut at byte {end}"
+def test_names_that_a_spreadsheet_would_run_are_text_and_come_back() -> None:
+    stream = io.StringIO(newline="")
+    writer = Writer(stream, "csv", AXES)
+    for name in NAMES:
+        writer.write({**answer(0), "id": name, "path": name})
+    assert "\n=" not in stream.getvalue()
+    assert ",=" not in stream.getvalue()
+    stream.getvalue().encode()
+    assert [row.values["id"] for row in csv_rows(stream.getvalue())] == [encodable(name) for name in NAMES]
 
 
-def test_what_is_there_is_counted(tmp_path: Path) -> None:
-    path = tmp_path / "out.jsonl"
-    assert write(path, "jsonl", range(4), 0, resume=True).done == 0
-    again = write(path, "jsonl", range(5), 0, resume=True)
-    assert (again.done, again.errors) == (4, 1)
+NAMES = ("=1+1", "-1", "@x", "a\rb", "\x0b\x85\u2028", "half\udcff", "'=", "0.5")
 
 
-def test_what_cannot_be_gone_on_with_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "out.jsonl"
-    write(path, "jsonl", range(3), 0, resume=False)
-    before = path.read_bytes()
-    with pytest.raises(ResumeError, match="--resume"):
-        OutputFile(path, "jsonl", AXES, REQUESTS, BUNDLE, resume=False)
-    with pytest.raises(ResumeError, match="answer 1 is for 'r0'"):
-        OutputFile(path, "jsonl", AXES, REQUESTS[::-1], BUNDLE, resume=True)
-    with pytest.raises(ResumeError, match="scored by bundle-0, not by another"):
-        OutputFile(path, "jsonl", AXES, REQUESTS, "another", resume=True)
-    with pytest.raises(ResumeError, match="without a timeline"):
-        OutputFile(path, "jsonl", AXES, REQUESTS, BUNDLE, timeline=True, resume=True)
-    with pytest.raises(ResumeError, match="columns"):
-        OutputFile(path, "csv", AXES, REQUESTS, BUNDLE, resume=True)
-    assert path.read_bytes() == before
-    with pytest.raises(ValueError, match="unknown format"):
-        Writer(io.StringIO(), "xml", AXES)
+def test_json_lines_hold_any_name_on_one_line() -> None:
+    stream = io.StringIO(newline="")
+    writer = Writer(stream, "jsonl", AXES)
+    for name in NAMES:
+        writer.write({**answer(0), "id": name})
+    stream.getvalue().encode()
+    assert [json.loads(line)["id"] for line in stream.getvalue().split("\n")[:-1]] == list(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("value", "bounded", "refused"),
+    [
+        (5.0, True, False),
+        (14.0, True, False),
+        (25.0, True, True),
+        (-1e300, True, True),
+        (float("nan"), True, True),
+        (float("inf"), False, True),
+        (25.0, False, False),
+    ],
+)
+def test_a_score_that_no_scale_can_hold_is_refused(value: float, bounded: bool, refused: bool) -> None:
+    said = beyond_scale(np.array([5.0, value]), AXES, Scale(0, 10), bounded)
+    assert bool(said) is refused
+    assert not refused or said.startswith("PQ comes out as")

@@ -126,7 +126,7 @@ def test_a_bundle_holds_no_code_and_reading_one_runs_none(copy: Path) -> None:
     assert suffixes == {".json", ".md", ".safetensors"}
     weights = json.loads((copy / ABOUT).read_text())["members"]
     edit(copy, members=[{**weights[0], "weight": float("inf")}, *weights[1:]])
-    with pytest.raises(BundleError, match="not all positive"):
+    with pytest.raises(BundleError, match="Infinity is not a number"):
         read_bundle(copy)
     arrays = load_file(copy / "reference.safetensors")
     arrays[next(iter(arrays))].flat[0] = np.nan

@@ -13,7 +13,14 @@ from mmmos import __version__
 from mmmos.heads.ensemble import from_weights
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.scoring.bundle import ABOUT, CARD, read_bundle, save_bundle
-from mmmos.heads.scoring.export import add_to_bundle, bundle_of_work, collect, training_summary
+from mmmos.heads.scoring.export import (
+    add_to_bundle,
+    bundle_of_work,
+    collect,
+    export_bundle,
+    training_summary,
+)
+from mmmos.store import files
 from mmmos.store.clips import ClipTable
 from mmmos.store.schema import Axes, Clip, Scale
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
@@ -27,7 +34,7 @@ def experiment() -> Experiment:
 def test_stale_heads_do_not_stay(experiment: Experiment, tmp_path: Path) -> None:
     opened = open_experiment(experiment.work)
     for run in opened.runs[:2]:
-        bundle = collect(opened, from_weights("one", {run.id: 1.0}, opened.table.id), resamples=0)
+        bundle = collect(opened, from_weights("one", {run.id: 1.0}, opened.table.id), accuracy=False)
         save_bundle(bundle, tmp_path, "")
         assert [path.stem for path in (tmp_path / "heads").iterdir()] == [run.id]
 
@@ -49,7 +56,7 @@ def test_a_work_folders_bundle_is_made_once_and_again_for_another_ensemble(
 def test_a_bundle_names_the_versions_that_made_it(experiment: Experiment) -> None:
     opened = open_experiment(experiment.work)
     one = from_weights("one", {opened.runs[0].id: 1.0}, opened.table.id)
-    versions = collect(opened, one, resamples=0).about["versions"]
+    versions = collect(opened, one, accuracy=False).about["versions"]
     assert versions["mmmos"] == __version__
     assert {"torch", "numpy"} < versions.keys()
 
@@ -93,7 +100,7 @@ def test_titles_of_other_axes_travel_with_a_bundle(experiment: Experiment, tmp_p
     own = Axes(names, ("Enjoyment", "Use", "Complexity", "Quality"))
     renamed = replace(opened, table=replace(opened.table, axes=own))
     one = from_weights("one", {opened.runs[0].id: 1.0}, opened.table.id)
-    plain, titled = (collect(made, one, resamples=0) for made in (opened, renamed))
+    plain, titled = (collect(made, one, accuracy=False) for made in (opened, renamed))
     assert "titles" not in plain.about
     assert read_bundle(save_bundle(titled, tmp_path, "")).axes == own
     assert titled.id == plain.id, "titles change no score"
@@ -111,3 +118,39 @@ def test_an_entry_is_added_to_a_bundle_and_its_card(experiment: Experiment, tmp_
     assert "| mono | +0.50 (0.60) | 3 |" in (copy / CARD).read_text().replace("\\", "")
     before, after = (json.loads((folder / ABOUT).read_text()) for folder in (experiment.bundle, copy))
     assert after == {**before, "sensitivity": card}
+
+
+def test_what_somebody_else_keeps_in_a_folder_stays(experiment: Experiment, tmp_path: Path) -> None:
+    (tmp_path / "heads").mkdir()
+    (tmp_path / "README.md").write_text("mine")
+    (tmp_path / "heads" / "mine.safetensors").write_bytes(b"mine")
+    for write in (
+        lambda: export_bundle(experiment.work, tmp_path, golden=False, resamples=0),
+        lambda: save_bundle(read_bundle(experiment.bundle), tmp_path, ""),
+    ):
+        with pytest.raises(ValueError, match=r"README\.md, heads/mine\.safetensors"):
+            write()
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert (tmp_path / "heads" / "mine.safetensors").read_bytes() == b"mine"
+
+
+def test_an_export_that_fails_leaves_the_old_bundle_whole(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copytree(experiment.bundle, tmp_path / "bundle"))
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("write_json", "write_text", "write_atomic"):
+        with monkeypatch.context() as patch:
+            patch.setattr(files, name, full)
+            for write in (
+                lambda: save_bundle(read_bundle(copy), copy, "new"),
+                lambda: add_to_bundle(copy, "sensitivity", {}, {"sensitivity.svg": "<svg/>"}),
+            ):
+                with pytest.raises((OSError, KeyError)):
+                    write()
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]

@@ -50,6 +50,15 @@ def test_to_the_hub_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         push_to_hub(tmp_path, "somebody/nothing")
 
 
+def test_without_a_network_an_upload_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*args: Any, **options: Any) -> str:
+        raise ConnectionError("no network\nat all")
+
+    monkeypatch.setattr("mmmos.heads.scoring.hub.HfApi.create_repo", gone)
+    with pytest.raises(BundleError, match=r"could not be uploaded to somebody/scores: no network$"):
+        push_to_hub(scoring_experiment().bundle, "somebody/scores")
+
+
 def test_what_the_hub_does_not_have_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*args: Any, **options: Any) -> str:
         raise ConnectionError("no network")

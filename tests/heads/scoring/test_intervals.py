@@ -18,7 +18,6 @@ from mmmos.heads.scoring.intervals import (
     conformal_quantile,
     covered,
     cross_check,
-    mean_and_spread,
     measure_coverage,
 )
 
@@ -143,10 +142,3 @@ def test_whole_groups_are_left_out_together() -> None:
     }
     assert share["grouped"] == pytest.approx(0.8)
     assert share["alone"] > 0.85
-
-
-def test_mean_and_spread_by_hand() -> None:
-    members = np.array([[[1.0, 2.0]], [[4.0, 2.0]]])
-    mean, spread = mean_and_spread(members, np.array([0.25, 0.75]))
-    np.testing.assert_allclose(mean, [[3.25, 2.0]])
-    np.testing.assert_allclose(spread, [[np.sqrt(0.25 * 2.25**2 + 0.75 * 0.75**2), 0.0]])

@@ -42,7 +42,7 @@ def test_the_card_says_which_intervals_cannot_be_had() -> None:
 def test_the_card_of_other_axes_names_and_escapes_them() -> None:
     card = model_card(made_bundle([logmel()], SPEECH_AXES))
     assert "- **MOS**: Overall Quality\n" in card
-    assert r"- **SIG**: Quality of the \<Signal\> \| alone" in card
+    assert r"- **SIG**: Quality of the &lt;Signal&gt; \| alone" in card
     assert "Content Enjoyment" not in card
 
 
@@ -50,7 +50,7 @@ def test_a_caveat_cannot_break_the_card() -> None:
     bundle = replace(made_bundle([logmel()]), caveats=("two\n# lines", "<script>x</script>"))
     card = model_card(bundle)
     assert r"> - two \# lines" in card
-    assert "<script" not in card.replace(r"\<", "")
+    assert "<script" not in card
     assert card.count("\n# ") == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,29 @@ def test_nothing_found_is_refused(tmp_path: Path) -> None:
         list_requests([f"{tmp_path}/*.wav"])
     with pytest.raises(RequestError, match="cannot be read"):
         list_requests([f"{tmp_path}/none.jsonl"])
+
+
+def test_names_that_no_file_can_have_are_requests_like_any_other(tmp_path: Path) -> None:
+    names = ["a" * 300 + ".wav", "x\udcff.wav", f"{'d' * 300}/x.wav", "nul\0.wav", "a" * 5000]
+    assert [request.path for request in list_requests(names)] == names
+    listed = tmp_path / "list.csv"
+    listed.write_text("path\n" + "a" * 300 + ".wav\n")
+    assert list_requests([str(listed)])[0].path == "a" * 300 + ".wav"
+
+
+def test_a_closed_folder_is_a_request_whose_answer_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("open", "closed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.wav").write_bytes(b"")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = [request.path for request in list_requests([str(tmp_path)])]
+    assert found == [str(tmp_path / "closed"), str(tmp_path / "open" / "a.wav")]

@@ -196,7 +196,7 @@ def test_only_the_encoders_of_the_members_are_loaded(
     monkeypatch.setattr(front, "load_encoder", spy)
     opened = open_experiment(experiment.work)
     run = next(run for run in opened.runs if run.encoders == ("logmel",))
-    bundle = collect(opened, from_weights("one", {run.id: 1.0}, opened.table.id), resamples=0)
+    bundle = collect(opened, from_weights("one", {run.id: 1.0}, opened.table.id), accuracy=False)
     load_bundle(save_bundle(bundle, tmp_path / "one", ""), device="cpu")
     assert loaded == ["logmel"]
     load_bundle(experiment.bundle, device="cpu")
@@ -254,3 +254,17 @@ def test_a_bundle_with_other_axes_answers_on_them(experiment: Experiment, tmp_pa
     assert {"MOS", "SIG", "MOS_80_low", "SIG_95_high", "SIG_spread"} < answer.keys()
     assert {"MOS", "SIG"} < answer["windows"][0].keys()
     assert not {"CE", "PQ"} & answer.keys()
+
+
+@pytest.mark.parametrize("in_flight", [0, 2])
+def test_batches_under_way_change_neither_order_nor_scores(
+    experiment: Experiment, scorer: Scorer, in_flight: int
+) -> None:
+    paths = [*experiment.paths("dev")[:4], Path("missing.wav"), *experiment.paths("dev")[4:6]]
+    queued = load_bundle(experiment.bundle, device="cpu", batch=3, workers=3)
+    queued.front.in_flight = in_flight
+    found, expected = queued.files(paths), scorer.files(paths)
+    assert [answer["path"] for answer in found] == [str(path) for path in paths]
+    assert [*found[4]] == [*expected[4]]
+    del found[4], expected[4]
+    close(found, expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,19 @@ import pytest
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.grids import configure
+from mmmos.heads.network.model import Head
 from mmmos.heads.runs import Run
 from mmmos.heads.training import out_of_fold as module
 from mmmos.heads.training.data import Features, Indices
-from mmmos.heads.training.fit import Fit, fit
-from mmmos.heads.training.out_of_fold import has_out_of_fold, keep_out_of_fold, out_of_fold
+from mmmos.heads.training.fit import Fit, fit, predict
+from mmmos.heads.training.out_of_fold import (
+    has_out_of_fold,
+    keep_out_of_fold,
+    out_of_fold,
+    uncalibrated,
+)
 from mmmos.heads.training.parallel import train_grid
+from mmmos.store.clips import load_table, save_table
 from tests.heads.small import M2D, WAVLM, work_folder
 
 
@@ -33,7 +41,7 @@ def test_no_head_sees_the_groups_it_predicts(work: Path, monkeypatch: pytest.Mon
         return fit(config, features, train=train)
 
     monkeypatch.setattr(module, "fit", watch)
-    found = out_of_fold(config, features, 3)
+    found = out_of_fold(config, features, 3).predictions
     ids = [features.clips[n].id for n in features.of("train")]
     assert sorted(found.clip_ids) == sorted(ids)
     assert len(trained) == 3
@@ -54,6 +62,40 @@ def test_they_are_kept_beside_the_run_and_made_once(work: Path) -> None:
     assert not has_out_of_fold(work, config, 4)
     stored = Run.of(work, config).predictions("oof")
     assert stored.split == "oof"
-    again = out_of_fold(config, features, 3)
+    again = out_of_fold(config, features, 3).predictions
     assert again == stored
     assert np.array_equal(keep_out_of_fold(config, features, work, 3).values, stored.values)
+
+
+def test_level_and_spread_are_set_by_clips_that_were_held_out(tmp_path: Path) -> None:
+    """FAULTS F6: on the clips that a head was fitted on its spread always looks right."""
+    work = work_folder(tmp_path, count=240, specs=(WAVLM, M2D), splits=("train", "pam"))
+    table, rng = load_table(work / "clips.json"), np.random.default_rng(0)
+    noisy = [tuple(rng.normal(score, 3) for score in clip.scores) for clip in table.clips]
+    clips = tuple(replace(clip, scores=scores) for clip, scores in zip(table.clips, noisy, strict=True))
+    save_table(replace(table, clips=clips), work / "clips.json")
+    features = Features.open(work)
+    config = configure(
+        features.table.id, [WAVLM.id, M2D.id], "mlp", "con", epochs=40, learning_rate=3e-3, patience=40
+    )
+    train_grid([config], work, jobs=1)
+    run = Run.of(work, config)
+    before, fitted = run.predictions("pam").values, Head.load(run.head_path)
+    found = out_of_fold(config, features, 3)
+    keep_out_of_fold(config, features, work, 3, found)
+    head = Head.load(run.head_path)
+    pam = [clip for clip in features.clips if clip.split == "pam"]
+    truth = features.table.scores(pam)
+    after = Run.of(work, config).predictions("pam").values
+    assert np.mean((after - truth) ** 2) < np.mean((before - truth) ** 2)
+    assert Run.of(work, config).record["calibration"]["on"].startswith("out-of-fold")
+    # The head's lines are those of the held-out predictions, on the labels' scale.
+    slope, offset = np.array(found.lines).T
+    np.testing.assert_allclose(after, uncalibrated(fitted, before) * slope + offset, atol=1e-9)
+    assert np.array_equal(predict(head, features, features.of("pam")), after)
+
+
+def test_a_loss_that_pins_the_scale_is_left_alone(work: Path) -> None:
+    features = Features.open(work)
+    config = configure(features.table.id, [WAVLM.id], "mlp", "ut", epochs=1)
+    assert out_of_fold(config, features, 3).lines == ()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmmos.heads.tuning.journal import JournalLock, cut_torn_tail, is_alive, worker_key
+from mmmos.heads.tuning.journal import JournalLock, SealedJournal, cut_torn_tail, is_alive, worker_key
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,35 @@ def test_a_worker_that_ended_but_was_not_waited_for_is_not_alive() -> None:
         os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # ended, but still in the process table
         assert Path(f"/proc/{worker.pid}").exists()
         assert is_alive(key) is False
+
+
+def test_a_journal_gives_back_its_lines_and_names_one_that_changed(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "sweep.journal"
+    journal, lines = SealedJournal(path), [{"op_code": 0, "n": n} for n in range(4)]
+    journal.append_logs(lines[:1])
+    journal.append_logs(lines[1:])
+    assert list(journal.read_logs(0)) == lines
+    assert list(journal.read_logs(3)) == lines[3:]
+    assert list(SealedJournal(path).read_logs(2)) == lines[2:]
+    whole = path.read_bytes()
+    second = whole.index(b"\n") + 1
+    for at in range(second, whole.index(b"\n", second)):
+        broken = bytearray(whole)
+        broken[at] ^= 1
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"sweep\.journal line [23]"):
+            list(SealedJournal(path).read_logs(0))
+
+
+def test_lines_of_earlier_versions_are_read_and_odd_ones_named(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.journal"
+    path.write_text('{"op_code": 1}\n')
+    assert list(SealedJournal(path).read_logs(0)) == [{"op_code": 1}]
+    for line, reason in (("[1]", "a JSON object"), ("x", "not JSON"), ("[" * 9999, "too deeply")):
+        path.write_text(f'{{"op_code": 1}}\n{line}\n')
+        with pytest.raises(ValueError, match=rf"sweep\.journal line 2: .*{reason}"):
+            list(SealedJournal(path).read_logs(0))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="not a regular file"):
+        SealedJournal(path)

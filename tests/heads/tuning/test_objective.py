@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmmos.heads.metrics import METRICS
-from mmmos.heads.tuning.objective import Objective
+from mmmos.heads.tuning.objective import Objective, held_back
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip
 
@@ -68,3 +68,23 @@ def test_too_few_rated_clips_are_refused_before_anything_is_trained() -> None:
 def test_undefined_is_none() -> None:
     flat = Predictions("r", "pam", ("a", "b", "c"), np.ones((3, 2)), ("CE", "CU"))
     assert Objective.parse("pam:srcc").value(flat, CLIPS) is None
+
+
+def test_half_of_the_systems_is_held_back_whole_and_in_any_order() -> None:
+    clips = [Clip(f"c{n:02d}", "", system=f"s{n % 20:02d}") for n in range(80)]
+    hidden = held_back(clips)
+    assert len(hidden) == 40
+    assert len({clip.system for clip in clips if clip.id in hidden}) == 10
+    assert held_back(clips[::-1]) == hidden
+    assert held_back([Clip(f"c{n}", "") for n in range(19)]) == frozenset()
+
+
+def test_the_objective_does_not_see_what_is_held_back(rng: np.random.Generator) -> None:
+    truth = rng.normal(5, 1, 60)
+    clips = [Clip(f"c{n:02d}", "", scores=(t, None, None, None)) for n, t in enumerate(truth)]
+    hidden = np.array([clip.id in held_back(clips) for clip in clips])
+    ids = tuple(clip.id for clip in clips)
+    wild = np.where(hidden, -truth, truth)
+    spoilt, good = (Predictions("r", "pam", ids, v[:, None], ("CE",)) for v in (wild, truth))
+    one = Objective.parse("pam:srcc:CE")
+    assert one.value(spoilt, clips) == one.value(good, clips) == 1.0

@@ -89,3 +89,12 @@ def test_a_failure_with_a_reason_is_settled_and_a_dead_worker_is_not(storage: st
     assert [is_settled(trial) for trial in study.get_trials()] == [True, False, True]
     assert settled([study], 5) == 2
     assert settled([study], 1) == 1
+
+
+@pytest.mark.parametrize(
+    "line", ['{"op_code": 4}', '{"op_code": "x", "worker_id": "w"}', '{"op_code": 99}', "{}"]
+)
+def test_a_journal_with_lines_that_no_study_has_is_named(storage: str, line: str) -> None:
+    Path(storage).write_text(f"{line}\n")
+    with pytest.raises(ValueError, match=r"sweep\.journal"):
+        open_study(PLAN, storage)

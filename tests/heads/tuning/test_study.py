@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mmmos.heads.grids import configure
-from mmmos.heads.tuning.objective import Objective
+from mmmos.heads.metrics import METRICS
+from mmmos.heads.tuning.objective import Objective, held_back
 from mmmos.heads.tuning.study import TrialRow, best_of, plans, summarise
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip
@@ -60,11 +61,11 @@ def test_the_best_is_complete_and_the_earlier_of_equals() -> None:
     assert best_of(rows[4:], OBJECTIVE) is None
 
 
-def test_the_best_against_the_first_on_the_same_resamples() -> None:
+def test_the_best_against_the_first_on_clips_that_were_held_back() -> None:
     rng = np.random.default_rng(0)
     truth = rng.normal(5, 1, 60)
     clips = [
-        Clip(f"c{n:02d}", "", system=f"s{n % 12}", scores=(t, None, None, None)) for n, t in enumerate(truth)
+        Clip(f"c{n:02d}", "", system=f"s{n % 24}", scores=(t, None, None, None)) for n, t in enumerate(truth)
     ]
     said = {
         name: Predictions(name, "pam", tuple(c.id for c in clips), (truth + noise)[:, None], ("CE",))
@@ -74,14 +75,37 @@ def test_the_best_against_the_first_on_the_same_resamples() -> None:
     rows = [row(0, value=values["run0"]), row(1, value=values["run1"])]
     (plan,) = plans(BASES[:1], OBJECTIVE, "cell", 0, 5)
     found = summarise(plan, rows, said, clips)
-    assert found.difference == pytest.approx((values["run1"] or 0) - (values["run0"] or 0))
+    hidden = held_back(clips)
+    unseen = [
+        METRICS["srcc"](*(side[[c.id in hidden for c in clips]] for side in OBJECTIVE.items(one, clips)))
+        for one in said.values()
+    ]
+    assert found.difference == pytest.approx(unseen[1] - unseen[0])
     assert found.low is not None
     assert found.high is not None
     assert found.difference is not None
     assert 0 < found.low < found.difference < found.high
-    assert (found.n, found.clusters) == (60, "system")
-    assert "expect less" in found.reason
+    assert (found.n, found.clusters) == (len(hidden), "system")
+    assert "never saw" in found.reason
     same = summarise(plan, rows[:1], said, clips)
     assert (same.difference, same.reason) == (0.0, "no trial is better than the first")
     lost = summarise(plan, [row(0, "fail"), rows[1]], said, clips)
     assert (lost.difference, lost.reason) == (None, "the first trial is not complete: it exploded")
+
+
+def test_too_few_clips_to_hold_any_back_claim_no_gain() -> None:
+    clips = [Clip(f"c{n}", "", scores=(float(n), None, None, None)) for n in range(12)]
+    ids = tuple(clip.id for clip in clips)
+    said = {
+        run: Predictions(run, "pam", ids, np.random.default_rng(n).normal(5, 1, (12, 1)), ("CE",))
+        for n, run in enumerate(("run0", "run1"))
+    }
+    (plan,) = plans(BASES[:1], OBJECTIVE, "cell", 0, 5)
+    found = summarise(plan, [row(0, value=0.1), row(1, value=0.9)], said, clips)
+    assert (found.difference, found.low) == (None, None)
+    assert "no gain is claimed" in found.reason
+
+
+def test_all_trials_are_trained_with_one_seed() -> None:
+    (plan,) = plans(BASES[:1], OBJECTIVE, "cell", 0, 5)
+    assert plan.training_seed == plan.trial_seed(0)

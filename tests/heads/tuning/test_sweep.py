@@ -25,6 +25,7 @@ from mmmos.heads.tuning.study import Result, plans
 from mmmos.heads.tuning.sweep import sweep, watched
 from tests.conftest import ROOT
 from tests.heads.small import M2D, WAVLM, work_folder
+from tests.heads.tuning.dying import killed
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,9 @@ def test_the_first_trial_is_the_papers_and_results_are_kept(work: Path) -> None:
     best = max(t.value for t in result.trials if t.value is not None)
     assert result.best is not None
     assert result.best.value == best
-    assert result.difference == pytest.approx(best - (result.first.value or 0))
+    assert result.first.state == "complete"
+    # Twelve clips are too few to hold any back.
+    assert result.difference is None or result.best == result.first
     for trial in result.trials:
         assert (work / "runs" / trial.run / "record.json").exists() == (trial.state == "complete")
     kept = json.loads((work / "sweeps" / f"{result.study}.json").read_text())
@@ -118,6 +121,19 @@ sweep(cells(work), work, trials=5, jobs=1, seed=3)
         assert dead.returncode == 9
     resumed = sweep(cells(other), other, trials=5, jobs=1, seed=3)[0]
     assert told(resumed) == told(whole)
+
+
+def test_whatever_a_kill_cuts_off_the_study_ends_as_if_nothing_had(tmp_path: Path) -> None:
+    """At every kind of write: as a trial is made, between two draws, after a report, before its end."""
+    settings = {"trials": 3, "seed": 3}
+    whole = work_folder(tmp_path / "whole", count=36, specs=(WAVLM, M2D))
+    (expected,) = sweep(cells(whole), whole, jobs=1, **settings)
+    for torn, places in ((False, (4, 9, 13, 14, 20, 23)), (True, (10, 21))):
+        for at in places:
+            other = work_folder(tmp_path / f"{at}-{torn}", count=36, specs=(WAVLM, M2D))
+            assert killed(cells(other), other, at, torn, **settings)
+            (resumed,) = sweep(cells(other), other, jobs=1, **settings)
+            assert told(resumed) == told(expected), (at, torn)
 
 
 def test_several_workers_share_one_study(work: Path) -> None:

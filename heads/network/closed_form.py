@@ -1,0 +1,140 @@
+"""Heads that scikit-learn solves in one step: ridge, kernel ridge and support vector regression.
+
+With few clips they beat what gradient descent finds, and they are fitted in a second.  The penalty (and
+the kernel's width) of each axis is chosen by cross-validation over whole groups inside the training clips.
+A kernel is Gaussian, exp(-width * mean squared difference of the standardised features).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.svm import SVR
+from torch import Tensor, nn
+
+from mmmos.store.names import choose
+
+Array = NDArray[np.float64]
+
+WIDTHS = (0.1, 0.3, 1.0)
+TUBE = 0.1
+"""Errors up to a tenth of the scores' deviation are free in support vector regression."""
+
+CHOICES: dict[str, list[dict[str, float]]] = {
+    "ridge": [{"penalty": 10.0**power} for power in range(-2, 4)],
+    "kernel_ridge": [
+        {"width": width, "penalty": penalty}
+        for width, penalty in itertools.product(WIDTHS, (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0))
+    ],
+    "svr": [
+        {"width": width, "bound": bound}
+        for width, bound in itertools.product(WIDTHS, (0.1, 0.3, 1.0, 3.0, 10.0, 30.0))
+    ],
+}
+"""What cross-validation chooses from.  A ridge's penalty is per feature: features are many, and each new one
+would otherwise weaken it."""
+
+
+class GaussianKernel(nn.Module):
+    """A weighted sum of the training clips' kernels for each axis.
+
+    Buffers: support [S, dim], the training clips; dual [A, S]; width, bias [A].
+    """
+
+    support: Tensor
+    dual: Tensor
+    width: Tensor
+    bias: Tensor
+
+    def __init__(self, dim: int, axes: int, support: int) -> None:
+        super().__init__()
+        self.register_buffer("support", torch.zeros(support, dim))
+        self.register_buffer("dual", torch.zeros(axes, support))
+        self.register_buffer("width", torch.ones(axes))
+        self.register_buffer("bias", torch.zeros(axes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, dim] -> [B, A, 1]."""
+        gaps = squared_gaps(x, self.support)
+        kernel = torch.exp(-self.width[:, None, None] * gaps)  # [A, B, S]
+        return (torch.einsum("abs,as->ba", kernel, self.dual) + self.bias)[:, :, None]
+
+
+def squared_gaps(x: Tensor, other: Tensor) -> Tensor:
+    """Mean squared difference between the rows of x [B, D] and of `other` [S, D]: [B, S] fp32."""
+    # |a - b|^2 = |a|^2 + |b|^2 - 2 ab loses digits to cancellation, so it is taken in double precision.
+    a, b = x.double(), other.double()
+    total = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T
+    return (total.clamp(min=0) / max(1, x.shape[1])).float()
+
+
+@dataclass(frozen=True)
+class Solution:
+    """One axis solved: what cross-validation chose, its mean squared error there, weights and bias.
+
+    weights: [D] of a ridge; [N] of a kernel over the clips that it was fitted on.
+    error: None where there were too few groups to choose; the middle of the choices is taken then.
+    """
+
+    choice: dict[str, float]
+    error: float | None
+    weights: Array
+    bias: float
+
+
+def solve(family: str, x: Array, y: Array, folds: Sequence[NDArray[np.int64]]) -> Solution:
+    """Fit one axis.
+
+    Parameters
+    ----------
+    family
+        A key of CHOICES.
+    x
+        [N, D] standardised features of clips.
+    y
+        [N] z-scored scores.
+    folds
+        Divisions of the clips, each [N] fold numbers with whole groups in one fold; errors are averaged
+        over all of them.  Empty: nothing is chosen.
+    """
+    choices = CHOICES[choose("head in closed form", family, CHOICES)]
+    # A linear kernel makes ridge with many features as cheap as with few.
+    if family == "ridge":
+        gaps = x @ x.T / max(1, x.shape[1])
+    else:
+        gaps = squared_gaps(torch.from_numpy(x), torch.from_numpy(x)).double().numpy()
+    errors = np.zeros(len(choices))
+    for held in (division == number for division in folds for number in np.unique(division)):
+        seen = ~held
+        for n, choice in enumerate(choices):
+            weights, bias = _fit(family, choice, gaps[np.ix_(seen, seen)], y[seen])
+            pred = _kernel(family, choice, gaps[np.ix_(held, seen)]) @ weights + bias
+            errors[n] += np.square(pred - y[held]).sum() / (len(y) * len(folds))
+    best = int(errors.argmin()) if len(folds) else len(choices) // 2
+    weights, bias = _fit(family, choices[best], gaps, y)
+    if family == "ridge":
+        weights = x.T @ weights / max(1, x.shape[1])
+    return Solution(choices[best], float(errors[best]) if len(folds) else None, weights, bias)
+
+
+def _kernel(family: str, choice: dict[str, float], gaps: Array) -> Array:
+    return gaps if family == "ridge" else np.exp(-choice["width"] * gaps)
+
+
+def _fit(family: str, choice: dict[str, float], gaps: Array, y: Array) -> tuple[Array, float]:
+    """(weights over the clips, bias) of one choice; the bias is the mean where the method has none."""
+    kernel = _kernel(family, choice, gaps)
+    if family == "svr":
+        model: Any = SVR(kernel="precomputed", C=choice["bound"], epsilon=TUBE).fit(kernel, y)
+        weights = np.zeros(len(y))
+        weights[model.support_] = model.dual_coef_[0]
+        return weights, float(model.intercept_[0])
+    model = KernelRidge(kernel="precomputed", alpha=choice["penalty"]).fit(kernel, y - y.mean())
+    return model.dual_coef_, float(y.mean())

@@ -1,0 +1,119 @@
+"""The steps of `train` after the table is understood: extract, train, choose, calibrate, export, report.
+
+Each is what a verb does that can be called by hand.  What is there is not made again.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from mmmos.extract.compute import Compute
+from mmmos.extract.request import ExtractRequest
+from mmmos.store.console import COVERAGE, say
+from mmmos.train.verdict import Verdict, verdict
+
+if TYPE_CHECKING:
+    from mmmos.heads.results.experiment import Experiment
+
+RESERVED = 0.15
+"""Share of --minutes that is kept for choosing, exporting and reporting."""
+
+
+class TimeUpError(KeyboardInterrupt):
+    """The minutes are over.  Like Ctrl-C it passes every handler of errors, and what is finished is kept."""
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """Seconds of `time.monotonic` at which training ends; 0 for never."""
+
+    at_s: float = 0.0
+
+    @staticmethod
+    def of(minutes: float | None) -> Deadline:
+        return Deadline(time.monotonic() + 60.0 * minutes * (1 - RESERVED)) if minutes else Deadline()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Raise TimeUpError inside the block when the time is over (where the system has such an alarm)."""
+        if not self.at_s or not hasattr(signal, "SIGALRM"):
+            yield
+            return
+
+        def ring(number: int, frame: FrameType | None) -> None:
+            raise TimeUpError
+
+        before = signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, max(0.01, self.at_s - time.monotonic()))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+
+def extract(request: ExtractRequest, work: Path, compute: Compute, deadline: Deadline) -> None:
+    """Features of every clip; RuntimeError where the time is over first, or too few can be read."""
+    from mmmos.extract.run import run
+
+    try:
+        with deadline.held():
+            code = run(request, work, compute)
+    except TimeUpError:
+        raise RuntimeError(
+            "the minutes were over before all features were made; what was made is kept, and the same "
+            "command goes on from there"
+        ) from None
+    if code == COVERAGE:
+        raise RuntimeError(f"too few clips could be read; the reasons are in {work / 'rejects.csv'}")
+
+
+def train_heads(work: Path, preset: str, seed: int, jobs: int, deadline: Deadline) -> None:
+    """Train the heads that suit the number of clips, and a ridge regression, as far as the time allows."""
+    from mmmos.heads.commands import train_recipe
+
+    try:
+        with deadline.held():
+            train_recipe(work, preset, seed=seed, jobs=jobs)
+    except TimeUpError:
+        say("the minutes are over: the heads that are trained by now are used")
+
+
+def choose(work: Path) -> Experiment:
+    """Choose and calibrate the ensemble as the recipe says, and keep it as ensemble.json."""
+    from mmmos.heads.results.commands import choose_ensemble
+    from mmmos.heads.results.experiment import open_experiment
+
+    choose_ensemble(work)
+    return open_experiment(work)
+
+
+def judge(experiment: Experiment) -> Verdict:
+    """How well held-out clips are predicted: on the test split, else dev, else out of fold."""
+    from mmmos.heads.results.assess import load_ensemble
+    from mmmos.heads.results.evaluation import rows
+    from mmmos.heads.results.scores import score
+
+    split = "test" if "test" in experiment.held_out() else experiment.splits[-1]
+    clips = experiment.table.of(split)
+    found = score(load_ensemble(experiment), experiment, split).rows
+    ridge = experiment.ridge
+    plain = rows(ridge.predictions(split), clips, intervals=False) if ridge and ridge.has(split) else []
+    return verdict(found, plain, clips, experiment.table.axes.names)
+
+
+def export(work: Path, destination: Path, said: Verdict, weights: Path | None) -> None:
+    """The bundle, its card with the verdict, and the report."""
+    from mmmos.heads.results.report import write_report
+    from mmmos.heads.scoring.export import add_to_bundle, export_bundle
+
+    export_bundle(work, destination, weights=weights)
+    add_to_bundle(destination, "verdict", [*said.lines, *said.warnings])
+    say(f"bundle: {destination}; report: {write_report(work)}")

@@ -1,0 +1,119 @@
+"""Looking after a whole work folder: every stored file against its checksum, and what killed writers left."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmmos.store import files, folders, sealed
+from mmmos.store.clips import load_table
+from mmmos.store.maintenance import Collected, sort_out
+from mmmos.store.predictions import Predictions
+
+SEALED, UNSEALED, DAMAGED = "clean", "no checksum (written by 0.1)", "damaged"
+MAX_BYTES = 1 << 32
+OWN_TEMPORARY = re.compile(r"tmp-[0-9]+-[0-9a-f]{32}")
+UNFINISHED = re.compile(r"(?P<name>.+)" + re.escape(folders.UNFINISHED) + "[0-9]+")
+JOURNAL = "sweep.journal"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One stored file: `outcome` is SEALED, UNSEALED or DAMAGED, this one with its reason."""
+
+    path: Path
+    outcome: str
+    reason: str = ""
+
+
+def _seal(path: Path) -> bool:
+    return sealed.is_sealed(files.read_bytes(path.resolve(), MAX_BYTES), path)
+
+
+def _json(path: Path) -> bool:
+    sealed.read_object(path, MAX_BYTES)
+    return _seal(path)
+
+
+def _table(path: Path) -> bool:
+    load_table(path)
+    return _seal(path)
+
+
+def _predictions(path: Path) -> bool:
+    Predictions.load(path)
+    return _seal(path)
+
+
+def _journal(path: Path) -> bool:
+    data = files.read_bytes(path, MAX_BYTES)
+    lines = data.splitlines(keepends=True)
+    # The last line may be torn by a kill; one that has its seal is not torn, whatever follows.
+    torn = not data.endswith(b"\n") and not sealed.LINE_END.search(lines[-1] if lines else b"")
+    whole = lines[: len(lines) - torn]
+    for number, line in enumerate(whole, 1):
+        sealed.open_line(line, f"{path} line {number}")
+    return all(sealed.KEY.encode() in line for line in whole)
+
+
+KINDS: dict[str, Callable[[Path], bool]] = {
+    "clips.json": _table,
+    "survey.json": _json,
+    "extract.json": _json,
+    "ensemble.json": _json,
+    JOURNAL: _journal,
+    "sweeps/*.json": _json,
+    "test-scores/*.json": _json,
+    "runs/*/*.json": _json,
+    "runs/*/*.parquet": _predictions,
+    "runs/*/*.safetensors": _seal,
+    "bundle/heads/*.safetensors": _seal,
+}
+"""The files of a work folder that are read again, and how each kind is checked; True where it is sealed."""
+
+
+def check_work(work: Path) -> list[Checked]:
+    """Every stored file of a work folder but for its features, which `maintenance.verify` checks."""
+    found = []
+    for pattern, check in KINDS.items():
+        for path in sorted(Path(work).glob(pattern)):
+            try:
+                found.append(Checked(path, SEALED if check(path) else UNSEALED))
+            except (OSError, ValueError, EOFError, MemoryError) as reason:
+                found.append(Checked(path, DAMAGED, str(reason)))
+    return found
+
+
+def gc_work(work: Path, *, min_age_s: float = 3600.0, dry_run: bool = False) -> Collected:
+    """Remove what killed writers left anywhere in a work folder but in its stores, files and folders."""
+    features = Path(work) / "features"
+    left = [
+        one
+        for folder in _folders(Path(work), features)
+        for one in files.leftovers(folder)
+        if OWN_TEMPORARY.fullmatch(one.path.name) and one.path.is_file()
+    ]
+    going, kept = sort_out(left, min_age_s)
+    if not dry_run:
+        for path, _ in going:
+            files.remove(path)
+    removed = [path for path, _ in going]
+    for folder in {aside.with_name(name) for aside, name in _unfinished(Path(work), features)}:
+        removed += [] if dry_run else folders.sweep_unfinished(folder)
+    return Collected(tuple(removed), sum(size for _, size in going), kept)
+
+
+def _folders(work: Path, features: Path) -> Iterator[Path]:
+    for path, below, _ in os.walk(work):
+        below[:] = sorted(name for name in below if Path(path, name) != features)
+        yield Path(path)
+
+
+def _unfinished(work: Path, features: Path) -> Iterator[tuple[Path, str]]:
+    for folder in _folders(work, features):
+        match = UNFINISHED.fullmatch(folder.name)
+        if match:
+            yield folder, match["name"]

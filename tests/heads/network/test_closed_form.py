@@ -1,0 +1,55 @@
+"""Ridge, kernel ridge and support vector regression with a nested choice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge
+
+from mmmos.heads.network.closed_form import CHOICES, GaussianKernel, solve
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 60))
+Y = X[:, 0] + 0.1 * RNG.normal(size=40)
+FOLDS = [np.arange(40) % 5]
+
+
+def test_ridge_is_sklearns_with_its_penalty_per_feature() -> None:
+    found = solve("ridge", X, Y, FOLDS)
+    expected = Ridge(alpha=found.choice["penalty"] * 60).fit(X, Y - Y.mean())
+    centred = Ridge(alpha=found.choice["penalty"] * 60, fit_intercept=False).fit(X, Y - Y.mean())
+    np.testing.assert_allclose(found.weights, centred.coef_, atol=1e-6)
+    assert found.bias == pytest.approx(Y.mean())
+    assert expected.coef_.argmax() == found.weights.argmax() == 0
+
+
+@pytest.mark.parametrize("family", ["kernel_ridge", "svr"])
+def test_the_head_computes_what_was_fitted(family: str) -> None:
+    found = solve(family, X, Y, FOLDS)
+    kernel = GaussianKernel(60, 1, 40)
+    kernel.support.copy_(torch.from_numpy(X))
+    kernel.dual.copy_(torch.from_numpy(found.weights)[None])
+    kernel.width.fill_(found.choice["width"])
+    kernel.bias.fill_(found.bias)
+    pred = kernel(torch.from_numpy(X).float()).squeeze().numpy()
+    assert np.corrcoef(pred, Y)[0, 1] > 0.8
+    if family == "kernel_ridge":
+        model = KernelRidge(kernel="rbf", gamma=found.choice["width"] / 60, alpha=found.choice["penalty"])
+        np.testing.assert_allclose(pred, model.fit(X, Y - Y.mean()).predict(X) + Y.mean(), atol=1e-4)
+
+
+@pytest.mark.parametrize("family", CHOICES)
+def test_noise_is_met_with_a_strong_penalty_and_an_error_near_the_variance(family: str) -> None:
+    noise = RNG.normal(size=40)
+    found = solve(family, X, noise, FOLDS)
+    assert found.error is not None
+    assert found.error == pytest.approx(noise.var(), rel=0.3)
+
+
+@pytest.mark.parametrize("family", CHOICES)
+def test_without_folds_the_middle_choice_is_taken(family: str) -> None:
+    found = solve(family, X, Y, [])
+    assert found.error is None
+    assert found.choice in CHOICES[family]

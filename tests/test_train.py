@@ -1,0 +1,169 @@
+"""`train` goes from a table of ratings to a bundle and says honestly how far it can be trusted."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from mmmos.heads.commands import say_where_training_ended
+from mmmos.heads.results.evaluation import Row
+from mmmos.store.clips import ClipTable, save_table
+from mmmos.store.schema import Clip
+from mmmos.train.steps import Deadline, TimeUpError
+from mmmos.train.verdict import verdict
+from tests.conftest import Outcome
+from tests.corpus import small_corpus
+
+
+@pytest.fixture
+def ratings(tmp_path: Path) -> Path:
+    """A row a rating by three listeners, in columns that the project does not know as its own."""
+    clips = small_corpus(tmp_path / "corpus")
+    with clips.open() as file:
+        rows = list(csv.DictReader(file))
+    path = clips.with_name("ratings.csv")
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["wav", "Listener", "Quality", "song", "remark"])
+        for row in rows:
+            for n, listener in enumerate(("ann", "bob", "cy")):
+                quality = min(10.0, max(0.0, float(row["PQ"]) + 0.5 * (n - 1)))
+                writer.writerow([row["path"], listener, quality, row["group"], "x"])
+    return path
+
+
+@pytest.mark.slow
+def test_one_command_makes_a_bundle_and_says_how_good_it_is(
+    cli: Callable[..., Outcome], ratings: Path, tmp_path: Path
+) -> None:
+    words = ("train", ratings, "--work", tmp_path / "w", "-o", tmp_path / "b", "--encoders", "logmel")
+    done = cli(*words, "--jobs", "1")
+    assert done.code == 0, done.err
+    line = next(line for line in done.out.splitlines() if line.startswith("Quality: "))
+    for part in ("SRCC", "groups held out; ridge", "train mean 0; rater ceiling"):
+        assert part in line
+    assert "beware: too few data" in done.out
+    about = json.loads((tmp_path / "b" / "bundle.json").read_text())
+    assert about["verdict"][0] == line
+    assert line.split(" [")[0] in (tmp_path / "b" / "README.md").read_text()
+    assert (tmp_path / "w" / "report.html").is_file()
+    with (tmp_path / "w" / "clips.raters.csv").open() as file:
+        assert {row["rater"] for row in csv.DictReader(file)} == {"ann", "bob", "cy"}
+    again = cli(*words, "--jobs", "1")
+    assert "0 trained now" in again.out
+    assert line in again.out
+    scored = cli("predict", ratings.parent / "audio" / "c00.wav", "--bundle", tmp_path / "b")
+    assert json.loads(scored.out)["Quality"] >= 0
+
+
+@pytest.mark.slow
+def test_the_steps_by_hand_choose_the_same_ensemble(
+    cli: Callable[..., Outcome], ratings: Path, tmp_path: Path
+) -> None:
+    done = cli("train", ratings, "--work", tmp_path / "w", "--encoders", "logmel", "--jobs", "1")
+    steps = [line.split()[1:] for line in done.err.splitlines() if line.startswith("  mmmos ")]
+    chosen = json.loads((tmp_path / "w" / "ensemble.json").read_text())
+    for step in steps:
+        done = cli(*(word.replace(str(tmp_path / "w"), str(tmp_path / "h")) for word in step))
+        assert done.code == 0, f"{step}\n{done.err}"
+    assert json.loads((tmp_path / "h" / "ensemble.json").read_text()) == chosen
+
+
+def test_a_dry_run_says_what_it_understood_and_writes_nothing(
+    cli: Callable[..., Outcome], ratings: Path, tmp_path: Path
+) -> None:
+    done = cli("train", ratings, "--work", tmp_path / "w", "--dry-run")
+    assert done.code == 0
+    for part in (
+        "one row a rating",
+        "3 in column 'Listener'",
+        "in column 'song'",
+        "remark",
+        "--column rater",
+    ):
+        assert part in done.out
+    assert "mmmos prepare table" in done.err
+    assert not (tmp_path / "w").exists()
+
+
+def test_too_many_missing_files_are_refused_with_the_way_on(
+    cli: Callable[..., Outcome], ratings: Path, tmp_path: Path
+) -> None:
+    for path in list((ratings.parent / "audio").iterdir())[:5]:
+        path.unlink()
+    done = cli("train", ratings, "--work", tmp_path / "w")
+    assert done.code == 2
+    assert "5 of " in done.err
+    assert "--min-coverage" in done.err
+
+
+def row(axis: str, value: float, low: float | None, **other: object) -> Row:
+    values: dict[str, object] = {"run": "r", "split": "oof", "level": "utterance", "domain": "all"}
+    values |= {"axis": axis, "metric": "srcc", "value": value, "low": low, "high": 0.9, "ceiling": 0.93}
+    return Row(**{**values, "n": 128, "clusters": "group", "reason": "", **other})  # type: ignore[arg-type]
+
+
+def clips(count: int, groups: int) -> Sequence[Clip]:
+    return [Clip(str(n), "a.wav", group=f"g{n % groups}") for n in range(count)]
+
+
+def test_the_verdict_is_a_line_an_axis() -> None:
+    found = verdict([row("PQ", 0.61, 0.48)], [row("PQ", 0.43, None)], clips(128, 16), ["PQ"])
+    assert found.lines == (
+        "PQ: SRCC 0.61 [0.48, 0.90] over 128 clips, groups held out; "
+        "ridge 0.43; train mean 0; rater ceiling 0.93",
+    )
+    assert found.warnings == ()
+
+
+def test_the_verdict_says_what_must_not_be_overlooked() -> None:
+    rows = [row("PQ", 0.2, -0.1), row("CE", 0.5, 0.2)]
+    found = verdict(rows, [row("PQ", 0.4, None), row("CE", 0.1, None)], clips(30, 3), ["PQ", "CE", "CU"])
+    assert "CU: nothing to say, no held-out clip is rated" in found.lines
+    few, unclear, beaten = found.warnings
+    assert few.startswith("too few data: 30 clips and 3 groups")
+    assert unclear.startswith("PQ: not told apart from chance")
+    assert beaten.startswith("PQ: a plain ridge regression ranks the clips better")
+
+
+def test_the_time_is_over_whatever_handles_errors() -> None:
+    def work_that_handles_errors() -> None:
+        with Deadline(1e-9).held():
+            while True:
+                with suppress(Exception):
+                    sum(range(1000))
+
+    with pytest.raises(TimeUpError):
+        work_that_handles_errors()
+    with Deadline().held():
+        pass
+
+
+def test_heads_of_a_table_without_a_split_names_the_ways_on(
+    cli: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    table = ClipTable((Clip("a", "a.wav", scores=(1.0, 2.0, 3.0, 4.0)),))
+    save_table(table, tmp_path / "clips.json")
+    done = cli("heads", "--work", tmp_path)
+    assert done.code == 2
+    for part in ("no column split", "--split 0.8", "--folds 5"):
+        assert part in done.err
+
+
+def test_training_that_stopped_at_its_last_epoch_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    curve = [{"dev_loss": 0.5}, {"dev_loss": 0.4}]
+    early = {"curve": curve, "best_epoch": 1, "config": {"epochs": 2}}
+    last = {**early, "best_epoch": 2}
+    blind = {**last, "curve": [{"dev_loss": None}] * 2}
+    say_where_training_ended([early])
+    assert capsys.readouterr().err == ""
+    say_where_training_ended([early, last, blind])
+    err = capsys.readouterr().err
+    assert "1 of 3 heads ran all their epochs, as there is no dev split" in err
+    assert "1 of 3 heads were best at their last epoch" in err
+    assert "--epochs 30" in err
