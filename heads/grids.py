@@ -68,6 +68,11 @@ Cell = tuple[tuple[str, ...], str, str]
 """Encoder names, aggregator, loss: one place of a grid."""
 
 
+def position(encoder: str) -> tuple[int, str]:
+    """What to sort encoder names by: the paper's first, in its order."""
+    return (TRI_ENC.index(encoder) if encoder in TRI_ENC else len(TRI_ENC)), encoder
+
+
 def _with_further(names: Sequence[str], present: Sequence[str]) -> tuple[str, ...]:
     """Those of `names` that are present, and every present encoder that the paper does not know."""
     return tuple(name for name in present if name in names or name not in TRI_ENC)
@@ -143,7 +148,7 @@ def grid(
     """
     asked = [item.split("+") for item in encoders]
     by_name = named_specs(specs, [one for joined in asked for one in joined])
-    present = sorted(by_name, key=lambda n: (TRI_ENC.index(n) if n in TRI_ENC else 99, n))
+    present = sorted(by_name, key=position)
     cells = [cell for cell in GRIDS[choose("grid", name, GRIDS)](present) if cell[0]]
     if not cells:
         raise ValueError(f"no encoder's features are stored for grid {name!r}")

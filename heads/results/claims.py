@@ -27,11 +27,24 @@ TRUE, FALSE, OPEN = "true", "false", "cannot tell"
 
 @dataclass(frozen=True)
 class Figures:
-    """What claims are answered from, of one seed: heads, ensembles by strategy, the baseline's row."""
+    """What claims are answered from, of one seed.
+
+    Parameters
+    ----------
+    heads
+        The sixteen configurations of Table III.
+    ensembles
+        The strategies of Table IV.
+    baseline
+        The published predictor's row.
+    subsets
+        The sets of encoders of Table II.
+    """
 
     heads: Mapping[Cell, Row]
     ensembles: Mapping[str, Row] = field(default_factory=dict)
     baseline: Row = field(default_factory=dict)
+    subsets: Mapping[Cell, Row] = field(default_factory=dict)
 
 
 Comparison = tuple[str, bool]
@@ -40,9 +53,10 @@ Comparison = tuple[str, bool]
 
 def muq_helps(found: Figures) -> Iterator[Comparison]:
     """A set of encoders predicts better with MuQ than without, all else equal."""
-    for (names, aggregator, loss), without in found.heads.items():
+    heads = {**found.heads, **found.subsets}
+    for (names, aggregator, loss), without in heads.items():
         wider = tuple(name for name in TRI_ENC if name in names or name == MUQ)
-        better = found.heads.get((wider, aggregator, loss))
+        better = heads.get((wider, aggregator, loss))
         if MUQ in names or better is None:
             continue
         for split in PRINTED_LEVELS:

@@ -1,183 +1,221 @@
-"""The paper's Tables II to IV from the runs of a work folder, each figure beside the printed one.
+"""The paper's Tables II to IV and its claims from the runs of a work folder.
 
-A configuration's figure is the mean over its seeds, with their deviation; the interval is that of the first seed.
-Ensembles are chosen anew for every seed, among the sixteen runs of that seed.
+A figure is the mean over the seeds.  Ensembles are chosen anew for every seed, among the sixteen runs of that
+seed.  Only stored predictions are read, without torch.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from mmmos.heads.ensemble import TABLE4
-from mmmos.heads.grids import GRIDS, TRI_ENC, Cell
-from mmmos.heads.metrics import METRICS, Array, mse_parts
-from mmmos.heads.results.claims import CLAIMS, Answer, Figures, answer
-from mmmos.heads.results.evaluation import EVERYWHERE, Row, predicted, rows
+from mmmos.heads.config import HeadConfig, encoder_name
+from mmmos.heads.ensemble import PAPER_RULE, TABLE4, Ensemble
+from mmmos.heads.grids import GRIDS, TRI_ENC, Cell, position
+from mmmos.heads.metrics import METRICS, mse_parts
+from mmmos.heads.results import printed
+from mmmos.heads.results.claims import CLAIMS, Figures, answer
+from mmmos.heads.results.evaluation import EVERYWHERE, Part, Row, parts, predicted, rows
 from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.results.printed import PRINTED_LEVELS, PRINTED_METRICS, TABLE_III, Place
+from mmmos.heads.results.published import baseline_rows
+from mmmos.heads.results.reproduction import PaperFigure, Reproduction
 from mmmos.heads.results.scores import contenders, note_seen, score
 from mmmos.heads.run_sets import RunSet
-from mmmos.heads.runs import Run
-from mmmos.store import files
-from mmmos.store.schema import COMPOSITE
+from mmmos.heads.runs import NotStoredError, Run
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import AES_AXES, COMPOSITE
+from mmmos.store.table import Cell as TableCell
 from mmmos.store.table import Table
 
-REPRODUCTION_FILE = "reproduction.json"
-
-ENCODER_CELLS = frozenset((cell[0], cell[1], cell[2]) for cell in GRIDS["encoders"](TRI_ENC))
-PAPER_CELLS = frozenset((cell[0], cell[1], cell[2]) for cell in GRIDS["paper"](TRI_ENC))
+SUBSET_CELLS = frozenset((tuple(cell[0]), cell[1], cell[2]) for cell in GRIDS["encoders"](TRI_ENC))
+PAPER_CELLS = frozenset((tuple(cell[0]), cell[1], cell[2]) for cell in GRIDS["paper"](TRI_ENC))
 """The places of Tables II and III."""
 
+SUBMITTED = TABLE4[PAPER_RULE]
+TABLE4_SPLITS = ("pam", "test")
 
-@dataclass(frozen=True)
-class Figure:
-    """One figure of a table, over seeds.
-
-    Parameters
-    ----------
-    table
-        "II", "III" or "IV" of the paper, or "per axis": the challenge's figures of the submitted ensemble.
-    name
-        Of the configuration or ensemble.
-    split, level, axis, metric
-        What the figure is of.
-    value, deviation
-        Mean and standard deviation over the seeds; no deviation of one seed.
-    low, high
-        95 % interval of the first seed; None where there is none.
-    seeds
-        How many.
-    printed
-        The paper's value; None where it is not known here.
-    """
-
-    table: str
-    name: str
-    split: str
-    level: str
-    axis: str
-    metric: str
-    value: float
-    deviation: float | None
-    low: float | None
-    high: float | None
-    seeds: int
-    printed: float | None = None
-
-    @property
-    def inside(self) -> bool | None:
-        """Whether the printed value lies in the interval; None where one of them is not known."""
-        if self.printed is None or self.low is None or self.high is None:
-            return None
-        return self.low <= self.printed <= self.high
+SAID_OF_MSE = (
+    "Mean over the seeds. Level: the squared difference of the means; spread: of the standard deviations; "
+    "rest: what no shift and no other scale mends."
+)
 
 
-def cell_of(run: Run) -> Cell:
-    """A run's place in the paper's tables, its encoders in the paper's order."""
-    order = sorted(run.encoders, key=lambda name: (TRI_ENC.index(name) if name in TRI_ENC else 99, name))
-    return tuple(order), run.config.aggregator, run.config.loss
+def cell_of(config: HeadConfig) -> Cell:
+    """A config's place in the paper's tables, its encoders in the paper's order."""
+    return tuple(sorted(map(encoder_name, config.encoders), key=position)), config.aggregator, config.loss
 
 
 def by_cell(runs: Iterable[Run], cells: Iterable[Cell]) -> dict[Cell, list[Run]]:
-    """Cell -> its runs by seed, for the cells that have any; ValueError where two runs share cell and seed."""
-    found: dict[Cell, list[Run]] = {cell: [] for cell in sorted(cells, key=_place)}
+    """Cell -> its runs by seed, where it has any; ValueError where two runs share cell and seed."""
+    found: dict[Cell, list[Run]] = {cell: [] for cell in sorted(cells, key=_order)}
     for run in sorted(runs, key=lambda run: run.config.seed):
-        place = found.get(cell_of(run))
+        place = found.get(cell_of(run.config))
         if place is None:
             continue
         if place and place[-1].config.seed == run.config.seed:
             raise ValueError(
-                f"{place[-1].id} and {run.id} are both {run.title}: reproduce in a folder of its own (--work)"
+                f"{place[-1].id} and {run.id} are both {run.title}: `mmmos reproduce` knows which it trained"
             )
         place.append(run)
     return {cell: runs for cell, runs in found.items() if runs}
 
 
-def reproduce(experiment: Experiment) -> tuple[list[Figure], list[Answer], list[Table]]:
-    """The figures of Tables II to IV and of every axis, the answers to the paper's claims, and what the MSE is made of.
+def of_configs(experiment: Experiment, configs: Iterable[HeadConfig]) -> Experiment:
+    """The same where only the runs of these configs count."""
+    wanted = {config.id for config in configs}
+    return _among(experiment, "reproduction", [run for run in experiment.everything if run.id in wanted])
+
+
+def reproduce(experiment: Experiment, baseline: str = "", caveats: Iterable[str] = ()) -> Reproduction:
+    """The figures of the paper's tables, the answers to its claims, and the parts of the MSE.
 
     Parameters
     ----------
     experiment
-        Over the runs of the grids "encoders" and "paper" (see `Experiment.over`).
+        Over the runs of the grids "encoders" and "paper" (see `of_configs`).
+    baseline
+        Name of the published predictor whose stored predictions the gain is measured against; "": none.
+    caveats
+        What must be said beside those of the experiment.
+
+    Raises
+    ------
+    NotStoredError
+        Where no split of the paper is scored, or the baseline's predictions are missing.
+    ValueError
+        For a table of other axes, and see `by_cell`.
     """
-    paper = by_cell(experiment.runs, PAPER_CELLS)
-    heads = [
-        figure
-        for table, cells in (("II", by_cell(experiment.runs, ENCODER_CELLS)), ("III", paper))
-        for cell, runs in cells.items()
-        for figure in _of_cell(experiment, table, cell, runs)
+    if experiment.table.axes.names != AES_AXES.names:
+        raise ValueError(
+            f"the paper's tables are about {', '.join(AES_AXES.names)}; the clips of {experiment.work} are "
+            f"rated on {', '.join(experiment.table.axes.names)}"
+        )
+    subsets, paper = (by_cell(experiment.runs, cells) for cells in (SUBSET_CELLS, PAPER_CELLS))
+    runs = {run.id: run for cells in (subsets, paper) for of_cell in cells.values() for run in of_cell}
+    if not any(run.has(split) for split in PRINTED_LEVELS for run in runs.values()):
+        raise NotStoredError(
+            f"{experiment.work} has no run of the paper's grids with predictions on dev, pam or test: run "
+            "`mmmos reproduce`"
+        )
+    note_seen(experiment, [run for run in runs.values() if run.has("test")])
+    found = {name: _of_paper(experiment, run.predictions, run.has) for name, run in runs.items()}
+    seeds = sorted({run.config.seed for run in runs.values()})
+    chosen = [_ensembles(_of_seed(experiment, paper, seed)) for seed in seeds]
+    scored = [{label: _scored(experiment, one) for label, one in of_seed.items()} for of_seed in chosen]
+    figures = [
+        *_of_cells("II", subsets, found),
+        *_of_cells("III", paper, found),
+        *_table_iv(scored),
+        *_per_axis(experiment, chosen),
     ]
-    note_seen(experiment, [run for runs in paper.values() for run in runs if run.has("test")])
-    seeds = sorted({run.config.seed for runs in paper.values() for run in runs})
-    chosen = {seed: _ensembles(_of_seed(experiment, paper, seed)) for seed in seeds}
-    ensembles = [
-        figure
-        for rule, label in TABLE4.items()
-        for figure in _over_seeds("IV", label, [chosen[seed].get(rule, []) for seed in seeds])
+    beside = _row(baseline_rows(experiment, baseline)) if baseline else {}
+    answered = [
+        Figures(
+            _of_one_seed(paper, seed, found),
+            {label.split(":")[0]: _row(of_ensemble) for label, of_ensemble in ensembles.items()},
+            beside,
+            _of_one_seed(subsets, seed, found),
+        )
+        for seed, ensembles in zip(seeds, scored, strict=True)
     ]
-    submitted = [chosen[seed].get("intersect:12,12", []) for seed in seeds]
-    axes = [
-        figure
-        for figure in _over_seeds("per axis", "submitted", submitted, every_axis=True)
-        if figure.split == "test" and figure.axis != COMPOSITE
-    ]
-    figures = [replace(figure, printed=_printed(figure)) for figure in [*heads, *ensembles, *axes]]
-    seen = [_figures(paper, chosen[seed], seed, experiment) for seed in seeds]
-    return figures, [answer(claim, seen) for claim in CLAIMS], [_mse_table(experiment, paper)]
+    return Reproduction(
+        experiment.table.id,
+        tuple(seeds),
+        tuple(dict.fromkeys([*experiment.caveats, *caveats])),
+        tuple(replace(figure, printed=_printed(figure)) for figure in figures),
+        tuple(answer(claim, answered) for claim in CLAIMS),
+        _mse_table(experiment, paper, chosen),
+    )
 
 
-def _place(cell: Cell) -> tuple[int, tuple[str, ...], str, str]:
-    return len(cell[0]), cell[0], cell[2], cell[1]
+def _order(cell: Cell) -> tuple[int, list[tuple[int, str]], str, str]:
+    return len(cell[0]), [position(name) for name in cell[0]], cell[2], cell[1]
 
 
 def _name(cell: Cell) -> str:
     return f"{'+'.join(cell[0])} {cell[1]} {cell[2]}"
 
 
-def _rows(experiment: Experiment, run: Run, intervals: bool) -> list[Row]:
+def _in_paper(part: Part, split: str) -> bool:
+    """Whether the paper's Tables II to IV show figures of this part."""
+    return (part.axis, part.domain, part.level) == (COMPOSITE, EVERYWHERE, PRINTED_LEVELS[split])
+
+
+def _of_paper(
+    experiment: Experiment, predict: Callable[[str], Predictions], has: Callable[[str], bool]
+) -> list[Row]:
+    """The figures of the composite at the paper's levels, with intervals."""
     return [
         row
-        for split in experiment.splits
-        if run.has(split)
-        for row in rows(run.predictions(split), experiment.table.of(split), intervals)
+        for split in PRINTED_LEVELS
+        if split in experiment.splits and has(split)
+        for row in rows(
+            predict(split), experiment.table.of(split), only=lambda part, at=split: _in_paper(part, at)
+        )
     ]
 
 
-def _of_cell(experiment: Experiment, table: str, cell: Cell, runs: Sequence[Run]) -> list[Figure]:
-    """The composite's figures at the paper's levels; only the first seed needs intervals."""
-    found = [_rows(experiment, run, intervals=number == 0) for number, run in enumerate(runs)]
-    return _over_seeds(table, _name(cell), found)
+def _scored(experiment: Experiment, ensemble: Ensemble) -> list[Row]:
+    """An ensemble's figures of Table IV; that it was scored on test is noted."""
+    if "test" in experiment.splits:
+        score(ensemble, experiment, "test", intervals=False)
+    return _of_paper(
+        experiment,
+        lambda split: ensemble.predict(experiment.everything, split),
+        lambda split: split in TABLE4_SPLITS,
+    )
 
 
-def _over_seeds(
-    table: str, name: str, of_seeds: Sequence[Sequence[Row]], every_axis: bool = False
-) -> list[Figure]:
+def _of_cells(
+    table: str, cells: Mapping[Cell, Sequence[Run]], found: Mapping[str, Sequence[Row]]
+) -> Iterator[PaperFigure]:
+    for cell, runs in cells.items():
+        yield from _over_seeds(table, _name(cell), [found[run.id] for run in runs])
+
+
+def _table_iv(scored: Sequence[Mapping[str, Sequence[Row]]]) -> Iterator[PaperFigure]:
+    for label in TABLE4.values():
+        yield from _over_seeds("IV", label, [one[label] for one in scored if label in one])
+
+
+def _per_axis(experiment: Experiment, chosen: Sequence[Mapping[str, Ensemble]]) -> Iterator[PaperFigure]:
+    """The submitted ensemble on test: every axis at both levels."""
+    if "test" not in experiment.splits:
+        return
+    of_seeds = [
+        [
+            row
+            for row in score(one[SUBMITTED], experiment, "test").rows
+            if row.domain == EVERYWHERE and row.axis != COMPOSITE
+        ]
+        for one in chosen
+        if SUBMITTED in one
+    ]
+    yield from _over_seeds("per axis", SUBMITTED, of_seeds)
+
+
+def _over_seeds(table: str, name: str, of_seeds: Sequence[Sequence[Row]]) -> Iterator[PaperFigure]:
     """Figures from the rows of each seed; where a seed lacks a figure, that figure is of the other seeds."""
     places: dict[tuple[str, str, str, str], list[Row]] = {}
-    for of_seed in of_seeds:
-        for row in of_seed:
-            if row.value is None or row.domain != EVERYWHERE or row.metric not in PRINTED_METRICS:
-                continue
-            if every_axis or (row.axis == COMPOSITE and PRINTED_LEVELS.get(row.split) == row.level):
-                places.setdefault((row.split, row.level, row.axis, row.metric), []).append(row)
-    figures = []
+    for row in (row for of_seed in of_seeds for row in of_seed):
+        if row.value is not None and row.metric in PRINTED_METRICS:
+            places.setdefault((row.split, row.level, row.axis, row.metric), []).append(row)
     for place, found in places.items():
         values = [row.value for row in found if row.value is not None]
         deviation = statistics.stdev(values) if len(values) > 1 else None
-        mean, first = statistics.fmean(values), found[0]
-        figures.append(
-            Figure(table, name, *place, mean, deviation, first.low, first.high, len(values))
-        )
-    return figures
+        lows = [row.low for row in found if row.low is not None]
+        highs = [row.high for row in found if row.high is not None]
+        whole = len(lows) == len(highs) == len(found)
+        low, high = (statistics.fmean(lows), statistics.fmean(highs)) if whole else (None, None)
+        reason = next((row.reason for row in found if row.reason), "")
+        value = statistics.fmean(values)
+        yield PaperFigure(table, name, *place, value, deviation, low, high, len(found), reason)
 
 
-def _printed(figure: Figure) -> float | None:
-    """The paper's value of a figure of Table III."""
+def _printed(figure: PaperFigure) -> float | None:
+    """The paper's value of a figure of Table III, the only table that is known here."""
     if figure.table != "III":
         return None
     encoders, aggregator, loss = figure.name.split()
@@ -185,35 +223,30 @@ def _printed(figure: Figure) -> float | None:
     return row.get(Place(figure.split, figure.metric))
 
 
-def _of_seed(experiment: Experiment, paper: dict[Cell, list[Run]], seed: int) -> Experiment:
+def _among(experiment: Experiment, name: str, runs: Sequence[Run]) -> Experiment:
+    inside = {run.id for run in runs}
+    outside = tuple(run for run in experiment.everything if run.id not in inside)
+    return replace(experiment, runs=tuple(runs), outside=outside, run_set=RunSet(name, tuple(sorted(inside))))
+
+
+def _of_seed(experiment: Experiment, paper: Mapping[Cell, Sequence[Run]], seed: int) -> Experiment:
     """The same with the sixteen runs of one seed alone."""
-    runs = tuple(run for runs in paper.values() for run in runs if run.config.seed == seed)
-    outside = tuple(run for run in experiment.everything if run not in runs)
-    among = RunSet(f"paper, seed {seed}", tuple(sorted(run.id for run in runs)))
-    return replace(experiment, runs=runs, outside=outside, run_set=among)
+    runs = [run for of_cell in paper.values() for run in of_cell if run.config.seed == seed]
+    return _among(experiment, f"paper, seed {seed}", runs)
 
 
-def _ensembles(experiment: Experiment) -> dict[str, list[Row]]:
-    """Rule -> the rows of its ensemble on every split, for the rules that can be followed."""
+def _ensembles(experiment: Experiment) -> dict[str, Ensemble]:
+    """Strategy of Table IV -> its ensemble, for those that can be followed."""
+    found = contenders(experiment, tuple(TABLE4)) if experiment.runs else {}
+    return {TABLE4[rule]: one for rule, one in found.items() if isinstance(one, Ensemble)}
+
+
+def _of_one_seed(
+    cells: Mapping[Cell, Sequence[Run]], seed: int, found: Mapping[str, Sequence[Row]]
+) -> dict[Cell, printed.Row]:
     return {
-        rule: [row for split in experiment.splits for row in score(ensemble, experiment, split).rows]
-        for rule, ensemble in contenders(experiment, tuple(TABLE4)).items()
-        if not isinstance(ensemble, str)
+        cell: _row(found[run.id]) for cell, runs in cells.items() for run in runs if run.config.seed == seed
     }
-
-
-def _figures(
-    paper: dict[Cell, list[Run]], chosen: dict[str, list[Row]], seed: int, experiment: Experiment
-) -> Figures:
-    """What the claims are answered from, of one seed."""
-    heads = {
-        cell: _row(_rows(experiment, run, intervals=False))
-        for cell, runs in paper.items()
-        for run in runs
-        if run.config.seed == seed
-    }
-    labels = {rule: label.split(":")[0] for rule, label in TABLE4.items()}
-    return Figures(heads, {labels[rule]: _row(found) for rule, found in chosen.items()})
 
 
 def _row(found: Iterable[Row]) -> dict[Place, float]:
@@ -226,28 +259,37 @@ def _row(found: Iterable[Row]) -> dict[Place, float]:
     }
 
 
-def _mse_table(experiment: Experiment, paper: dict[Cell, list[Run]]) -> Table:
-    """MSE of each configuration's first seed on every split: level, spread and rest."""
-    body: list[tuple[Any, ...]] = []
-    for cell, runs in paper.items():
-        for split in experiment.splits:
-            if not runs[0].has(split):
-                continue
-            clips = experiment.table.of(split)
-            pred: Array = predicted(runs[0].predictions(split), clips)[COMPOSITE]
-            truth = experiment.table.scores(clips).mean(axis=1)
-            body.append((_name(cell), split, METRICS["mse"](pred, truth), *mse_parts(pred, truth)))
-    note = "Level: the squared difference of the means; spread: of the deviations; rest: what no shift or scale mends."
-    return Table("What the MSE is made of, over clips", ("configuration", "split", "MSE", "level", "spread", "rest"), tuple(body), (note,))
+def _mse_table(
+    experiment: Experiment,
+    paper: Mapping[Cell, Sequence[Run]],
+    chosen: Sequence[Mapping[str, Ensemble]],
+) -> Table:
+    """MSE of each configuration and ensemble on every split of the paper, in parts, mean over the seeds."""
+    subjects: list[tuple[str, str, list[Predictions]]] = []
+    for split in (split for split in PRINTED_LEVELS if split in experiment.splits):
+        for cell, runs in paper.items():
+            stored = [run.predictions(split) for run in runs if run.has(split)]
+            subjects.append((_name(cell), split, stored))
+        for label in TABLE4.values() if split in TABLE4_SPLITS else ():
+            made = [one[label].predict(experiment.everything, split) for one in chosen if label in one]
+            subjects.append((label, split, made))
+    body: list[tuple[TableCell, ...]] = []
+    for name, split, predictions in subjects:
+        found = [parted for one in predictions for parted in _parted(experiment, one, split)]
+        if found:
+            body.append((name, split, *(statistics.fmean(column) for column in zip(*found, strict=True))))
+    columns = ("name", "split", "MSE", "level", "spread", "rest")
+    return Table("What the MSE is made of", columns, tuple(body), (SAID_OF_MSE,))
 
 
-def save(work: Path, figures: Sequence[Figure], answers: Sequence[Answer], tables: Sequence[Table]) -> Path:
-    """Keep a reproduction as work/reproduction.json, for the report and the notebooks."""
-    path = Path(work) / REPRODUCTION_FILE
-    content = {
-        "figures": [asdict(figure) | {"inside": figure.inside} for figure in figures],
-        "claims": [asdict(one) for one in answers],
-        "tables": [asdict(table) for table in tables],
-    }
-    files.write_json(path, content)
-    return path
+def _parted(
+    experiment: Experiment, one: Predictions, split: str
+) -> Iterator[tuple[float, float, float, float]]:
+    """MSE, level, spread and rest at the paper's level; nothing where no clip is rated."""
+    clips = experiment.table.of(split)
+    for part in parts(clips, one.axes):
+        if _in_paper(part, split):
+            pred = part.items(predicted(one, clips)[COMPOSITE])
+            whole, three = METRICS["mse"](pred, part.truth), mse_parts(pred, part.truth)
+            if whole is not None and three is not None:
+                yield whole, *three
