@@ -51,11 +51,13 @@ def configure(
     } | given
     for ignored in frozenset().union(*AGGREGATOR_FIELDS.values()) - uses:
         values.pop(ignored, None)
+    if loss != "ut":
+        values.pop("tau", None)
     if aggregator == "linear":
         values.pop("hidden", None)
     if aggregator in CLOSED_FORM:
         loss = "mse"
-        for ignored in TRAINING_FIELDS:
+        for ignored in (*TRAINING_FIELDS, "tau"):
             values.pop(ignored, None)
     if "frame_rate_hz" in values:
         values["frame_rate_hz"] = float(values["frame_rate_hz"])
@@ -108,12 +110,22 @@ def _beyond_cells(present: Sequence[str]) -> list[Cell]:
     return list(itertools.product([_with_further(TRI_ENC, present)], AGGREGATOR_FIELDS, LOSS_NAMES))
 
 
+def _release_cells(present: Sequence[str]) -> list[Cell]:
+    return [(_with_further(TRI_ENC, present), "linear", "ut")]
+
+
 GRIDS = {
     "paper": _paper_cells,  # Table III: sixteen
     "encoders": _encoder_cells,  # Table II: seven subsets, ut, mlp
     "full": _full_cells,  # seven subsets x three aggregators x four losses
     "beyond": _beyond_cells,  # all encoders x every aggregator x every loss
+    "release": _release_cells,  # what the paper's released code trains, as nearly as frozen features allow
 }
+
+OF_GRID: dict[str, dict[str, Any]] = {
+    "release": {"layer": "wavlm=layermix,muq=last,m2d=last", "tau": 0.5},
+}
+"""Grid -> fields of HeadConfig that it has in place of the paper's values; given ones come before them."""
 
 
 def grid(
@@ -159,6 +171,8 @@ def grid(
         _kept(name, "aggregator", aggregators, (cell[1] for cell in cells), AGGREGATOR_FIELDS),
         _kept(name, "loss", losses, (cell[2] for cell in cells), LOSS_NAMES),
     )
+    given = {field: value for field, value in overrides.items() if value is not None}
+    overrides = {**OF_GRID.get(name, {}), **given}
     first = overrides.pop("seed", None) or 0
     configs = [
         configure(data, (by_name[n].id for n in names), aggregator, loss, seed=seed, **overrides)

@@ -40,6 +40,8 @@ ELSEWHERE: dict[str, str] = {
     "extract/corpora/table_command.py": "tests/test_train.py",
     "heads/scoring/tally.py": "tests/heads/scoring/test_scorer.py",
     "mmmos/__init__.py": "tests/test_mmmos.py",
+    "heads/options.py": "tests/test_pipeline.py",
+    "heads/results/mse_table.py": "tests/heads/results/test_reproduce.py",
     "heads/results/printed.py": "tests/heads/results/test_claims.py",
     "heads/results/reproduction.py": "tests/heads/results/test_reproduce.py",
     "mmmos/reproduce/commands.py": "tests/test_reproduce.py",

@@ -13,11 +13,11 @@ from dataclasses import replace
 from mmmos.heads.config import HeadConfig, encoder_name
 from mmmos.heads.ensemble import PAPER_RULE, TABLE4, Ensemble
 from mmmos.heads.grids import GRIDS, TRI_ENC, Cell, position
-from mmmos.heads.metrics import METRICS, mse_parts
 from mmmos.heads.results import printed
 from mmmos.heads.results.claims import CLAIMS, Figures, answer
-from mmmos.heads.results.evaluation import EVERYWHERE, Part, Row, parts, predicted, rows
+from mmmos.heads.results.evaluation import EVERYWHERE, Row, rows
 from mmmos.heads.results.experiment import Experiment
+from mmmos.heads.results.mse_table import in_paper, mse_table
 from mmmos.heads.results.printed import PRINTED_LEVELS, PRINTED_METRICS, TABLE_III, Place
 from mmmos.heads.results.published import baseline_rows
 from mmmos.heads.results.reproduction import PaperFigure, Reproduction
@@ -26,8 +26,6 @@ from mmmos.heads.run_sets import RunSet
 from mmmos.heads.runs import NotStoredError, Run
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import AES_AXES, COMPOSITE
-from mmmos.store.table import Cell as TableCell
-from mmmos.store.table import Table
 
 SUBSET_CELLS = frozenset((tuple(cell[0]), cell[1], cell[2]) for cell in GRIDS["encoders"](TRI_ENC))
 PAPER_CELLS = frozenset((tuple(cell[0]), cell[1], cell[2]) for cell in GRIDS["paper"](TRI_ENC))
@@ -35,11 +33,6 @@ PAPER_CELLS = frozenset((tuple(cell[0]), cell[1], cell[2]) for cell in GRIDS["pa
 
 SUBMITTED = TABLE4[PAPER_RULE]
 TABLE4_SPLITS = ("pam", "test")
-
-SAID_OF_MSE = (
-    "Mean over the seeds. Level: the squared difference of the means; spread: of the standard deviations; "
-    "rest: what no shift and no other scale mends."
-)
 
 
 def cell_of(config: HeadConfig) -> Cell:
@@ -126,7 +119,7 @@ def reproduce(experiment: Experiment, baseline: str = "", caveats: Iterable[str]
         tuple(dict.fromkeys([*experiment.caveats, *caveats])),
         tuple(replace(figure, printed=_printed(figure)) for figure in figures),
         tuple(answer(claim, answered) for claim in CLAIMS),
-        _mse_table(experiment, paper, chosen),
+        mse_table(experiment.table, _by_name(experiment, paper, chosen)),
     )
 
 
@@ -138,11 +131,6 @@ def _name(cell: Cell) -> str:
     return f"{'+'.join(cell[0])} {cell[1]} {cell[2]}"
 
 
-def _in_paper(part: Part, split: str) -> bool:
-    """Whether the paper's Tables II to IV show figures of this part."""
-    return (part.axis, part.domain, part.level) == (COMPOSITE, EVERYWHERE, PRINTED_LEVELS[split])
-
-
 def _of_paper(
     experiment: Experiment, predict: Callable[[str], Predictions], has: Callable[[str], bool]
 ) -> list[Row]:
@@ -152,7 +140,7 @@ def _of_paper(
         for split in PRINTED_LEVELS
         if split in experiment.splits and has(split)
         for row in rows(
-            predict(split), experiment.table.of(split), only=lambda part, at=split: _in_paper(part, at)
+            predict(split), experiment.table.of(split), only=lambda part, at=split: in_paper(part, at)
         )
     ]
 
@@ -259,37 +247,15 @@ def _row(found: Iterable[Row]) -> dict[Place, float]:
     }
 
 
-def _mse_table(
+def _by_name(
     experiment: Experiment,
     paper: Mapping[Cell, Sequence[Run]],
     chosen: Sequence[Mapping[str, Ensemble]],
-) -> Table:
-    """MSE of each configuration and ensemble on every split of the paper, in parts, mean over the seeds."""
-    subjects: list[tuple[str, str, list[Predictions]]] = []
+) -> Iterator[tuple[str, str, list[Predictions]]]:
+    """Name, split and predictions of every seed, of each configuration and ensemble."""
     for split in (split for split in PRINTED_LEVELS if split in experiment.splits):
         for cell, runs in paper.items():
-            stored = [run.predictions(split) for run in runs if run.has(split)]
-            subjects.append((_name(cell), split, stored))
+            yield _name(cell), split, [run.predictions(split) for run in runs if run.has(split)]
         for label in TABLE4.values() if split in TABLE4_SPLITS else ():
-            made = [one[label].predict(experiment.everything, split) for one in chosen if label in one]
-            subjects.append((label, split, made))
-    body: list[tuple[TableCell, ...]] = []
-    for name, split, predictions in subjects:
-        found = [parted for one in predictions for parted in _parted(experiment, one, split)]
-        if found:
-            body.append((name, split, *(statistics.fmean(column) for column in zip(*found, strict=True))))
-    columns = ("name", "split", "MSE", "level", "spread", "rest")
-    return Table("What the MSE is made of", columns, tuple(body), (SAID_OF_MSE,))
-
-
-def _parted(
-    experiment: Experiment, one: Predictions, split: str
-) -> Iterator[tuple[float, float, float, float]]:
-    """MSE, level, spread and rest at the paper's level; nothing where no clip is rated."""
-    clips = experiment.table.of(split)
-    for part in parts(clips, one.axes):
-        if _in_paper(part, split):
-            pred = part.items(predicted(one, clips)[COMPOSITE])
-            whole, three = METRICS["mse"](pred, part.truth), mse_parts(pred, part.truth)
-            if whole is not None and three is not None:
-                yield whole, *three
+            of_seeds = [one[label] for one in chosen if label in one]
+            yield label, split, [one.predict(experiment.everything, split) for one in of_seeds]

@@ -9,6 +9,7 @@ import typer
 
 from mmmos.extract.compute import Compute
 from mmmos.extract.request import MIN_COVERAGE, ExtractRequest
+from mmmos.heads.options import Epochs, LearningRate, StopOn, Tau
 from mmmos.store.console import (
     COVERAGE,
     Batch,
@@ -47,8 +48,10 @@ def reproduce(
         str, typer.Option(metavar="LO,HI", help="Range that the scores live on.")
     ] = ExtractRequest.scale,
     seeds: Annotated[int, typer.Option(min=1, help="Train each configuration with this many seeds.")] = 1,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Left out: the paper's 1e-4.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Left out: the paper's 10.")] = None,
+    learning_rate: LearningRate = None,
+    epochs: Epochs = None,
+    stop_on: StopOn = None,
+    tau: Tau = None,
     baseline: Annotated[
         str, typer.Option(help="Also measure the gain over this published predictor: audiobox.")
     ] = "",
@@ -85,7 +88,7 @@ def reproduce(
         licence=licence,
     )
     compute = Compute(device, batch, workers)
-    chosen = {"learning_rate": learning_rate, "epochs": epochs}
+    chosen = {"learning_rate": learning_rate, "epochs": epochs, "stop_on": stop_on, "tau": tau}
     planned = plan_of(request, work, compute, seeds=seeds, **chosen)
     untrained = [f"untrained {one.spec.name}" for one in planned.encoders if one.spec.is_random]
     show([planned.shown()], [*planned.table.caveats, *untrained])
@@ -99,7 +102,7 @@ def reproduce(
 
         predict_audiobox(work, request.audio_root, weights, device)
     _compare(
-        planned, work, baseline, [f"{name} {value:g}" for name, value in chosen.items() if value is not None]
+        planned, work, baseline, [f"{name} {value}" for name, value in chosen.items() if value is not None]
     )
     raise typer.Exit(code)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmmos.heads.network.losses import LOSSES, MARGIN, RATING_LEVELS, TAU, soft_levels
+from mmmos.heads.network.losses import LOSSES, MARGIN, RATING_LEVELS, TAU, loss_of, soft_levels
 
 SCORE_LOSSES = [name for name, loss in LOSSES.items() if not loss.distribution]
 
@@ -213,3 +213,14 @@ def test_soft_levels_hand_worked() -> None:
     assert int(target[0, 1].argmax()) == 0  # a rating of zero counts to level 1
     assert int(target[1, 1].argmax()) == 6  # no single ratings: the mean stands for them
     assert (target * levels).sum(-1)[0, 0].item() == pytest.approx(5.0, abs=1e-5)
+
+
+def test_tau_says_which_errors_are_free_in_ut_alone() -> None:
+    pred, truth = torch.tensor([[0.0], [0.3]]), torch.tensor([[0.0], [0.0]])
+    pairs = 0.5 * (0.3 - MARGIN)
+    assert loss_of("ut").function(pred, truth).item() == pytest.approx(pairs)
+    assert loss_of("ut", 0.25).function(pred, truth).item() == pytest.approx(0.3**2 / 2 + pairs)
+    assert loss_of("ut", TAU) is LOSSES["ut"]
+    assert loss_of("con", 0.25) is LOSSES["con"]
+    with pytest.raises(ValueError, match="unknown loss"):
+        loss_of("none")
