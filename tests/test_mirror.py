@@ -24,6 +24,7 @@ ELSEWHERE: dict[str, str] = {
     "extract/encoders/muq16k.py": "tests/extract/encoders/test_contract.py",
     "extract/encoders/muq_fast.py": "tests/extract/encoders/test_contract.py",
     "extract/encoders/wavlm_fast.py": "tests/extract/encoders/test_contract.py",
+    "extract/rate.py": "tests/test_reproduce.py",
     "extract/run.py": "tests/test_pipeline.py",
     "extract/weights_commands.py": "tests/extract/test_fetch_weights.py",
     "heads/commands.py": "tests/test_pipeline.py",

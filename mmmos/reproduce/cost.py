@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmmos.extract.audio_info import AudioError
 from mmmos.extract.compute import Compute
-from mmmos.extract.decoding import read_crop
-from mmmos.extract.encoders import Encoder
-from mmmos.extract.encoding import BatchSize, encode_batches
+from mmmos.extract.rate import seconds_a_crop
 from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.run import written_table
 from mmmos.extract.survey import CoverageError, check_coverage, survey
-from mmmos.extract.tasks import Task, plan
+from mmmos.extract.tasks import plan
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.grids import TRI_ENC, grid
 from mmmos.heads.results.printed import PRINTED_LEVELS
 from mmmos.heads.results.reproduce import PAPER_CELLS, SUBSET_CELLS, cell_of
 from mmmos.heads.runs import Run
 from mmmos.store.clips import ClipTable
-from mmmos.store.console import say
 from mmmos.store.features import FeatureStore
 from mmmos.store.schema import AES_AXES, EncoderSpec
 from mmmos.store.specs import stored_specs
 from mmmos.store.table import Table
-
-TIMED = 2
-"""Forward passes that a rate is measured on, after one that does not count."""
 
 CELLS = {"encoders": SUBSET_CELLS, "paper": PAPER_CELLS}
 """Grid -> its places in the paper.  "paper" is the last: it is then the grid that was trained last."""
@@ -160,8 +152,9 @@ def plan_of(request: ExtractRequest, work: Path, compute: Compute, **choices: ob
         raise RuntimeError(str(error)) from None
     crops, tasks = plan(table, [FeatureStore(features, encoder.spec) for encoder in encoders])
     costs = tuple(
-        _cost(encoder, [task for task in tasks if number in task.stores], request.audio_root, compute)
+        EncoderCost(encoder.spec, len(missing), seconds_a_crop(encoder, missing, request.audio_root, compute))
         for number, encoder in enumerate(encoders)
+        for missing in [[task for task in tasks if number in task.stores]]
     )
     configs = configs_of(table.id, [cost.spec for cost in costs], **choices)
     runs = [Run.of(work, config) for config in dict.fromkeys(c for of in configs.values() for c in of)]
@@ -196,38 +189,3 @@ def configs_of(
         )
         for name, cells in CELLS.items()
     }
-
-
-def _cost(encoder: Encoder, tasks: Sequence[Task], audio_root: Path, compute: Compute) -> EncoderCost:
-    return EncoderCost(encoder.spec, len(tasks), _seconds_a_crop(encoder, tasks, audio_root, compute))
-
-
-def _seconds_a_crop(
-    encoder: Encoder, tasks: Sequence[Task], audio_root: Path, compute: Compute
-) -> float | None:
-    """The mean over TIMED batches of the size that an extraction starts with."""
-    size = BatchSize(compute.batch_on(encoder.device))
-    waves, valid_s = [], []
-    for task in tasks[: size.crops * TIMED]:
-        try:
-            waves.append(read_crop(audio_root / task.path, task.crop, {encoder.spec.sample_rate_hz}))
-            valid_s.append(task.crop.valid_s)
-        except (AudioError, OSError, ValueError):
-            continue  # the extraction will say which clip it was and why
-    if not waves:
-        return None
-    say(f"measuring {encoder.spec.name} on {len(waves)} crops")
-    for _ in encode_batches(encoder, waves[: size.crops], valid_s[: size.crops], size):
-        pass
-    _await(encoder)
-    started_s = time.perf_counter()
-    for _ in encode_batches(encoder, waves, valid_s, size):
-        pass
-    _await(encoder)
-    return (time.perf_counter() - started_s) / len(waves)
-
-
-def _await(encoder: Encoder) -> None:
-    fence = encoder.fence()
-    if fence is not None:
-        fence.synchronize()
