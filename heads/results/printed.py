@@ -49,7 +49,7 @@ wavlm+muq+m2d  blstm_h ut  0.358 0.823 0.836 0.653 0.245 0.916 0.919 0.752 1.113
 def _table(text: str) -> dict[Cell, Row]:
     """A line's encoders, aggregator and loss -> its figures, in the order of splits and metrics above."""
     places = [Place(split, metric) for split in PRINTED_LEVELS for metric in PRINTED_METRICS]
-    table = {}
+    table: dict[Cell, Row] = {}
     for line in text.split("\n")[1:-1]:
         encoders, aggregator, loss, *values = line.split()
         table[tuple(encoders.split("+")), aggregator, loss] = dict(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from mmmos.heads.config import HeadConfig, encoder_name
 from mmmos.heads.ensemble import PAPER_RULE, TABLE4, Ensemble
@@ -139,9 +140,7 @@ def _of_paper(
         row
         for split in PRINTED_LEVELS
         if split in experiment.splits and has(split)
-        for row in rows(
-            predict(split), experiment.table.of(split), only=lambda part, at=split: in_paper(part, at)
-        )
+        for row in rows(predict(split), experiment.table.of(split), only=partial(in_paper, split=split))
     ]
 
 
