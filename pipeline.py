@@ -28,6 +28,7 @@ from mmmos.heads.results import commands as results_commands
 from mmmos.heads.scoring import ab_commands, audiobox_commands, calibration_commands
 from mmmos.heads.scoring import commands as scoring_commands
 from mmmos.heads.scoring.opening import open_scorer
+from mmmos.reproduce import commands as reproduce_commands
 from mmmos.store import commands as store_commands
 from mmmos.store.console import REFUSED, say, table
 from mmmos.store.stopping import stoppable
@@ -66,6 +67,7 @@ app.command()(heads_commands.heads)
 app.command()(results_commands.ensemble_command(scoring_commands.export))
 app.command()(results_commands.evaluate)
 app.command()(results_commands.report)
+app.command()(reproduce_commands.reproduce)
 app.command()(scoring_commands.predict)
 app.command()(ab_commands.compare)
 app.command()(calibration_commands.calibrate)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmmos.extract.cluster import extract_on
 from mmmos.extract.compute import AUTO, Compute
+from mmmos.extract.demo_corpus import CAVEAT
 from mmmos.extract.extraction import ExtractionSummary, extract
 from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.survey import CoverageError, check_coverage, shared_audio, survey, write_rejects
@@ -34,22 +35,13 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
         An exit code of `store.console`: OK, REJECTS or COVERAGE.
     """
     features = work / "features"
-    axes = parse_axes(request.axes) if request.axes else axes_beside(request.clips) or AES_AXES
-    written = read_clips(
-        request.clips,
-        audio_root=request.audio_root,
-        scale=parse_scale(request.scale, axes),
-        axes=axes,
-        train_fraction=request.split,
-        seed=request.seed,
-    )
+    written = written_table(request)
     # The workers of a cluster build their own encoders; here they are then built for their specs alone.
     encoders = load_encoders(request, compute, stored=stored_specs(features), specs_only=bool(cluster))
     specs = tuple(encoder.spec for encoder in encoders)
     for line in (line for spec in specs for line in near_misses(features, spec)):
         say(f"features stored before do not fit, so these are made anew: {line}")
     request.remember(work)
-    written = replace(written, caveats=request.caveats)
     surveyed, rejects = survey(written, request.audio_root, work / "survey.json", compute.workers)
     for warning in shared_audio(surveyed.clips):
         say(f"warning: {warning}")
@@ -74,6 +66,21 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
     if rejects:
         say(f"{len(rejects)} of {len(written)} clips could not be read; reasons in {work / 'rejects.csv'}")
     return REJECTS if rejects else OK
+
+
+def written_table(request: ExtractRequest) -> ClipTable:
+    """The clip table of a request as its file says, before any audio is looked at."""
+    axes = parse_axes(request.axes) if request.axes else axes_beside(request.clips) or AES_AXES
+    written = read_clips(
+        request.clips,
+        audio_root=request.audio_root,
+        scale=parse_scale(request.scale, axes),
+        axes=axes,
+        train_fraction=request.split,
+        seed=request.seed,
+    )
+    made_up = [CAVEAT] if any(clip.source == CAVEAT for clip in written) else []
+    return replace(written, caveats=tuple(dict.fromkeys([*request.caveats, *made_up])))
 
 
 def _show(kept: ClipTable, specs: Sequence[EncoderSpec], done: ExtractionSummary, features: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmmos.heads import options
 from mmmos.store.console import FAILED, OK, Work, say, table
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def heads(
     work: Work = Path("work"),
     grid: Annotated[
-        str, typer.Option(help="paper (the sixteen), encoders (Table II), full, or beyond.")
+        str, typer.Option(help="paper (the sixteen), encoders (Table II), full, beyond or release.")
     ] = "paper",
     preset: Annotated[
         str, typer.Option(help="size: heads, values and folds by the number of clips, as `train` takes them.")
@@ -30,26 +31,19 @@ def heads(
     loss: Annotated[str, typer.Option(help="Only these of the grid, comma-separated.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Train each configuration with this many seeds.")] = 1,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Left out: the paper's 1e-4.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Left out: the paper's 10.")] = None,
-    patience: Annotated[
-        int | None, typer.Option(min=1, help="Epochs without a better dev loss before stopping.")
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="Left out: the paper's 32 (mlp) or 16 (blstm).")
-    ] = None,
-    hidden: Annotated[
-        int | None, typer.Option(min=1, help="Width of each axis' hidden layer; left out: 64.")
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Units per direction of a BLSTM; left out: 128.")
-    ] = None,
-    dropout: Annotated[float | None, typer.Option(min=0, max=0.99, help="Left out: none.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(min=0, help="Left out: none.")] = None,
-    frame_rate_hz: Annotated[
-        float | None, typer.Option(help="Common rate of frames: 6.25, 12.5 or 25.")
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, or bf16 for the widest projection.")] = None,
+    learning_rate: options.LearningRate = None,
+    epochs: options.Epochs = None,
+    patience: options.Patience = None,
+    batch: options.BatchClips = None,
+    hidden: options.Hidden = None,
+    width: options.Width = None,
+    dropout: options.Dropout = None,
+    weight_decay: options.WeightDecay = None,
+    frame_rate_hz: options.FrameRate = None,
+    precision: options.Precision = None,
+    layer: options.LayerRule = None,
+    stop_on: options.StopOn = None,
+    tau: options.Tau = None,
     folds: Annotated[
         int, typer.Option(min=0, help="Also out-of-fold predictions of train, by group (and oof objectives).")
     ] = 0,
@@ -93,6 +87,9 @@ def heads(
         weight_decay=weight_decay,
         frame_rate_hz=frame_rate_hz,
         precision=precision,
+        layer=layer,
+        stop_on=stop_on,
+        tau=tau,
     )
     _refuse_cluster_with(cluster, jobs=bool(jobs), sweep=sweep)
     if not sweep:

@@ -27,13 +27,18 @@ AGGREGATOR_FIELDS: dict[str, frozenset[str]] = {
 CLOSED_FORM = ("ridge", "kernel_ridge", "svr")
 """Those that scikit-learn solves in one step: no epochs, no learning rate, and always squared error."""
 
-TRAINING_FIELDS = ("hidden", "learning_rate", "weight_decay", "dropout", "batch", "epochs", "patience")
+TRAINING_FIELDS = (
+    "hidden", "learning_rate", "weight_decay", "dropout", "batch", "epochs", "patience", "stop_on"
+)  # fmt: skip
 """What a head in closed form does not depend on."""
 
 READS = ("means", "statistics", "profile")
 """What a head without frames may be told to read, see `network.reading`."""
 
-LATER_FIELDS = ("layer", "reads")
+STOP_ON = ("dev", "dev+pam")
+"""Whose clips tell when training stops: the paper's development set is both."""
+
+LATER_FIELDS = ("layer", "reads", "stop_on", "tau")
 """Fields that earlier configs lack: at their default they are not written into the id."""
 
 LOSS_NAMES = (
@@ -83,6 +88,10 @@ class HeadConfig:
         inside the training clips picks).  By encoder as "wavlm=layermix,muq=last".  "": as the spec says.
     reads
         "means", "statistics" or "profile"; "": what the aggregator reads by itself.
+    stop_on
+        One of STOP_ON.
+    tau
+        Errors up to this, in deviations of the scores, are free in the loss "ut", see `network.losses`.
     """
 
     data: str
@@ -103,6 +112,8 @@ class HeadConfig:
     recipe: int = 1
     layer: str = ""
     reads: str = ""
+    stop_on: str = "dev"
+    tau: float = 0.5
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -118,12 +129,15 @@ class HeadConfig:
         choose("precision", self.precision, ("fp32", "bf16"))
         if self.reads:
             choose("reading", self.reads, READS)
+        choose("split to stop on", self.stop_on, STOP_ON)
+        if not 0.0 <= self.tau < math.inf:
+            raise ValueError(f"tau is {self.tau}; it must not be below 0, and finite")
 
     @property
     def settings(self) -> dict[str, Any]:
         """Every field in the form that ids are made of."""
-        given = asdict(self)
-        return {name: value for name, value in given.items() if value or name not in LATER_FIELDS}
+        silent = {field.name: field.default for field in fields(self) if field.name in LATER_FIELDS}
+        return {name: value for name, value in asdict(self).items() if silent.get(name) != value}
 
     def check_sizes(self) -> None:
         """ValueError where no head can be built: for a width or rate that its aggregator cannot have."""
@@ -152,9 +166,12 @@ class HeadConfig:
 
     @property
     def title(self) -> str:
-        """What a table row is called: "wavlm+muq+m2d mlp ut", with reading and layers where chosen."""
+        """What a table row is called: "wavlm+muq+m2d mlp ut", and what differs from the paper."""
         parts = ["+".join(map(encoder_name, self.encoders)), self.aggregator, self.loss]
-        return " ".join(parts + [self.reads] * bool(self.reads) + [f"layer {self.layer}"] * bool(self.layer))
+        told = {"layer": self.layer, "stop on": self.stop_on, "tau": f"{self.tau:g}"}
+        plain = {"layer": "", "stop on": "dev", "tau": "0.5"}
+        parts += [self.reads] * bool(self.reads)
+        return " ".join(parts + [f"{name} {value}" for name, value in told.items() if value != plain[name]])
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> HeadConfig:

@@ -51,11 +51,13 @@ def configure(
     } | given
     for ignored in frozenset().union(*AGGREGATOR_FIELDS.values()) - uses:
         values.pop(ignored, None)
+    if loss != "ut":
+        values.pop("tau", None)
     if aggregator == "linear":
         values.pop("hidden", None)
     if aggregator in CLOSED_FORM:
         loss = "mse"
-        for ignored in TRAINING_FIELDS:
+        for ignored in (*TRAINING_FIELDS, "tau"):
             values.pop(ignored, None)
     if "frame_rate_hz" in values:
         values["frame_rate_hz"] = float(values["frame_rate_hz"])
@@ -66,6 +68,11 @@ def configure(
 
 Cell = tuple[tuple[str, ...], str, str]
 """Encoder names, aggregator, loss: one place of a grid."""
+
+
+def position(encoder: str) -> tuple[int, str]:
+    """What to sort encoder names by: the paper's first, in its order."""
+    return (TRI_ENC.index(encoder) if encoder in TRI_ENC else len(TRI_ENC)), encoder
 
 
 def _with_further(names: Sequence[str], present: Sequence[str]) -> tuple[str, ...]:
@@ -103,12 +110,22 @@ def _beyond_cells(present: Sequence[str]) -> list[Cell]:
     return list(itertools.product([_with_further(TRI_ENC, present)], AGGREGATOR_FIELDS, LOSS_NAMES))
 
 
+def _release_cells(present: Sequence[str]) -> list[Cell]:
+    return [(_with_further(TRI_ENC, present), "linear", "ut")]
+
+
 GRIDS = {
     "paper": _paper_cells,  # Table III: sixteen
     "encoders": _encoder_cells,  # Table II: seven subsets, ut, mlp
     "full": _full_cells,  # seven subsets x three aggregators x four losses
     "beyond": _beyond_cells,  # all encoders x every aggregator x every loss
+    "release": _release_cells,  # what the paper's released code trains, as nearly as frozen features allow
 }
+
+OF_GRID: dict[str, dict[str, Any]] = {
+    "release": {"layer": "wavlm=layermix,muq=last,m2d=last", "tau": 0.5},
+}
+"""Grid -> fields of HeadConfig that it has in place of the paper's values; given ones come before them."""
 
 
 def grid(
@@ -143,7 +160,7 @@ def grid(
     """
     asked = [item.split("+") for item in encoders]
     by_name = named_specs(specs, [one for joined in asked for one in joined])
-    present = sorted(by_name, key=lambda n: (TRI_ENC.index(n) if n in TRI_ENC else 99, n))
+    present = sorted(by_name, key=position)
     cells = [cell for cell in GRIDS[choose("grid", name, GRIDS)](present) if cell[0]]
     if not cells:
         raise ValueError(f"no encoder's features are stored for grid {name!r}")
@@ -154,6 +171,8 @@ def grid(
         _kept(name, "aggregator", aggregators, (cell[1] for cell in cells), AGGREGATOR_FIELDS),
         _kept(name, "loss", losses, (cell[2] for cell in cells), LOSS_NAMES),
     )
+    given = {field: value for field, value in overrides.items() if value is not None}
+    overrides = {**OF_GRID.get(name, {}), **given}
     first = overrides.pop("seed", None) or 0
     configs = [
         configure(data, (by_name[n].id for n in names), aggregator, loss, seed=seed, **overrides)

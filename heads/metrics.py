@@ -102,6 +102,30 @@ def ktau(pred: ArrayLike, truth: ArrayLike) -> float | None:
     return None if obstacle(p, t) else float(kendalltau(p, t, method="asymptotic").statistic)
 
 
+def mse_parts(pred: ArrayLike, truth: ArrayLike) -> tuple[float, float, float] | None:
+    """The mean squared error in three parts that sum to it; None where nothing is compared.
+
+    Parameters
+    ----------
+    pred, truth
+        [N], N >= 1.
+
+    Returns
+    -------
+    level
+        The squared difference of the means: a constant that is added to all predictions mends it.
+    spread
+        The squared difference of the standard deviations: another scale mends it.
+    rest
+        What no level and no scale mends: 2 * deviation of pred * deviation of truth * (1 - LCC).
+    """
+    p, t = validated(pred, truth)
+    if not len(p):
+        return None
+    level, spread = float((p.mean() - t.mean()) ** 2), float((p.std() - t.std()) ** 2)
+    return level, spread, float(2 * (p.std() * t.std() - np.mean((p - p.mean()) * (t - t.mean()))))
+
+
 def pearson(p: Array, t: Array) -> float:
     """Pearson's correlation of two non-constant arrays [N], held inside [-1, 1] against rounding."""
     p, t = p - p.mean(), t - t.mean()

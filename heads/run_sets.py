@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.grids import GRIDS, TRI_ENC
+from mmmos.heads.grids import GRIDS, position
 from mmmos.heads.runs import Run
 from mmmos.store import sealed
 from mmmos.store.names import choose
@@ -103,19 +103,14 @@ def _named(name: str, runs: Sequence[Run], work: Path) -> tuple[str, list[Run]]:
         if there and name in {LAST, grid["grid"]}:
             return grid["grid"], there
     if name in GRIDS:
-        present = sorted({e for run in runs for e in run.encoders}, key=_place)
+        present = sorted({e for run in runs for e in run.encoders}, key=position)
         cells = {(tuple(names), *rest) for names, *rest in GRIDS[name](present)}
         return name, [run for run in untuned if _cell(run) in cells]
     return UNTUNED, untuned
 
 
 def _cell(run: Run) -> tuple[tuple[str, ...], str, str]:
-    return tuple(sorted(run.encoders, key=_place)), run.config.aggregator, run.config.loss
-
-
-def _place(encoder: str) -> tuple[int, str]:
-    """The order in which grids name encoders."""
-    return (TRI_ENC.index(encoder) if encoder in TRI_ENC else len(TRI_ENC), encoder)
+    return tuple(sorted(run.encoders, key=position)), run.config.aggregator, run.config.loss
 
 
 def _filtered(text: str, runs: Sequence[Run]) -> list[Run]:

@@ -10,6 +10,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.results.reproduce import reproduce
 from tests.conftest import ROOT
 from tests.corpus import small_corpus
 from tests.heads.made_up import made_up_work
@@ -18,7 +20,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TORCH_FREE = [path for path in NOTEBOOKS if not path.name.startswith("05")]
 
 
-FIGURES = {"01_heads": 1, "02_encoders": 0, "03_ensembles": 1, "04_errors": 2}
+FIGURES = {"01_heads": 1, "02_encoders": 0, "03_ensembles": 1, "04_errors": 2, "06_reproduce": 0}
 """Figures that a reader sees."""
 
 
@@ -38,9 +40,9 @@ def run(path: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
     return "\n".join(str(output.get("text", output.get("data", ""))) for output in outputs)
 
 
-def test_the_five_are_there():
+def test_the_six_are_there():
     assert [path.stem for path in NOTEBOOKS] == [
-        "01_heads", "02_encoders", "03_ensembles", "04_errors", "05_own_data",
+        "01_heads", "02_encoders", "03_ensembles", "04_errors", "05_own_data", "06_reproduce",
     ]  # fmt: skip
 
 
@@ -65,7 +67,9 @@ def test_thin_stripped_and_opening_with_one_sentence(path):
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    return made_up_work(tmp_path_factory.mktemp("work"))
+    work = made_up_work(tmp_path_factory.mktemp("work"))
+    reproduce(open_experiment(work)).save(work)
+    return work
 
 
 @pytest.mark.parametrize("path", TORCH_FREE, ids=lambda path: path.stem)

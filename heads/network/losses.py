@@ -11,18 +11,21 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from mmmos.store.names import choose
 from mmmos.store.schema import Scale
 
 MARGIN = 0.1
 """Differences of differences up to this are free in `con` (UTMOS22, section 3.2)."""
 
 TAU = 0.5
-"""Errors up to this are free in `ut`, in z-scored units: the value of the MMMOS code; UTMOS22 has 0.25."""
+"""Errors up to this are free in `ut`, in z-scored units: the value of the MMMOS code; UTMOS22 has 0.25.
+`HeadConfig.tau` names another."""
 
 HUBER_DELTA = 1.0
 """Errors beyond one standard deviation of the scores count linearly."""
@@ -92,11 +95,11 @@ def contrastive(pred: Tensor, truth: Tensor) -> Tensor:
     return _pairwise(torch.relu((_gaps(p) - _gaps(t)).abs() - MARGIN), rated)
 
 
-def utmos(pred: Tensor, truth: Tensor) -> Tensor:
-    """`ut`: mean of (p - t)^2 where |p - t| > 0.5, plus half of `con` (UTMOS22; tau of the MMMOS code)."""
+def utmos(pred: Tensor, truth: Tensor, tau: float = TAU) -> Tensor:
+    """`ut`: mean of (p - t)^2 where |p - t| > tau, plus half of `con` (UTMOS22; tau of the MMMOS code)."""
     p, t, rated = _mask(pred, truth)
     error = p - t
-    clipped = torch.where(error.abs() > TAU, error.square(), 0.0)
+    clipped = torch.where(error.abs() > tau, error.square(), 0.0)
     return _pointwise(clipped, rated) + 0.5 * contrastive(pred, truth)
 
 
@@ -214,3 +217,11 @@ def level_values(scale: Scale, device: torch.device | None = None) -> Tensor:
         return torch.stack([level_values(scale.axis(number), device) for number in range(len(scale.ends))])
     bottom = scale.low + (scale.high - scale.low) / RATING_LEVELS if scale.low == 0 else scale.low
     return torch.linspace(bottom, scale.high, RATING_LEVELS, dtype=torch.float64, device=device)
+
+
+def loss_of(name: str, tau: float = TAU) -> Loss:
+    """The loss of that name; `tau` is read by `ut` alone.  ValueError for a name that is unknown."""
+    found = LOSSES[choose("loss", name, LOSSES)]
+    if found.function is utmos and tau != TAU:
+        return replace(found, function=partial(utmos, tau=tau))
+    return found

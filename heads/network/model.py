@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.aggregators import aggregator_of
-from mmmos.heads.network.losses import LOSSES, RATING_LEVELS, level_values
+from mmmos.heads.network.losses import RATING_LEVELS, level_values, loss_of
 from mmmos.heads.network.projections import Layout, Projections
 from mmmos.heads.network.reading import Batch
 from mmmos.heads.network.towers import FAR, towers_of
 from mmmos.store import files, sealed
-from mmmos.store.names import choose, differences
+from mmmos.store.names import differences
 from mmmos.store.schema import Axes, EncoderSpec, Scale
 from mmmos.store.specs import spec_of
 
@@ -97,7 +97,7 @@ class Head(nn.Module):
         config.check_sizes()
         self.config, self.specs, self.axes, self.scale = config, tuple(specs), tuple(axes), scale
         self.limited = limited
-        self.loss = LOSSES[choose("loss", config.loss, LOSSES)]
+        self.loss = loss_of(config.loss, config.tau)
         self.layout = layout
         self.aggregator = aggregator_of(self.specs, config, len(axes))
         self.reading = self.aggregator.reading

@@ -10,7 +10,7 @@ clips: their interval is about further clips of these very systems, and the row 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -114,7 +114,12 @@ def evaluate(predictions: Iterable[Predictions], clips: Sequence[Clip], interval
     return [row for one in predictions for row in rows(one, clips, intervals)]
 
 
-def rows(predictions: Predictions, clips: Sequence[Clip], intervals: bool = True) -> list[Row]:
+def rows(
+    predictions: Predictions,
+    clips: Sequence[Clip],
+    intervals: bool = True,
+    only: Callable[[Part], bool] = lambda part: True,
+) -> list[Row]:
     """All figures of one run: utterance and system level, each domain and all, each axis and the composite.
 
     Parameters
@@ -125,6 +130,8 @@ def rows(predictions: Predictions, clips: Sequence[Clip], intervals: bool = True
         Those of that split, all of them, so that no run looks better by leaving clips out.
     intervals
         False leaves them out, which is much faster.
+    only
+        Which parts are wanted.
 
     Raises
     ------
@@ -135,6 +142,7 @@ def rows(predictions: Predictions, clips: Sequence[Clip], intervals: bool = True
     return [
         row
         for part in parts(clips, predictions.axes)
+        if only(part)
         for row in _rows_of_part(predictions, part, by_axis[part.axis], intervals)
     ]
 

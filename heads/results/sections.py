@@ -12,7 +12,7 @@ from typing import Any
 
 from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.metrics import METRICS
-from mmmos.heads.results import plots, tables
+from mmmos.heads.results import plots, reproduction, tables
 from mmmos.heads.results.assess import Assessment, figures_by_split
 from mmmos.heads.results.baselines import baseline_of
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, index_rows, main_axis
@@ -267,5 +267,6 @@ SECTIONS: dict[str, Callable[[Findings], Section | None]] = {
     "sweeps": sweeps,
     "data": data,
     "figures": all_figures,
+    "paper": lambda found: reproduction.section(found.experiment),
 }
 """The sections in their order, by the ids that the page's links lead to; one that is None is left out."""

@@ -95,7 +95,7 @@ def fit(
     """
     started = time.perf_counter()
     clips = rated(features, features.of("train") if train is None else train)
-    dev = rated(features, features.of("dev"))
+    dev = rated(features, np.concatenate([features.of(split) for split in config.stop_on.split("+")]))
     if config.aggregator in CLOSED_FORM:
         return _in_one_step(config, features, clips, started)
     with one_thread(), torch.random.fork_rng(devices=[]):
@@ -141,7 +141,9 @@ def _notes(head: Head, features: Features, clips: Indices, dev: Indices) -> tupl
     """What a reader of the run's record must know about its data."""
     single = any(any(features.clips[n].ratings) for n in clips)
     said = {
-        "no dev split with ratings: every epoch was run and the last one kept": not len(dev),
+        f"no {head.config.stop_on} split with ratings: every epoch was run and the last one kept": not len(
+            dev
+        ),
         "no single ratings: mean scores stood for them": head.loss.distribution and not single,
     }
     return tuple(note for note, holds in said.items() if holds)

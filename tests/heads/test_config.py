@@ -25,6 +25,8 @@ def test_every_field_is_part_of_the_id(field: str) -> None:
         "precision": "bf16",
         "layer": "last",
         "reads": "profile",
+        "stop_on": "dev+pam",
+        "tau": 0.25,
     }
     changed = replace(base, **{field: other.get(field, 99)})
     assert changed.id != base.id
@@ -33,6 +35,23 @@ def test_every_field_is_part_of_the_id(field: str) -> None:
 def test_the_id_does_not_drift() -> None:
     """A golden id: changing it silently would train everything again."""
     assert HeadConfig("data-0", ("wavlm-1",)).id == "mlp-ut-625abcc26462"
+
+
+def test_fields_that_came_later_are_silent_at_their_default_alone() -> None:
+    """So runs and bundles of earlier versions keep their ids, and a tau of 0 is not taken for none."""
+    plain = HeadConfig("data-0", ("wavlm-1",))
+    assert not {"layer", "reads", "stop_on", "tau"} & set(plain.settings)
+    for change in ({"tau": 0.0}, {"stop_on": "dev+pam"}):
+        changed = replace(plain, **change)
+        assert changed.settings == plain.settings | change
+        assert HeadConfig.from_json(changed.settings) == changed
+        assert changed.title != plain.title
+
+
+@pytest.mark.parametrize("wrong", [{"tau": -0.1}, {"tau": float("nan")}, {"stop_on": "test"}])
+def test_what_no_head_can_be_trained_with_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"tau|split to stop on"):
+        HeadConfig("data-0", ("wavlm-1",), **wrong)  # type: ignore[arg-type]
 
 
 def test_json_round_trip_and_foreign_fields() -> None:

@@ -121,3 +121,20 @@ def test_two_features_of_one_encoder_must_be_told_apart() -> None:
 def test_every_grid_builds_from_any_encoder(name: str) -> None:
     for one in (*PAPER, LOGMEL):
         assert grid(name, (one,), "d")
+
+
+def test_the_release_trains_linear_heads_on_a_mix_of_wavlm_and_last_layers() -> None:
+    (found,) = grid("release", PAPER, "data-0")
+    assert (found.aggregator, found.loss, found.tau) == ("linear", "ut", 0.5)
+    assert found.layer == "wavlm=layermix,muq=last,m2d=last"
+    assert grid("release", PAPER, "data-0", tau=0.25, layer=None)[0].tau == 0.25
+
+
+def test_a_tau_and_a_split_to_stop_on_are_dropped_where_they_change_nothing() -> None:
+    """Equal heads have equal ids."""
+    plain = grid("paper", PAPER, "data-0")
+    changed = grid("paper", PAPER, "data-0", tau=0.25)
+    assert [a != b for a, b in zip(plain, changed, strict=True)] == [c.loss == "ut" for c in plain]
+    solved = {"encoders": ("muq",), "aggregators": ("ridge",)}
+    given = grid("beyond", PAPER, "data-0", **solved, tau=0.25, stop_on="dev+pam")
+    assert given == grid("beyond", PAPER, "data-0", **solved)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmmos.heads.metrics import METRICS, composite, lcc, mse, srcc, system_means
+from mmmos.heads.metrics import METRICS, composite, lcc, mse, mse_parts, srcc, system_means
 
 
 def reference_mse(p, t):
@@ -163,3 +163,30 @@ def test_system_means_are_in_alphabetical_order():
     np.testing.assert_allclose(means, [[2.0, 20.0], [2.5, 25.0]])
     with pytest.raises(ValueError, match="2 values for 1"):
         system_means([1.0, 2.0], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("pred", "truth", "level", "spread", "rest"),
+    [
+        ([1, 3], [2, 6], 4.0, 1.0, 0.0),  # means 2 and 4, deviations 1 and 2, in line
+        ([1, 3], [6, 2], 4.0, 1.0, 8.0),  # the same the other way round: 2 * 1 * 2 * (1 - -1)
+        ([1, 1], [2, 6], 9.0, 4.0, 0.0),  # a constant: what it lacks is the spread
+        ([5], [3], 4.0, 0.0, 0.0),
+    ],
+)
+def test_the_mse_in_parts_of_hand_worked_values(pred, truth, level, spread, rest):
+    parts = mse_parts(pred, truth)
+    assert parts == pytest.approx((level, spread, rest))
+    assert sum(parts) == pytest.approx(mse(pred, truth))
+
+
+def test_the_mse_of_nothing_has_no_parts():
+    assert mse_parts([], []) is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10)), min_size=1, max_size=30))
+def test_parts_of_the_mse_sum_to_it(pairs):
+    pred, truth = zip(*pairs, strict=True)
+    parts = mse_parts(pred, truth)
+    assert sum(parts) == pytest.approx(mse(pred, truth), abs=1e-9)
+    assert min(parts) > -1e-9

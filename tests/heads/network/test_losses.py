@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmmos.heads.network.losses import LOSSES, MARGIN, RATING_LEVELS, TAU, level_values, soft_levels
+from mmmos.heads.network.losses import LOSSES, MARGIN, RATING_LEVELS, TAU, level_values, loss_of, soft_levels
 from mmmos.store.schema import Scale
 
 SCORE_LOSSES = [name for name, loss in LOSSES.items() if not loss.distribution]
@@ -220,3 +220,14 @@ def test_levels_are_one_to_ten() -> None:
     assert level_values(Scale(0, 10)).tolist() == pytest.approx(list(range(1, 11)))
     assert level_values(Scale(1, 10)).tolist() == pytest.approx(list(range(1, 11)))
     assert level_values(Scale(0, 100)).tolist() == pytest.approx(list(range(10, 101, 10)))
+
+
+def test_tau_says_which_errors_are_free_in_ut_alone() -> None:
+    pred, truth = torch.tensor([[0.0], [0.3]]), torch.tensor([[0.0], [0.0]])
+    pairs = 0.5 * (0.3 - MARGIN)
+    assert loss_of("ut").function(pred, truth).item() == pytest.approx(pairs)
+    assert loss_of("ut", 0.25).function(pred, truth).item() == pytest.approx(0.3**2 / 2 + pairs)
+    assert loss_of("ut", TAU) is LOSSES["ut"]
+    assert loss_of("con", 0.25) is LOSSES["con"]
+    with pytest.raises(ValueError, match="unknown loss"):
+        loss_of("none")

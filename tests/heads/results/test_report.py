@@ -11,8 +11,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.results.page import Section, Tile, render
 from mmmos.heads.results.report import write_report
+from mmmos.heads.results.reproduce import reproduce
 from mmmos.heads.results.sections import SECTIONS
 from mmmos.store.clips import ClipTable
 from mmmos.store.table import Table
@@ -62,6 +64,7 @@ def page(tmp_path_factory):
     study |= {"first": trials[0], "best": trials[2], "difference": 0.2, "low": 0.1, "high": 0.3}
     (work / "sweeps").mkdir()
     (work / "sweeps" / "tri.json").write_text(json.dumps(study))
+    reproduce(open_experiment(work), caveats=["epochs 3"]).save(work)
     return write_report(work)
 
 
@@ -73,6 +76,8 @@ def test_the_page_is_whole_and_says_its_caveats(page):
     assert [link[1:] for link in parser.links[: len(SECTIONS)]] == list(SECTIONS)
     assert SECTIONS.keys() <= set(parser.ids)
     assert CAVEAT in text
+    assert "Table III: the sixteen configurations" in text
+    assert "epochs 3" in text
     assert text.count("<svg") == text.count("<figure") > 0
     assert "1 files could not be used" in text
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.grids import configure
+from mmmos.heads.grids import configure, grid
 from mmmos.heads.metrics import srcc
 from mmmos.heads.network.losses import LOSSES
 from mmmos.heads.training import fit as training
@@ -185,6 +185,25 @@ def test_the_dev_loss_is_that_of_whole_clips(features: Features) -> None:
     truth = (features.truth[dev] - fitted.head.target_mean.numpy()) / fitted.head.target_std.numpy()
     expected = LOSSES["ccc"].function(clip_outputs(fitted.head, features, dev), torch.from_numpy(truth))
     assert fitted.curve[0].dev_loss == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_pam_has_a_say_in_when_training_stops_where_it_is_asked_for(features: Features) -> None:
+    config = config_of(features, loss="ccc", epochs=1, stop_on="dev+pam")
+    fitted = fit(config, features)
+    both = np.concatenate([features.of("dev"), features.of("pam")])
+    truth = (features.truth[both] - fitted.head.target_mean.numpy()) / fitted.head.target_std.numpy()
+    expected = LOSSES["ccc"].function(clip_outputs(fitted.head, features, both), torch.from_numpy(truth))
+    assert fitted.curve[0].dev_loss == pytest.approx(expected.item(), abs=1e-6)
+    assert fitted.curve[0].dev_loss != fit(replace(config, stop_on="dev"), features).curve[0].dev_loss
+
+
+def test_heads_of_the_release_learn_layer_weights_of_wavlm_alone(features: Features) -> None:
+    (config,) = grid("release", SPECS, features.table.id, epochs=2, learning_rate=1e-2)
+    head = fit(config, features).head
+    of_wavlm, of_muq, of_m2d = head.aggregator.logits
+    assert of_wavlm.shape[1] == WAVLM.layers
+    assert of_wavlm.abs().max() > 0
+    assert of_muq.shape[1] == of_m2d.shape[1] == 1
 
 
 def test_one_step_equals_ordinary_adam_on_an_ordinary_model(features: Features) -> None:
