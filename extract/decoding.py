@@ -8,6 +8,7 @@ never replaced by silence: it is an AudioError with its reason.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import xxhash
 
 from mmmos.extract import audio
 from mmmos.extract.audio_info import AudioError, AudioInfo, Meter, Samples, check_shape
+from mmmos.store.files import NOT_DECODED
 from mmmos.store.schema import Crop
 
 MAX_BYTES = 16 * 2**30
@@ -161,14 +163,21 @@ def _check_file(path: Path) -> None:
         raise AudioError("empty file")
 
 
+def _way_out(path: Path) -> str:
+    """What to do with audio in a form that libsndfile has no decoder for; "" for other files."""
+    if path.suffix.lower() not in NOT_DECODED:
+        return ""
+    return f"; make a WAV of it, as by: ffmpeg -i {shlex.quote(path.name)} {shlex.quote(path.stem + '.wav')}"
+
+
 def _trusted(path: Path) -> soundfile.SoundFile:
     """The file, open for decoding; AudioError where its header is unreadable, beyond the limits or untrue."""
     _check_file(path)
     try:
         file = soundfile.SoundFile(path)
     except soundfile.SoundFileError as error:
-        reason = getattr(error, "error_string", error)
-        raise AudioError(f"not audio that libsndfile can read: {reason}") from error
+        reason = str(getattr(error, "error_string", error)).rstrip(".")
+        raise AudioError(f"not audio that libsndfile can read: {reason}{_way_out(path)}") from error
     if (sizes := LONG_HEADER.search(file.extra_info)) and int(sizes[1]) > int(sizes[2]):
         raise AudioError(f"cut short: the header says {sizes[1]} bytes of samples, there are {sizes[2]}")
     check_shape(file.frames, file.samplerate, file.channels)

@@ -31,6 +31,11 @@ TEMPORARY = "tmp-"
 """How every temporary file's name begins."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 """How a file system says that it has no locks."""
+NOT_DECODED = frozenset(
+    {".3gp", ".aac", ".ac3", ".amr", ".ape", ".dsf", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp4", ".mpc"}
+    | {".ra", ".webm", ".wma", ".wv"}
+)
+"""Suffixes of files that hold audio and that libsndfile cannot decode."""
 
 
 def make_folder(path: Path) -> None:

@@ -57,6 +57,9 @@ def aes(
         typer.Option(metavar="NAME=FOLDER", help="Where a corpus lies below the root instead."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    download: Annotated[
+        bool, typer.Option("--download", help="First fetch the label files that are missing (CC BY 4.0).")
+    ] = False,
 ) -> None:
     """Write a clip table of AES-natural, AES-PAM and the AudioMOS test set with all ten ratings a clip.
 
@@ -65,9 +68,13 @@ def aes(
     """
     from collections import Counter
 
+    from mmmos.extract.corpora.downloads import BASES, LABELS, fetch_labels
     from mmmos.extract.corpora.prepare import prepare_aes
 
     renamed = dict(_pair(text) for text in corpus or ())
+    if download:
+        fetched = fetch_labels(label_folder, LABELS, BASES).fetched
+        say(f"{len(fetched)} label files fetched (CC BY 4.0): {label_folder}")
     done = prepare_aes(label_folder, audio_root, output, split=split, corpora=renamed, seed=seed)
     kinds = Counter(finding.kind for finding in done.findings)
     splits = Counter(clip.split for clip in done.table)

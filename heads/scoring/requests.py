@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmmos.store.files import NOT_DECODED
 from mmmos.store.rows import RowError, convert, read_rows, refusal
 
 WAVE_SUFFIXES = {".aif", ".aifc", ".aiff", ".au", ".caf", ".w64", ".wav", ".wave"}
 AUDIO_SUFFIXES = frozenset(WAVE_SUFFIXES | {".flac", ".mp3", ".oga", ".ogg", ".opus"})
-"""What is taken from a folder; a file that is named itself may have any suffix."""
+"""What is taken from a folder to be scored; a file that is named itself may have any suffix."""
+FOUND_SUFFIXES = AUDIO_SUFFIXES | NOT_DECODED
+"""What is taken from a folder: audio that cannot be decoded too, so that its answer says so."""
 LIST_SUFFIXES = frozenset({".csv", ".jsonl", ".json"})
 MAX_LIST_BYTES = 1 << 31
 
@@ -97,11 +100,18 @@ def _expand(source: str, audio_root: Path | None) -> list[AudioRequest]:
 
 
 def _audio_below(folder: Path) -> Iterator[Path]:
-    """Audio files below a folder, and the folders below it that are closed to us: their answers say so."""
+    """Audio files below a folder, and the folders below it that are closed to us: their answers say so.
+
+    What macOS leaves beside files on other disks, `._a.wav`, is no audio.
+    """
     closed: list[Path] = []
     for where, _, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         paths = (Path(where, name) for name in names)
-        yield from (p for p in paths if p.suffix.lower() in AUDIO_SUFFIXES and os.path.isfile(p))
+        yield from (
+            p
+            for p in paths
+            if p.suffix.lower() in FOUND_SUFFIXES and not p.name.startswith("._") and os.path.isfile(p)
+        )
     yield from closed
 
 

@@ -89,7 +89,7 @@ def _warnings(clips: Sequence[Clip], unclear: Sequence[str], beaten: Sequence[st
         )
     if unclear:
         found.append(f"{', '.join(unclear)}: not told apart from chance; do not rely on it")
-    if beaten:
+    if beaten and not few:  # else the line above says that nothing can be told apart
         found.append(
             f"{', '.join(beaten)}: a plain ridge regression ranks the clips better, so the rest has not paid"
         )

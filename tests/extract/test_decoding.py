@@ -249,3 +249,10 @@ def test_a_file_that_shrank_is_refused_when_a_crop_is_read(tmp_path: Path) -> No
         read_crop(path, Crop("x", 0, 0.0, 4.0), RATES_HZ)
     with pytest.raises(AudioError, match="it changed since"):
         read_crop(path, Crop("x", 1, 10.0, 1.0), RATES_HZ)
+
+
+def test_audio_without_a_decoder_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "my clip.m4a"
+    path.write_bytes(b"\0\0\0\x18ftypM4A " * 50)
+    with pytest.raises(AudioError, match=r"libsndfile can read.*ffmpeg -i 'my clip\.m4a' 'my clip\.wav'"):
+        survey_file(path)

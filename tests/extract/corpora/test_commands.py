@@ -45,6 +45,10 @@ def test_download_fetches_what_is_missing(cli, tmp_path: Path, monkeypatch) -> N
         assert cli("prepare", "labels", folder).out.count("whole") == 6
         shutil.copyfile(shared("data/aes") / Path(last).name, published / last)
         assert "1 fetched, 6 were there" in cli("prepare", "labels", folder, "--download").err
+        (folder / Path(last).name).unlink()
+        found = cli("prepare", "aes", "--labels", folder, "--audio-root", published, "--download")
+        assert found.code == REFUSED  # there is no audio, but the labels came
+        assert "1 label files fetched (CC BY 4.0)" in found.err
         server.shutdown()
     assert cli("prepare", "labels", folder).code == OK
 

@@ -40,6 +40,14 @@ def test_files_folders_and_patterns(tmp_path: Path) -> None:
     assert missing.file == tmp_path / "none.wav"
 
 
+def test_audio_in_a_folder_that_cannot_be_decoded_is_asked_for_too(tmp_path: Path) -> None:
+    # Its answer says so: a file that is left out in silence is missing from the results unseen.
+    for name in ("a.wav", "b.m4a", "c.WEBM", "d.mp4", "e.wma", "._a.wav", "notes.txt"):
+        (tmp_path / name).touch()
+    found = names(list_requests([str(tmp_path)]), tmp_path)
+    assert found == ["a.wav", "b.m4a", "c.WEBM", "d.mp4", "e.wma"]
+
+
 def test_the_list_that_audiobox_users_have(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
     path = tmp_path / "list.jsonl"
