@@ -97,10 +97,8 @@ def _widest(own: Quantiles, parts: Sequence[Quantiles]) -> Quantiles:
     largest: Quantiles = {}
     for level, of_axes in own.items():
         rows = [part[level] for part in parts]
-        largest[level] = tuple(
-            max((row[axis] for row in rows if row[axis] is not None), default=value)
-            for axis, value in enumerate(of_axes)
-        )
+        known = [[q for row in rows if (q := row[axis]) is not None] for axis in range(len(of_axes))]
+        largest[level] = tuple(max(qs) if qs else value for qs, value in zip(known, of_axes, strict=True))
     return largest
 
 

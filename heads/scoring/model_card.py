@@ -49,6 +49,7 @@ def model_card(bundle: Bundle) -> str:
         missing=_missing(intervals),
         coverage=_coverage(intervals),
         flags=FLAGS,
+        limits=", ".join(f"{limit:.2f}" for limit in bundle.reference.limits),
         domains=[name or "(one, unnamed)" for name in bundle.reference.domains],
         sensitivity=_sensitivity(about.get("sensitivity")),
         members=_table(
