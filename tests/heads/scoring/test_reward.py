@@ -21,8 +21,8 @@ from mmmos.heads.scoring.export import export_bundle
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.scorer import Scorer
 from mmmos.heads.training.parallel import train_grid
-from mmmos.store.clips import save_table
-from mmmos.store.schema import Axes, Clip, ClipTable
+from mmmos.store.clips import ClipTable, save_table
+from mmmos.store.schema import Axes, Clip
 from tests.conftest import SHARED
 
 RATED = SHARED / "data" / "rated_audio" / "speech_codec_mushra"
@@ -84,7 +84,7 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
     configs = [configure(table.id, [encoder.spec.id], head, reads="means") for head in ("ridge", "svr")]
     assert not train_grid(configs, work, jobs=1, folds=4).failed
     select_ensemble(open_experiment(work), "all")
-    export_bundle(work, work / "bundle", golden=False, resamples=0)
+    export_bundle(work, work / "bundle", golden=False, accuracy=False)
     return load_bundle(work / "bundle", device="cpu")
 
 
