@@ -51,7 +51,7 @@ class Loudness:
         start, end = self.frames, self.frames + len(block)
         if self._edge(len(self.steps)) == start:
             self.steps.append(0.0)
-        edges = []
+        edges: list[int] = []
         while (edge := self._edge(len(self.steps) + len(edges))) < end:
             edges.append(edge - start)
         first, *others = np.add.reduceat(energy, [0, *edges])

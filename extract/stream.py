@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -154,7 +155,7 @@ def listen(
     *,
     whole: bool = False,
     at_once: int = 1,
-    stage: Callable[[Samples], Samples] = lambda wave: wave,
+    stage: Callable[[Any], Any] = lambda wave: wave,
 ) -> Iterator[tuple[int, Event]]:
     """The windows of many sounds, decoded ahead in threads.
 
@@ -220,7 +221,7 @@ def _feed(
     whole: bool,
     events: queue.Queue[Event | BaseException],
     stop: threading.Event,
-    stage: Callable[[Samples], Samples],
+    stage: Callable[[Any], Any],
 ) -> None:
     """Put the events of a sound, or what went wrong, into its queue, until `stop` is set."""
 

@@ -30,7 +30,7 @@ MIN_CLIPS = 10
 95 % intervals of 5 clips hold the mean in 84 % of studies, those of 10 in 94 %."""
 
 
-class MMMOSMetric(Metric):  # type: ignore[misc]
+class MMMOSMetric(Metric):
     """Mean scores over all clips since the last reset, with 95 % intervals of the means.
 
     The interval says how far the mean may be from that of all clips like these (Student's t over clips).  It
@@ -61,7 +61,7 @@ class MMMOSMetric(Metric):  # type: ignore[misc]
         """Score clips; see `Scorer.scores`."""
         scores = self.scorer.scores(waves, sample_rate, channels=channels)
         if len(scores):
-            self.clips.append(scores.to(self.device))  # type: ignore[union-attr, operator]
+            self.clips.append(scores.to(self.device))  # type: ignore[union-attr]
 
     def compute(self) -> dict[str, Tensor]:
         """Scalars: for each axis its mean ("PQ") and the interval's ends ("PQ_low", "PQ_high").

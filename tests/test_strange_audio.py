@@ -54,7 +54,7 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
     ]
     assert not train_grid(configs, work, jobs=1, folds=5).failed
     select_ensemble(open_experiment(work), "all")
-    export_bundle(work, Path(root / "bundle"), golden=False, resamples=0)
+    export_bundle(work, Path(root / "bundle"), golden=False, accuracy=False)
     return load_bundle(root / "bundle", device="cpu")
 
 
