@@ -46,7 +46,17 @@ def test_download_fetches_what_is_missing(cli, tmp_path: Path, monkeypatch) -> N
         shutil.copyfile(shared("data/aes") / Path(last).name, published / last)
         assert "1 fetched, 6 were there" in cli("prepare", "labels", folder, "--download").err
         (folder / Path(last).name).unlink()
-        found = cli("prepare", "aes", "--labels", folder, "--audio-root", published, "--download")
+        found = cli(
+            "prepare",
+            "aes",
+            "--labels",
+            folder,
+            "--audio-root",
+            published,
+            "--download",
+            "-o",
+            tmp_path / "c.csv",
+        )
         assert found.code == REFUSED  # there is no audio, but the labels came
         assert "1 label files fetched (CC BY 4.0)" in found.err
         server.shutdown()
