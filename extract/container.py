@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from mmmos.extract import chunked, flac, mpeg, ogg
 from mmmos.extract.audio_info import AudioError
-from mmmos.extract.promise import CONVERT, Promise, id3_length, read_at, size_of
+from mmmos.extract.promise import CONVERT, Promise, after_id3, read_at
 
 READ = "WAV, RF64, W64, AIFF, CAF, AU, FLAC, Ogg (Vorbis, Opus, FLAC) and MP3"
 
@@ -83,7 +83,7 @@ def promise_of(stream: BinaryIO) -> Promise:
         It is none of those that are read, it is cut short or damaged, it says nothing about its length, or
         more follows it than is heard.
     """
-    start = _after_id3(stream)
+    start = after_id3(stream)
     head = read_at(stream, start, 64)
     for kind in KINDS:
         if head.startswith(kind.magic):
@@ -96,15 +96,3 @@ def promise_of(stream: BinaryIO) -> Promise:
     if (first := mpeg.find_first(stream, start)) is not None:
         return mpeg.promise(stream, first)
     raise AudioError(f"not audio in a container that is read ({READ})")
-
-
-def _after_id3(stream: BinaryIO) -> int:
-    """Where the audio begins behind ID3v2 tags at the start of the file."""
-    at, size = 0, size_of(stream)
-    while at < size:
-        head = read_at(stream, at, 10)
-        length = id3_length(head)
-        if not length:
-            break
-        at += length
-    return at

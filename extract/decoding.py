@@ -234,7 +234,7 @@ def _blocks(opened: _Opened, first: int, last: int, *, seek: bool = True) -> Ite
     size = max(1, BLOCK_SAMPLES // opened.channels)
     with opened.stream, file:
         try:
-            if seek:
+            if seek and (position or promise.container == "MP3"):
                 file.seek(position)
             while position < last:
                 block = file.read(min(size, last - position), dtype="float32", always_2d=True)

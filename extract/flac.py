@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from mmmos.extract.audio_info import AudioError, Samples
-from mmmos.extract.promise import Promise, check_tail, read_at, size_of
+from mmmos.extract.promise import Promise, after_id3, check_tail, read_at, size_of
 
 RATES_HZ = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 """By the code in a frame's header; 0 leaves it to STREAMINFO."""
@@ -76,8 +76,8 @@ def check_end(stream: BinaryIO, read_to: int) -> None:
         How far libFLAC has read when it has decoded all: up to READ_AHEAD bytes beyond the last frame.
     """
     check_tail(stream, read_to, "its last frame")
-    begin = max(4, read_to - READ_AHEAD)
-    if SECOND in read_at(stream, begin, size_of(stream) - begin):
+    begin = max(after_id3(stream) + 4, read_to - READ_AHEAD)
+    if SECOND in read_at(stream, begin, min(size_of(stream) - begin, 2 * READ_AHEAD)):
         raise AudioError("a second FLAC follows the first: only the first would be heard")
 
 

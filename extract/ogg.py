@@ -65,7 +65,7 @@ def _page(stream: BinaryIO, at: int) -> Page | None:
     body = stream.read(sum(lengths))
     if len(lengths) < segments or len(body) < sum(lengths):
         raise AudioError(f"cut short: page {number} is not whole")
-    if _crc(head[:22] + bytes(4) + head[26:] + lengths + body) != checksum:
+    if crc(head[:22] + bytes(4) + head[26:] + lengths + body) != checksum:
         raise AudioError(f"damaged: page {number} does not fit its checksum")
     return PAGE.size + segments + len(body), flags, granule, serial, number, checksum, body
 
@@ -95,7 +95,7 @@ def _length(codec: str, head: bytes, granule: int) -> Promise:
     return Promise(codec, granule)
 
 
-def _crc(data: bytes) -> int:
+def crc(data: bytes) -> int:
     """Ogg's CRC-32: polynomial 0x04c11db7, most significant bit first, from zero."""
     mirrored = zlib.crc32(data.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{mirrored:032b}"[::-1], 2)

@@ -90,3 +90,11 @@ def tag_length(head: bytes) -> int:
     if head[:8] == b"APETAGEX" and len(head) == 32:
         return int.from_bytes(head[12:16], "little") + (32 if head[23] & 0x80 else 0) or 32
     return id3_length(head)
+
+
+def after_id3(stream: BinaryIO) -> int:
+    """Where the audio begins behind ID3v2 tags at the start of the file."""
+    at, size = 0, size_of(stream)
+    while at < size and (length := id3_length(read_at(stream, at, 10))):
+        at += length
+    return at
