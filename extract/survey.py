@@ -70,7 +70,7 @@ def look_at(
         try:
             return cache.info(resolve_audio(audio_root, clip.path))
         except (AudioError, ValueError, OSError) as error:
-            return Reject(clip.id, clip.path, str(error))
+            return Reject(clip.id, _shown(clip.path), _shown(str(error)))
 
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
     try:
@@ -82,6 +82,11 @@ def look_at(
         pool.shutdown(cancel_futures=True)
         cache.save()
     return found
+
+
+def _shown(text: str) -> str:
+    """Text that any file and terminal takes: what is not Unicode as escapes."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def survey(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,13 @@ from mmmos.store.rows import RowError, convert, read_rows, refusal
 
 WAVE_SUFFIXES = {".aif", ".aifc", ".aiff", ".au", ".caf", ".w64", ".wav", ".wave"}
 AUDIO_SUFFIXES = frozenset(WAVE_SUFFIXES | {".flac", ".mp3", ".oga", ".ogg", ".opus"})
-"""What is taken from a folder; a file that is named itself may have any suffix."""
+"""What is scored from a folder; a file that is named itself may have any suffix."""
+UNREAD_SUFFIXES = frozenset(
+    {".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dsf", ".flv", ".m4a", ".m4b", ".m4v", ".mka", ".mkv"}
+    | {".mov", ".mp2", ".mp4", ".mpc", ".mpeg", ".mpg", ".ra", ".rf64", ".snd", ".spx", ".tta", ".voc"}
+    | {".weba", ".webm", ".wma", ".wmv", ".wv"}
+)
+"""Audio and video that is asked for as well, so that its answer says why it is not read."""
 LIST_SUFFIXES = frozenset({".csv", ".jsonl", ".json"})
 MAX_LIST_BYTES = 1 << 31
 
@@ -75,19 +82,29 @@ def list_requests(sources: Iterable[str], audio_root: Path | None = None) -> lis
 
 def _expand(source: str, audio_root: Path | None) -> list[AudioRequest]:
     path = Path(source)
-    if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+        found = sorted(_walk(path))
         if not found:
             raise RequestError(f"{source}: no audio below this folder ({' '.join(sorted(AUDIO_SUFFIXES))})")
         return [_plain(str(p)) for p in found]
     if path.suffix.lower() in LIST_SUFFIXES:
         return _read_list(path, audio_root)
-    if not path.exists() and glob.has_magic(source):
-        matches = sorted(m for m in glob.glob(source, recursive=True) if Path(m).is_file())  # noqa: PTH207
+    if glob.has_magic(source) and not os.path.lexists(source):
+        matches = sorted(m for m in glob.glob(source, recursive=True) if os.path.isfile(m))  # noqa: PTH207, PTH113
         if not matches:
             raise RequestError(f"{source}: nothing matches this pattern")
         return [_plain(match) for match in matches]
     return [_plain(source)]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Audio below a folder, and every folder that cannot be listed: its answer says so."""
+    closed: list[Path] = []
+    for place, _, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
+        for name in names:
+            if Path(name).suffix.lower() in AUDIO_SUFFIXES | UNREAD_SUFFIXES:
+                yield Path(place, name)
+    yield from closed
 
 
 def _plain(path: str) -> AudioRequest:
@@ -153,7 +170,7 @@ def _locate(path: str, folder: Path, audio_root: Path | None) -> Path:
     if audio_root is not None:
         return audio_root / path
     beside = folder / path
-    return beside if beside.exists() or not Path(path).exists() else Path(path)
+    return beside if os.path.exists(beside) or not os.path.exists(path) else Path(path)  # noqa: PTH110
 
 
 def _refuse_repeated(requests: Sequence[AudioRequest]) -> None:
