@@ -120,10 +120,11 @@ def test_a_folder_names_what_is_not_read_and_what_is_closed(
     assert asked == ["0.m4a", "0.wav", "b/film.mp4", "b/talk.WEBM", "closed"]
 
 
-@pytest.mark.parametrize(
-    "name", ["x" * 300 + ".wav", "a/" * 3000 + "b.wav", "\udcff.wav", "\ud800.wav", "a\0b"]
-)
+UNUSABLE = ["x" * 300 + ".wav", "a/" * 3000 + "b.wav", "a\0b", chr(0xDCFF), chr(0xD800)]
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
 def test_a_name_that_no_file_can_have_is_one_request_like_any_other(tmp_path: Path, name: str) -> None:
     (one,) = list_requests([str(tmp_path / name)])
-    with pytest.raises(AudioError, match="no such file|too long|no file can have this name"):
+    with pytest.raises(AudioError, match=r"no such file|too long|no file can have this name"):
         open_file(one.file)
