@@ -43,10 +43,10 @@ def open_regular(path: Path) -> BinaryIO:
         raise AudioError("no such file") from None
     except IsADirectoryError:
         raise AudioError("not a regular file") from None
-    except OSError as reason:
-        raise AudioError(f"cannot be read: {reason.strerror or reason}") from None
-    except ValueError as reason:  # a NUL, or what no file's name can hold
-        raise AudioError(f"no file can have this name: {reason}") from None
+    except OSError as error:
+        raise AudioError(f"cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # a NUL, or what no file's name can hold
+        raise AudioError(f"no file can have this name: {error}") from None
     status = os.fstat(stream.fileno())
     reason = ""
     if not stat.S_ISREG(status.st_mode):

@@ -92,12 +92,12 @@ class Md5:
         """Add float32 [n, channels]: integers of `bits` bits over 2 ** (bits - 1), exactly."""
         scaled = block * np.float32(2.0 ** (self.bits - 1))
         if self.bits <= 8:
-            self.state.update(scaled.astype(np.int8))
+            self.state.update(scaled.astype(np.int8).data)
         elif self.bits <= 16:
-            self.state.update(scaled.astype("<i2"))
+            self.state.update(scaled.astype("<i2").data)
         else:
             wide = np.ascontiguousarray(scaled.astype("<i4"))
-            self.state.update(np.ascontiguousarray(wide.view(np.uint8).reshape(-1, 4)[:, :3]))
+            self.state.update(np.ascontiguousarray(wide.view(np.uint8).reshape(-1, 4)[:, :3]).data)
 
     def check(self) -> None:
         if self.state.hexdigest() != self.expected:
