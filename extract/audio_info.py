@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,8 @@ class AudioInfo:
     Attributes
     ----------
     audio : str
-        xxh3-128 of the file's bytes, hex; "" for audio that was not read by `decoding.survey_file`.
+        Content id of the file's bytes, see `content`; "" for audio that was not read by
+        `decoding.survey_file`.
     duration_s : float
         Length without trailing digital silence; the whole length where all of it is silence.
     sample_rate_hz, channels : int
@@ -43,6 +44,8 @@ class AudioInfo:
         Loudness, where it was measured and there is one (see `loudness`).
     gain_db : float or None
         With which it was heard, where it was brought to a loudness; all else is about the audio as it is.
+    old_id : str
+        The content id that earlier versions gave the file.
     """
 
     audio: str
@@ -54,6 +57,7 @@ class AudioInfo:
     clipped: float
     lufs: float | None = None
     gain_db: float | None = None
+    old_id: str = field(default="", compare=False)
 
 
 def check_shape(frames: int, rate_hz: int, channels: int) -> None:
@@ -91,8 +95,7 @@ class Meter:
 
         AudioError for samples that are not finite or far beyond full scale.
         """
-        loud = np.abs(block)
-        peak = float(loud.max())
+        peak = max(float(block.max()), -float(block.min()))
         if not math.isfinite(peak):
             bad = self.frames + int(np.argmin(np.isfinite(block).all(axis=1)))
             raise AudioError(f"a sample that is not a number, at {bad / self.rate_hz:.3f} s")
@@ -100,10 +103,14 @@ class Meter:
             raise AudioError(f"samples up to {peak:g} where full scale is 1: integers stored as floats?")
         reach = 0
         if peak:
-            reach = len(block) - int(np.argmax(loud[::-1].any(axis=1)))
+            reach = len(block)
+            if not block[-1].any():
+                reach -= int(np.argmax(block[::-1].any(axis=1)))
             self.audible = self.frames + reach
-            self.energy += float(np.square(block, dtype=np.float64).sum())
-            self.clipped += int(np.count_nonzero(loud >= FULL_SCALE))
+            exact = block.astype(np.float64).ravel()
+            self.energy += float(exact @ exact)
+            if peak >= FULL_SCALE:
+                self.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
             self.peak = max(self.peak, peak)
         self.frames += len(block)
         return reach

@@ -1,34 +1,32 @@
 """Open audio, a file or a waveform, and decode it once from its start to its end in constant memory.
 
-libsndfile decodes (WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF).  A survey decodes a whole file, to learn its
-true length and to refuse what cannot be trusted; `read_crop` decodes one crop of it.  Unreadable audio is
+`container` walks a file's container and says how much it promises; libsndfile decodes; what it gives is
+counted against the promise.  A survey decodes a whole file, and names it by the hash of its bytes;
+`read_crop` decodes one crop of it, after it has seen that the bytes are still those.  Unreadable audio is
 never replaced by silence: it is an AudioError with its reason.
 """
 
 from __future__ import annotations
 
-import re
-import shlex
+import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
-import xxhash
 
-from mmmos.extract import audio
+from mmmos.extract import audio, content, flac, mpeg
 from mmmos.extract.audio_info import AudioError, AudioInfo, Meter, Samples, check_shape
-from mmmos.store.files import NOT_DECODED
+from mmmos.extract.container import promise_of
+from mmmos.extract.promise import Promise
 from mmmos.store.schema import Crop
 
-MAX_BYTES = 16 * 2**30
-HEADER_TOLERANCE_S = 0.1
-"""How much less than its header says a file may hold: MP3 encoders leave their delay in the count."""
-LONG_HEADER = re.compile(r"^ *(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-"""Matches libsndfile's log of a WAV, AIFF or AU header that claims another size than the file has.
-libsndfile itself silently goes by the file's size."""
+MAX_PROMISES = 4096
+END_TOLERANCE_S = 0.1
+"""How far beyond the end of a file a piece of it may be asked for: tables round."""
 BLOCK_SAMPLES = 2**20
 """Samples decoded at a time (4 MiB), whatever the length of the file."""
 OGG_RUNUP_FRAMES = 255 * 4096
@@ -69,19 +67,19 @@ def open_file(path: Path, start_s: float | None = None, end_s: float | None = No
     Raises
     ------
     AudioError
-        The file is missing, empty, unreadable, cut short, beyond the limits of `audio_info`, or does not
-        reach to `end_s`.
+        The file is missing, empty, unreadable, cut short, beyond the limits of `content` or `audio_info`, of
+        a container that is not read, or does not reach to `end_s`.
     """
-    file = _trusted(path)
-    rate_hz, length_s = file.samplerate, file.frames / file.samplerate
+    opened = _open(path)
+    rate_hz, frames = opened.rate_hz, opened.promise.frames
     first = round((start_s or 0.0) * rate_hz)
-    last = file.frames if end_s is None else min(file.frames, round(end_s * rate_hz))
-    if first >= file.frames or (end_s or 0.0) > length_s + HEADER_TOLERANCE_S:
+    last = frames if end_s is None else min(frames, round(end_s * rate_hz))
+    if first >= frames or (end_s or 0.0) > frames / rate_hz + END_TOLERANCE_S:
         raise AudioError(
-            f"the piece from {start_s or 0:g} s to {end_s or length_s:g} s is not in it: "
-            f"it has {length_s:.3f} s"
+            f"the piece from {start_s or 0:g} s to {end_s or frames / rate_hz:g} s is not in it: "
+            f"it has {frames / rate_hz:.3f} s"
         )
-    return Sound(rate_hz, file.channels, _blocks(file, first, last), (last - first) / rate_hz)
+    return Sound(rate_hz, opened.channels, _blocks(opened, first, last), (last - first) / rate_hz)
 
 
 def open_wave(wave: npt.ArrayLike, sample_rate_hz: int) -> Sound:
@@ -99,15 +97,17 @@ def survey_file(path: Path) -> AudioInfo:
     Raises
     ------
     AudioError
-        As `open_file`, or the file has more than MAX_BYTES, is shorter than its header says, or holds
-        samples that are not finite or far beyond full scale.
+        As `open_file`, or the file is not as long as its container says, does not decode to what was coded,
+        changes meanwhile, or holds samples that are not finite or far beyond full scale.
     """
-    digest = _digest(path)
-    file = _trusted(path)
-    meter = Meter(file.samplerate, file.channels)
-    for block in _blocks(file, 0, file.frames, seek=False):
-        meter.take(block)
-    return meter.info(digest)
+    with content.open_regular(path) as stream:
+        stamp = content.stamp_of(stream)
+        content_id, old_id = content.content_ids(stream)
+        opened = _decoder(stream, stamp)
+        meter = Meter(opened.rate_hz, opened.channels)
+        for block in _blocks(opened, 0, opened.promise.frames, seek=False):
+            meter.take(block)
+        return replace(meter.info(content_id), old_id=old_id)
 
 
 def read_crop(path: Path, crop: Crop, sample_rates_hz: Iterable[int]) -> dict[int, Samples]:
@@ -121,14 +121,17 @@ def read_crop(path: Path, crop: Crop, sample_rates_hz: Iterable[int]) -> dict[in
     Raises
     ------
     AudioError
-        The file is unreadable, or no longer holds the crop.
+        The file is unreadable, or is no longer the one that `crop.audio` names.
     """
-    file = _trusted(path)
-    start, count = (round(seconds * file.samplerate) for seconds in (crop.start_s, crop.valid_s))
-    blocks = list(_blocks(file, start, start + count)) if start + count <= file.frames else []
-    if sum(map(len, blocks)) < count:
-        raise AudioError(f"ends before {crop.start_s + crop.valid_s:.2f} s: it changed since it was surveyed")
-    return audio.at_rates(np.concatenate(blocks), file.samplerate, sample_rates_hz)
+    opened = _open(path, crop.audio)
+    rate_hz, frames = opened.rate_hz, opened.promise.frames
+    start, count = (round(seconds * rate_hz) for seconds in (crop.start_s, crop.valid_s))
+    if start + count > frames:
+        end_s = crop.start_s + crop.valid_s
+        raise AudioError(f"ends before {end_s:.2f} s: it changed since it was surveyed")
+    return audio.at_rates(
+        np.concatenate(list(_blocks(opened, start, start + count))), rate_hz, sample_rates_hz
+    )
 
 
 def audible(sound: Sound, meter: Meter, *, whole: bool = False) -> Iterator[Samples]:
@@ -156,70 +159,120 @@ def audible(sound: Sound, meter: Meter, *, whole: bool = False) -> Iterator[Samp
         yield from silence(held)
 
 
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise AudioError("not a regular file" if path.exists() else "no such file")
-    if path.stat().st_size == 0:
-        raise AudioError("empty file")
+@dataclass(frozen=True)
+class _Opened:
+    """An open file, its state when it was opened, what its container promises, and its decoder."""
+
+    stream: BinaryIO
+    stamp: content.Stamp
+    promise: Promise
+    file: soundfile.SoundFile
+
+    @property
+    def rate_hz(self) -> int:
+        return int(self.file.samplerate)
+
+    @property
+    def channels(self) -> int:
+        return int(self.file.channels)
 
 
-def _way_out(path: Path) -> str:
-    """What to do with audio in a form that libsndfile has no decoder for; "" for other files."""
-    if path.suffix.lower() not in NOT_DECODED:
-        return ""
-    return f"; make a WAV of it, as by: ffmpeg -i {shlex.quote(path.name)} {shlex.quote(path.stem + '.wav')}"
-
-
-def _trusted(path: Path) -> soundfile.SoundFile:
-    """The file, open for decoding; AudioError where its header is unreadable, beyond the limits or untrue."""
-    _check_file(path)
+def _open(path: Path, content_id: str = "") -> _Opened:
+    """A file, open for decoding; AudioError where it has not the bytes of `content_id`."""
+    stream = content.open_regular(path)
     try:
-        file = soundfile.SoundFile(path)
-    except soundfile.SoundFileError as error:
-        reason = str(getattr(error, "error_string", error)).rstrip(".")
-        raise AudioError(f"not audio that libsndfile can read: {reason}{_way_out(path)}") from error
-    if (sizes := LONG_HEADER.search(file.extra_info)) and int(sizes[1]) > int(sizes[2]):
-        raise AudioError(f"cut short: the header says {sizes[1]} bytes of samples, there are {sizes[2]}")
-    check_shape(file.frames, file.samplerate, file.channels)
-    return file
+        stamp = content.stamp_of(stream)
+        content.check_content(stream, content_id)
+        return _decoder(stream, stamp)
+    except BaseException:
+        stream.close()
+        raise
 
 
-def _blocks(file: soundfile.SoundFile, first: int, last: int, *, seek: bool = True) -> Iterator[Samples]:
+def _decoder(stream: BinaryIO, stamp: content.Stamp) -> _Opened:
+    """AudioError where the header is unreadable, beyond the limits, or not what libsndfile makes of it."""
+    promise = _promise(stream, stamp)
+    try:
+        os.lseek(stream.fileno(), 0, os.SEEK_SET)
+        file = soundfile.SoundFile(stream.fileno(), closefd=False)
+        if promise.is_estimated and file.frames < promise.frames:
+            file = soundfile.SoundFile(mpeg.Longer(stream))
+    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
+        reason = getattr(error, "error_string", error)
+        raise AudioError(f"{promise.container} that libsndfile cannot read: {reason}") from None
+    if promise.rate_hz not in (None, file.samplerate):
+        raise AudioError(f"the header says {promise.rate_hz} Hz, libsndfile {file.samplerate} Hz")
+    check_shape(promise.frames, file.samplerate, file.channels)
+    if file.frames != promise.frames and not promise.is_estimated:
+        raise _short(promise.frames, file.frames, file.samplerate)
+    return _Opened(stream, stamp, promise, file)
+
+
+_promises: dict[content.Stamp, Promise] = {}
+
+
+def _promise(stream: BinaryIO, stamp: content.Stamp) -> Promise:
+    """What the container promises; walked once for each state of a file and process."""
+    if (found := _promises.get(stamp)) is None:
+        found = promise_of(stream)
+        if len(_promises) >= MAX_PROMISES:
+            _promises.clear()
+        if content.is_settled(stamp[-1]):
+            _promises[stamp] = found
+    return found
+
+
+def _blocks(opened: _Opened, first: int, last: int, *, seek: bool = True) -> Iterator[Samples]:
     """The frames from `first` to `last` as float32 [n, channels]; closes the file at the end.
 
     seek: False decodes from where the file was opened.  Some MP3 files decode differently there, by 1e-7,
     from after a seek to 0; a survey does not seek and crops do, so that stored results stay as they are.
     """
-    rate_hz, size = file.samplerate, max(1, BLOCK_SAMPLES // file.channels)
-    position = max(0, first - OGG_RUNUP_FRAMES) if file.format == "OGG" else first
-    with file:
+    file, promise = opened.file, opened.promise
+    whole = (first, last) == (0, promise.frames)
+    md5 = flac.Md5(promise) if whole and promise.md5 else None
+    position = first
+    if file.format == "OGG":
+        position = max(0, first - OGG_RUNUP_FRAMES)
+    elif isinstance(file.name, mpeg.Longer):
+        position = 0  # libmpg123 seeks by its estimate
+    size = max(1, BLOCK_SAMPLES // opened.channels)
+    with opened.stream, file:
         try:
-            if seek:
+            if seek and (position or promise.container == "MP3"):
                 file.seek(position)
             while position < last:
                 block = file.read(min(size, last - position), dtype="float32", always_2d=True)
                 if not len(block):
                     break
                 position += len(block)
+                if md5:
+                    md5.take(block)
                 if position > first:
                     yield block[max(0, len(block) - (position - first)) :]
+            if whole and position == last:
+                _check_end(opened, md5)
         except RuntimeError as error:  # soundfile's own errors are RuntimeErrors
-            raise AudioError(f"cannot be decoded at {position / rate_hz:.2f} s: {error}") from error
-        if position < last - HEADER_TOLERANCE_S * rate_hz:
-            claimed_s, found_s = file.frames / rate_hz, position / rate_hz
-            raise AudioError(f"cut short: the header says {claimed_s:.2f} s, {found_s:.2f} s can be decoded")
+            content.check_unchanged(opened.stream, opened.stamp)
+            raise AudioError(f"cannot be decoded at {position / opened.rate_hz:.2f} s: {error}") from error
+        content.check_unchanged(opened.stream, opened.stamp)
+        if position < last:
+            raise _short(promise.frames, position, opened.rate_hz)
 
 
-def _digest(path: Path) -> str:
-    """xxh3-128 of the file's bytes, hex."""
-    try:
-        _check_file(path)
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise AudioError(f"{size / 2**30:.1f} GiB; at most {MAX_BYTES / 2**30:.0f} GiB are read")
-        state = xxhash.xxh3_128()
-        with path.open("rb") as stream:
-            while chunk := stream.read(4 * BLOCK_SAMPLES):
-                state.update(chunk)
-    except OSError as error:
-        raise AudioError(f"cannot be read: {error.strerror}") from error
-    return state.hexdigest()
+def _check_end(opened: _Opened, md5: flac.Md5 | None) -> None:
+    """AudioError where more can be decoded than was promised, or something else than was coded."""
+    if opened.promise.is_estimated and len(opened.file.read(1, always_2d=True)):
+        raise AudioError(f"more can be decoded than the {opened.promise.frames} frames of its container")
+    if opened.promise.container == "FLAC":
+        flac.check_end(opened.stream, os.lseek(opened.stream.fileno(), 0, os.SEEK_CUR))
+    if md5:
+        md5.check()
+
+
+def _short(said: int, found: int, rate_hz: int) -> AudioError:
+    what = "cut short" if found < said else "its header lies"
+    return AudioError(
+        f"{what}: the container says {said / rate_hz:.2f} s ({said} frames), "
+        f"{found / rate_hz:.2f} s ({found} frames) can be decoded"
+    )

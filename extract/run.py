@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmmos.extract.cluster import extract_on
 from mmmos.extract.compute import AUTO, Compute
+from mmmos.extract.content import OLD_DIGITS
 from mmmos.extract.demo_corpus import CAVEAT
 from mmmos.extract.extraction import ExtractionSummary, extract
 from mmmos.extract.request import ExtractRequest, load_encoders
@@ -15,6 +16,7 @@ from mmmos.extract.survey import CoverageError, check_coverage, shared_audio, su
 from mmmos.store.axes import axes_beside, parse_axes, parse_scale
 from mmmos.store.clips import ClipTable, read_clips, save_table
 from mmmos.store.console import COVERAGE, OK, REJECTS, say, table
+from mmmos.store.features import list_stores
 from mmmos.store.schema import AES_AXES, EncoderSpec
 from mmmos.store.specs import near_misses, stored_specs
 
@@ -42,7 +44,17 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
     for line in (line for spec in specs for line in near_misses(features, spec)):
         say(f"features stored before do not fit, so these are made anew: {line}")
     request.remember(work)
-    surveyed, rejects = survey(written, request.audio_root, work / "survey.json", compute.workers)
+    surveyed, rejects = survey(
+        written,
+        request.audio_root,
+        work / "survey.json",
+        compute.workers,
+        stored={
+            crop_id.rpartition("-")[0] for store in list_stores(features) for crop_id in store.crop_ids()
+        },
+    )
+    if kept_ids := sum(len(clip.audio) == OLD_DIGITS for clip in surveyed):
+        say(f"{kept_ids} clips keep the content ids of an earlier version: their features are stored by them")
     for warning in shared_audio(surveyed.clips):
         say(f"warning: {warning}")
     try:

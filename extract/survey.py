@@ -1,14 +1,15 @@
 """Decode every file of a clip table once, to learn what it holds before anything is encoded.
 
-A cache remembers the outcome as long as the file's size and time of change stay.  A file that cannot be
-used becomes a Reject with its reason: the run goes on without the clip, and nothing is put in its place.
+A cache remembers the outcome as long as the file's size, times of change and inode stay; whoever reads a crop
+later compares the bytes with the content id all the same.  A file that cannot be used becomes a Reject with
+its reason: the run goes on without the clip, and nothing is put in its place.
 """
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from mmmos.extract.audio import AUDIO_RECIPE
 from mmmos.extract.audio_info import AudioError, AudioInfo
+from mmmos.extract.content import is_settled
 from mmmos.extract.decoding import survey_file
 from mmmos.extract.progress import ClipProgress
 from mmmos.store import sealed
@@ -70,7 +72,7 @@ def look_at(
         try:
             return cache.info(resolve_audio(audio_root, clip.path))
         except (AudioError, ValueError, OSError) as error:
-            return Reject(clip.id, clip.path, str(error))
+            return Reject(clip.id, _shown(clip.path), _shown(str(error)))
 
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
     try:
@@ -84,6 +86,11 @@ def look_at(
     return found
 
 
+def _shown(text: str) -> str:
+    """Text that any file and terminal takes: what is not Unicode as escapes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def survey(
     table: ClipTable,
     audio_root: Path,
@@ -91,11 +98,28 @@ def survey(
     workers: int | None = None,
     *,
     quiet: bool = False,
+    stored: Collection[str] = (),
 ) -> tuple[ClipTable, list[Reject]]:
-    """The table's readable clips with their audio hash and duration, and the rejected ones; see `look_at`."""
+    """The table's readable clips with their content id and duration, and the rejected ones; see `look_at`.
+
+    Parameters
+    ----------
+    stored : collection of str
+        Content ids of features that are there.  A clip whose features are stored under the id that earlier
+        versions gave its audio keeps that id, unless another file of the table has the same one.
+    """
     found = look_at(table.clips, audio_root, cache_path, workers, quiet=quiet)
+    named: defaultdict[str, set[str]] = defaultdict(set)
+    for info in found:
+        if isinstance(info, AudioInfo):
+            named[info.old_id].add(info.audio)
+
+    def content_id(info: AudioInfo) -> str:
+        keeps = info.old_id in stored and info.audio not in stored and len(named[info.old_id]) == 1
+        return info.old_id if keeps else info.audio
+
     clips = tuple(
-        replace(clip, audio=info.audio, duration_s=info.duration_s)
+        replace(clip, audio=content_id(info), duration_s=info.duration_s)
         for clip, info in zip(table.clips, found, strict=True)
         if isinstance(info, AudioInfo)
     )
@@ -133,12 +157,12 @@ def shared_audio(clips: Iterable[Clip]) -> list[str]:
 
 
 class _Cache:
-    """Outcomes of survey_file by path, valid while size, time of change and the recipe stay the same."""
+    """Outcomes of survey_file by path, valid while the file's state and the recipe stay the same."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.entries: dict[str, Any] = {}
-        if path is not None and path.exists():
+        if path is not None and path.is_file():
             try:
                 stored = sealed.read_object(path, MAX_CACHE_BYTES)
                 if stored["recipe"] == AUDIO_RECIPE:
@@ -150,12 +174,14 @@ class _Cache:
 
     def info(self, path: Path) -> AudioInfo:
         status = path.stat()
-        state = [status.st_size, status.st_mtime_ns]
+        state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         entry = self.entries.get(str(path))
         if known := _known(entry, state):
             return known
         info = survey_file(path)
-        self.entries[str(path)] = {"state": state, "info": asdict(info)}
+        # A file that was written a moment ago could change again and look the same.
+        if is_settled(status.st_ctime_ns):
+            self.entries[str(path)] = {"state": state, "info": asdict(info)}
         return info
 
     def save(self) -> None:

@@ -6,6 +6,7 @@ returns it checked.  `save_table` and `load_table` keep it as JSON beside the fe
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +29,7 @@ from mmmos.store.clip_rows import (
     to_clip,
     to_values,
 )
-from mmmos.store.crops import contain
+from mmmos.store.crops import UnusableNameError, contain
 from mmmos.store.names import choose, digest
 from mmmos.store.rows import RowError, TableError, convert, read_rows, refusal
 from mmmos.store.schema import AES_AXES, OOF, SPLITS, Axes, Clip, Scale
@@ -184,7 +185,8 @@ def write_clips(table: ClipTable, path: Path) -> None:
 
 def _checked(clip: Clip, audio_root: Path | None) -> Clip:
     if audio_root is not None:
-        contain(audio_root, clip.path)
+        with contextlib.suppress(UnusableNameError):  # one clip's audio, which the survey rejects
+            contain(audio_root, clip.path)
     return clip
 
 

@@ -46,15 +46,24 @@ def crops_of(clip: Clip) -> tuple[Crop, ...]:
     return crop_grid(clip.audio, clip.duration_s)
 
 
+class UnusableNameError(ValueError):
+    """A path that no file can have; it leads nowhere, so nowhere wrong either."""
+
+
 def contain(root: Path, path: str) -> Path:
-    """`path` below `root`, links followed; ValueError where it leads out, whether it exists or not."""
+    """`path` below `root`, links followed; ValueError where it leads out, whether it exists or not.
+
+    UnusableNameError for what no file can be named, and for links in a circle.
+    """
     if not path or "\0" in path:
         raise ValueError("the path is empty" if not path else "the path holds a NUL byte")
     base = Path(root).resolve()
     try:
         full = (base / path).resolve()
+    except UnicodeEncodeError:
+        raise UnusableNameError(f"{path!r} is not text that a file can be named by") from None
     except (OSError, RuntimeError) as reason:  # RuntimeError: links in a circle
-        raise ValueError(f"{path}: {reason}") from None
+        raise UnusableNameError(f"{path}: {reason}") from None
     if not full.is_relative_to(base):
         raise ValueError(f"{path} leads out of the audio root {base}")
     return full

@@ -32,10 +32,11 @@ TEMPORARY = "tmp-"
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 """How a file system says that it has no locks."""
 NOT_DECODED = frozenset(
-    {".3gp", ".aac", ".ac3", ".amr", ".ape", ".dsf", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp4", ".mpc"}
-    | {".ra", ".webm", ".wma", ".wv"}
+    {".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dsf", ".flv", ".m4a", ".m4b", ".m4v", ".mka", ".mkv"}
+    | {".mov", ".mp2", ".mp4", ".mpc", ".mpeg", ".mpg", ".ra", ".rf64", ".snd", ".spx", ".tta", ".voc"}
+    | {".weba", ".webm", ".wma", ".wmv", ".wv"}
 )
-"""Suffixes of files that hold audio and that libsndfile cannot decode."""
+"""Suffixes of audio and video that mostly is not read; asked for, so that its answer says why."""
 
 
 def make_folder(path: Path) -> None:

@@ -124,7 +124,7 @@ class Clip:
 
     scores:  one value per axis of `axes`, None where the axis was not rated; () stands for no scores.
     ratings: the single ratings behind each score, one row per axis; empty where unknown.
-    audio:   content hash of the file (xxh3-128, hex), "" until the audio has been surveyed.
+    audio:   content id of the file (a hash of its bytes, hex), "" until the audio has been surveyed.
     duration_s: length without trailing digital silence, 0.0 until surveyed.
     """
 

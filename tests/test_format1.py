@@ -7,6 +7,7 @@ ensemble, a bundle) and `expected.json`, what that revision's own code said of i
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 import tarfile
@@ -18,6 +19,12 @@ import numpy as np
 import pytest
 
 from mmmos import load_bundle
+from mmmos.extract.compute import Compute
+from mmmos.extract.decoding import survey_file
+from mmmos.extract.demo_corpus import _render as render
+from mmmos.extract.demo_corpus import renderings
+from mmmos.extract.request import ExtractRequest
+from mmmos.extract.run import run
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import Run
 from mmmos.heads.scoring.golden import golden_waves
@@ -108,3 +115,26 @@ def test_a_bundle_scores_the_golden_waveforms_as_it_did(work: Path) -> None:
         assert {key: found[key] for key in numbers} == pytest.approx(numbers, abs=2e-3)
         told = ("domain", "flags", "caveats", "bundle")
         assert [found[key] for key in told] == [expected[key] for key in told]
+
+
+WHERE = {"dev-092": "audio/dev-092.wav", "dev-099": "audio/dev-099.flac", "test-130": "audio/test-130.wav"}
+"""The clips whose features the folder holds; their content ids are xxh3-128, as all were then."""
+
+
+def test_features_are_found_again_from_the_same_audio(work: Path, tmp_path: Path) -> None:
+    """The table keeps its content ids, nothing is encoded again."""
+    items = [list(item) for _, item in itertools.groupby(renderings(0), key=lambda clip: clip.group)]
+    for number, item in enumerate(items):
+        if {clip.id for clip in item} & WHERE.keys():
+            render(tmp_path, item, 0, number)
+    then = {clip.id: clip for clip in load_table(work / "clips.json") if clip.id in WHERE}
+    if any(survey_file(tmp_path / path).old_id != then[name].audio for name, path in WHERE.items()):
+        pytest.skip("this machine's arithmetic renders other samples than the one that made the folder")
+    clips = tmp_path / "clips.csv"
+    clips.write_text("id,path\n" + "".join(f"{name},{path}\n" for name, path in WHERE.items()))
+    again = shutil.copytree(work, tmp_path / "work")
+    assert run(ExtractRequest(clips, tmp_path, encoders="logmel"), again, Compute("cpu")) == 0
+    table = load_table(again / "clips.json")
+    assert {clip.id: clip.audio for clip in table} == {name: clip.audio for name, clip in then.items()}
+    (store,) = [store for store in list_stores(again / "features") if store.spec.name == "logmel"]
+    assert len(store) == len(EXPECTED["features"][store.spec.id]["crops"])

@@ -252,11 +252,12 @@ class Scorer:
         domain = tally.request.domain or nearest
         centre = self._on_scale(mean)
         result = self._by_axis(centre)
+        middle = centre if self.bundle.widens else mean
         for level in CONFIDENCE_LEVELS:
             # Nothing was measured out there, so an interval grows with the distance; and it is laid around
             # the score that is given, so that it cannot shrink to nothing at an end of the scale.
             half = self.bundle.intervals.half_widths(level, spread, domain) * excess
-            ends = zip(self.axes, self._on_scale(centre - half), self._on_scale(centre + half), strict=True)
+            ends = zip(self.axes, self._on_scale(middle - half), self._on_scale(middle + half), strict=True)
             for axis, *limits in ends:
                 result |= zip(interval_columns(axis, level), map(rounded, limits), strict=True)
         result |= {f"{axis}_spread": value for axis, value in self._by_axis(spread).items()}

@@ -67,7 +67,7 @@ def test_vorbis_is_exact_in_its_last_page(tmp_path: Path) -> None:
         whole = soundfile.read(path, dtype="float32")[0]
         for back_s in np.linspace(0.05, 3.0, 12):
             start = len(whole) - round(back_s * rate_hz)
-            crop = Crop("x", 0, start / rate_hz, (len(whole) - start) / rate_hz)
+            crop = Crop("", 0, start / rate_hz, (len(whole) - start) / rate_hz)
             read = read_crop(path, crop, (rate_hz,))[rate_hz]
             np.testing.assert_array_equal(read[: len(whole) - start], whole[start:])
 
@@ -86,7 +86,7 @@ def test_real_compressed_files_are_read_exactly_at_any_place(path: str, rng: np.
     whole, rate_hz = soundfile.read(file, dtype="float32", always_2d=True)
     for start in [*rng.integers(0, len(whole) - rate_hz // 10, 8), len(whole) - rate_hz // 2]:
         count = min(len(whole) - start, rate_hz // 5)
-        crop = Crop("x", 0, start / rate_hz, count / rate_hz)
+        crop = Crop("", 0, start / rate_hz, count / rate_hz)
         piece = whole[start : start + count].mean(axis=1, dtype=np.float32)
         np.testing.assert_array_equal(read_crop(file, crop, (rate_hz,))[rate_hz][:count], piece)
 
@@ -114,7 +114,7 @@ def test_trailing_digital_silence_changes_no_crop(tmp_path: Path, name: str) -> 
     info, same = survey_file(plain), survey_file(long)
     assert same.duration_s == info.duration_s == 11.5
     assert (same.peak, same.rms, same.clipped) == (info.peak, info.rms, info.clipped)
-    for ours, theirs in zip(crop_grid("x", same.duration_s), crop_grid("x", info.duration_s), strict=True):
+    for ours, theirs in zip(crop_grid("", same.duration_s), crop_grid("", info.duration_s), strict=True):
         np.testing.assert_array_equal(
             read_crop(long, ours, RATES_HZ)[16000], read_crop(plain, theirs, RATES_HZ)[16000]
         )
@@ -200,7 +200,7 @@ def streamed_flac() -> bytes:
 
 BAD = {
     "empty": (b"", "empty file"),
-    "text": (b"not audio at all\n" * 50, "not audio that libsndfile can read"),
+    "text": (b"not audio at all\n" * 50, "not audio in a container that is read"),
     "header only": (wav_header(0), "without a single sample"),
     "nan": (bad_float(np.nan), "not a number, at 0.500 s"),
     "infinite": (bad_float(-np.inf), "not a number, at 0.500 s"),
@@ -208,10 +208,10 @@ BAD = {
     "cut FLAC": (encoded(noise(4.0, 24000), 24000, "FLAC", "PCM_16")[:40000], "cannot be decoded|cut short"),
     "cut MP3": (
         encoded(noise(4.0, 24000), 24000, "MP3", "MPEG_LAYER_III")[:9000],
-        "cut short: .* can be decoded",
+        r"cut short: the header says \d+ frames \(\S+ s\), there are",
     ),
-    "cut Vorbis": (encoded(noise(0.3, 24000), 24000, "OGG", "VORBIS")[:60], "libsndfile"),
-    "no length": (streamed_flac(), "the header says 9223372036854775807 frames"),
+    "cut Vorbis": (encoded(noise(0.3, 24000), 24000, "OGG", "VORBIS")[:60], "cut short"),
+    "no length": (streamed_flac(), "FLAC whose header gives no length"),
     "long header": (
         wav_header(1000, claimed=10**6),
         "the header says 1000000 bytes of samples, there are 2000",
@@ -246,13 +246,6 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_shrank_is_refused_when_a_crop_is_read(tmp_path: Path) -> None:
     path = written(tmp_path / "a.wav", noise(3.0, 24000), 24000)
     with pytest.raises(AudioError, match="it changed since"):
-        read_crop(path, Crop("x", 0, 0.0, 4.0), RATES_HZ)
+        read_crop(path, Crop("", 0, 0.0, 4.0), RATES_HZ)
     with pytest.raises(AudioError, match="it changed since"):
-        read_crop(path, Crop("x", 1, 10.0, 1.0), RATES_HZ)
-
-
-def test_audio_without_a_decoder_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    path = tmp_path / "my clip.m4a"
-    path.write_bytes(b"\0\0\0\x18ftypM4A " * 50)
-    with pytest.raises(AudioError, match=r"libsndfile can read.*ffmpeg -i 'my clip\.m4a' 'my clip\.wav'"):
-        survey_file(path)
+        read_crop(path, Crop("", 1, 10.0, 1.0), RATES_HZ)

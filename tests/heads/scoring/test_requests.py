@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mmmos.extract.front import AudioError, open_file
 from mmmos.heads.scoring.requests import AudioRequest, RequestError, list_requests
 
 
@@ -131,3 +133,32 @@ def test_a_closed_folder_is_a_request_whose_answer_says_so(
     monkeypatch.setattr(os, "scandir", refuse)
     found = [request.path for request in list_requests([str(tmp_path)])]
     assert found == [str(tmp_path / "closed"), str(tmp_path / "open" / "a.wav")]
+
+
+def test_a_folder_names_what_is_not_read_and_what_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that a user takes for audio is skipped without a word."""
+    for name in ("0.wav", "0.m4a", "b/talk.WEBM", "b/film.mp4", "notes.txt", "closed/c.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    real = os.scandir
+
+    def scandir(path: str) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    asked = [Path(one.path).relative_to(tmp_path).as_posix() for one in list_requests([str(tmp_path)])]
+    assert asked == ["0.m4a", "0.wav", "b/film.mp4", "b/talk.WEBM", "closed"]
+
+
+UNUSABLE = ["x" * 300 + ".wav", "a/" * 3000 + "b.wav", "a\0b", chr(0xDCFF), chr(0xD800)]
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_name_that_no_file_can_have_is_one_request_like_any_other(tmp_path: Path, name: str) -> None:
+    (one,) = list_requests([str(tmp_path / name)])
+    with pytest.raises(AudioError, match=r"no such file|too long|no file can have this name"):
+        open_file(one.file)
