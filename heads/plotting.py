@@ -10,12 +10,14 @@ import io
 import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote, unquote
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes as Panel
 from matplotlib.figure import Figure as Figure  # plots' return type, from here
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from mmmos.store.escape import html_text, inert
 
@@ -58,6 +60,9 @@ styled = rc_context(STYLE)
 """Decorator of every function that draws."""
 
 LONGEST_LABEL = 60
+
+NAMED_POINT = "point:"
+"""Begins the address of a point that is no address but its name."""
 
 ENLARGED = 1.06
 """Figures are shown at one scale, so that their letters have one size beside the text."""
@@ -114,12 +119,25 @@ def legend(figure: Figure, show: bool = True, enlarge: float = 1.0) -> None:
         figure.legend(drawn, names, loc="outside lower center", ncols=columns, markerscale=enlarge)
 
 
+def name_points(panel: Panel, x: ArrayLike, y: ArrayLike, names: Sequence[str]) -> None:
+    """Let each point tell its name under the mouse: faint marks, to which `to_svg` gives titles."""
+    addresses = [NAMED_POINT + quote(inert(name), safe="") for name in names]
+    # Not quite invisible: what has no colour at all does not feel the mouse.
+    panel.scatter(x, y, s=20, color=INK, alpha=0.01, linewidths=0, urls=addresses)
+
+
 @styled
 def to_svg(figure: Figure) -> str:
     """The figure as an SVG text: letters stay letters, equal figures give equal texts."""
     text = io.StringIO()
     figure.savefig(text, format="svg", dpi=150, transparent=True, metadata={"Date": None, "Creator": None})
-    return text.getvalue()
+    # matplotlib writes a link around a point, and knows no title.
+    titled = re.sub(rf'<a xlink:href="{NAMED_POINT}([^"]*)"[^>]*>', _titled, text.getvalue())
+    return titled.replace("</a>", "</g>")
+
+
+def _titled(link: re.Match[str]) -> str:
+    return f"<g><title>{html_text(unquote(link[1]))}</title>"
 
 
 def inline_svg(figure: Figure, label: str, prefix: str) -> str:

@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 
 from mmmos.heads.metrics import LEVELS, METRICS, system_means
-from mmmos.heads.plotting import INK, SERIES, Figure, legend, look, named, panels_of, styled, whole_ticks
+from mmmos.heads.plotting import (
+    INK,
+    SERIES,
+    Figure,
+    legend,
+    look,
+    name_points,
+    named,
+    panels_of,
+    styled,
+    whole_ticks,
+)
 from mmmos.heads.results.baselines import baseline_of
 from mmmos.heads.results.evaluation import EVERYWHERE, Row
 from mmmos.heads.results.series import Series, standard_error
@@ -47,6 +58,8 @@ def scatter(data: Sequence[Series], scale: Scale) -> Figure:
                 fmt=marker, markersize=2 if many else 4, color=colour, alpha=0.35 if many else 0.75,
                 elinewidth=0.6, label=named(domain or "(no domain)"), rasterized=many,
             )  # fmt: skip
+        if not many:
+            name_points(panel, one.rated, one.predicted, [clip.id for clip in one.clips])
         reach = 0.0 if many else np.nan_to_num(one.error)
         low = min((one.rated - reach).min(), one.predicted.min())
         high = max((one.rated + reach).max(), one.predicted.max())

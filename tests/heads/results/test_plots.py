@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from mmmos.heads.plotting import INK, SERIES, to_svg
 from mmmos.heads.results import plots
 from mmmos.heads.results.evaluation import rows
 from mmmos.heads.results.series import series
+from mmmos.store.escape import inert
 from mmmos.store.schema import Scale
 from tests.heads.made_up import made_up_run, made_up_table
 
@@ -73,6 +75,17 @@ def intervals(container):
     (bars,) = container[2]
     along = 0 if container.has_xerr else 1
     return [tuple(float(end) for end in segment[:, along]) for segment in bars.get_segments()]
+
+
+def test_every_point_of_a_scatter_says_which_clip_it_is(data):
+    odd = replace(data[0], clips=(replace(data[0].clips[0], id='<b>&"\u202e'), *data[0].clips[1:]))
+    for one in (data[0], odd):
+        svg = to_svg(plots.scatter([one], SCALE))
+        names = [
+            element.text for element in ElementTree.fromstring(svg).iter() if element.tag.endswith("title")
+        ]
+        assert names == [inert(clip.id) for clip in one.clips]
+        assert "point:" not in svg
 
 
 def test_scatter_puts_each_clip_where_it_belongs_with_one_standard_error(data):
