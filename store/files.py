@@ -31,11 +31,9 @@ TEMPORARY = "tmp-"
 """How every temporary file's name begins."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 """How a file system says that it has no locks."""
-NOT_DECODED = frozenset(
-    {".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dsf", ".flv", ".m4a", ".m4b", ".m4v", ".mka", ".mkv"}
-    | {".mov", ".mp2", ".mp4", ".mpc", ".mpeg", ".mpg", ".ra", ".rf64", ".snd", ".spx", ".tta", ".voc"}
-    | {".weba", ".webm", ".wma", ".wmv", ".wv"}
-)
+_VIDEO = ".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .webm .wmv"
+_AUDIO = ".aac .ac3 .amr .ape .dsf .m4a .m4b .mka .mp2 .mpc .ra .rf64 .snd .spx .tta .voc .weba .wma .wv"
+NOT_DECODED = frozenset(f"{_VIDEO} {_AUDIO}".split())
 """Suffixes of audio and video that mostly is not read; asked for, so that its answer says why."""
 
 
