@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LAST = "extract.json"
 KINDS: dict[str, Any] = {
     **dict.fromkeys(("clips", "audio_root", "encoders", "size", "layers", "precision", "scale", "axes"), str),
+    **{"licence": str, "trust_remote_code": bool},
     **{"weights": (str, type(None)), "random_weights": (int, type(None)), "split": (int, float, type(None))},
     **{"seed": int, "min_coverage": (int, float), "caveats": (list, tuple)},
 }
@@ -88,7 +89,8 @@ class ExtractRequest:
         say(f"going on with the table and settings of {path}")
         kept = sealed.read_object(path)
         for name, value in kept.items():
-            if name not in KINDS or not isinstance(value, KINDS[name]) or isinstance(value, bool):
+            kind = KINDS.get(name, ())
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise ValueError(f"{path}: {name} is {value!r:.60}: give --clips and the other options anew")
         if not (kept.get("clips") and kept.get("audio_root")):
             raise ValueError(
