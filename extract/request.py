@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LAST = "extract.json"
 KINDS: dict[str, Any] = {
     **dict.fromkeys(("clips", "audio_root", "encoders", "size", "layers", "precision", "scale", "axes"), str),
-    **{"licence": str, "trust_remote_code": bool},
+    "licence": str,
     **{"weights": (str, type(None)), "random_weights": (int, type(None)), "split": (int, float, type(None))},
     **{"seed": int, "min_coverage": (int, float), "caveats": (list, tuple)},
 }
@@ -89,8 +89,7 @@ class ExtractRequest:
         say(f"going on with the table and settings of {path}")
         kept = sealed.read_object(path)
         for name, value in kept.items():
-            kind = KINDS.get(name, ())
-            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            if not isinstance(value, KINDS.get(name, ())) or isinstance(value, bool):
                 raise ValueError(f"{path}: {name} is {value!r:.60}: give --clips and the other options anew")
         if not (kept.get("clips") and kept.get("audio_root")):
             raise ValueError(
@@ -103,6 +102,8 @@ class ExtractRequest:
     def remember(self, work: Path) -> None:
         """Keep the request for a later `extract` without a table."""
         values = {name: str(v) if isinstance(v, Path) else v for name, v in vars(self.absolute()).items()}
+        # Whoever can write a work folder must not make others run remote code: that is asked for anew.
+        del values["trust_remote_code"]
         sealed.write_json(work / LAST, values)
 
     def absolute(self) -> ExtractRequest:

@@ -2,7 +2,7 @@
 
 soxr, which resamples files, runs on CPUs only.  Here the same low-pass filter is applied in the frequency
 domain: a sinc under a Kaiser window whose stop band begins at the lower Nyquist frequency.  Loud white noise
-comes out within 4e-4 of full scale of what soxr makes of it, audio within 3e-5, but for the first millisecond
+comes out within 4e-4 of full scale of what soxr makes of it, audio within 3e-4, but for the first millisecond
 of a crop, where soxr's own filters start at some pairs of rates (44.1 to 16 kHz): up to 0.02 there.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,3 +62,14 @@ def test_encoders_come_in_the_order_asked_for(request_: ExtractRequest) -> None:
         ("logmel", "full", "mean"),
     ]
     assert found[0].weights == "random:3"
+
+
+def test_leave_to_run_remote_code_is_never_taken_from_a_work_folder(tmp_path: Path) -> None:
+    request = ExtractRequest(tmp_path / "clips.csv", tmp_path, trust_remote_code=True)
+    request.remember(tmp_path)
+    assert not ExtractRequest.last(tmp_path, {}).trust_remote_code
+    path = tmp_path / "extract.json"
+    kept = {name: value for name, value in json.loads(path.read_text()).items() if name != "mmmos-seal"}
+    path.write_text(json.dumps(kept | {"trust_remote_code": True}))
+    with pytest.raises(ValueError, match="trust_remote_code is True"):
+        ExtractRequest.last(tmp_path, {})
