@@ -13,6 +13,7 @@ from mmmos.extract.demo_corpus import CAVEAT
 from mmmos.extract.extraction import ExtractionSummary, extract
 from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.survey import CoverageError, check_coverage, shared_audio, survey, write_rejects
+from mmmos.store import noted
 from mmmos.store.axes import axes_beside, parse_axes, parse_scale
 from mmmos.store.clips import ClipTable, read_clips, save_table
 from mmmos.store.console import COVERAGE, OK, REJECTS, say, table
@@ -70,7 +71,8 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
         say(f"stopped: {error}. All reasons: {work / 'rejects.csv'}")
         return COVERAGE
     finally:
-        write_rejects(work / "rejects.csv", rejects)
+        with noted.noting(work, "rejects.csv"):
+            write_rejects(work / "rejects.csv", rejects)
     lost = {reject.id for reject in rejects}
     kept = replace(surveyed, clips=tuple(clip for clip in surveyed if clip.id not in lost))
     save_table(kept, work / "clips.json")

@@ -5,14 +5,13 @@ So the steps of `train` can be repeated one by one, and mean the same.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmmos.heads.ensemble import choose_ensemble
-from mmmos.store import files
+from mmmos.store import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,13 +41,13 @@ class Choice:
 
     def save(self, work: Path) -> None:
         """Keep it in a work folder."""
-        files.write_json(work / FILE, asdict(self))
+        sealed.write_json(work / FILE, asdict(self))
 
     @staticmethod
     def of(work: Path, data: str) -> Choice:
         """That of a work folder, if it is for this table; else the plain default rule."""
         try:
-            kept = json.loads(files.read_bytes(work / FILE))
+            kept = sealed.read_object(work / FILE)
             choice = Choice(**{**kept, "only": tuple(kept["only"])})
         except FileNotFoundError:
             return Choice(data)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from mmmos.store.escape import inert, inert_lines
 from mmmos.store.table import Cell, Table
+from mmmos.store.work_folder import refuse_foreign_work
 
 OK = 0
 FAILED = 1
@@ -31,7 +32,8 @@ MISSING = 6
 WORSE = 7
 """`compare`: B is worse than A beyond chance and margin."""
 
-Work = Annotated[Path, typer.Option(help="Folder of this experiment: table, features, runs, ensemble.")]
+WORK_HELP = "Folder of this experiment: table, features, runs, ensemble."
+Work = Annotated[Path, typer.Option(help=WORK_HELP, callback=refuse_foreign_work)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:K.")]
 Weights = Annotated[
     Path | None,

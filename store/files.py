@@ -207,8 +207,11 @@ def listing(folder: Path) -> dict[str, int]:
 
 @contextmanager
 def lock(path: Path) -> Iterator[int]:
-    """Hold a file's lock, yields its descriptor; waits for whoever has it, and a dead process has none."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    """Hold a file's or folder's lock, yields its descriptor; waits for its holder, and the dead hold none."""
+    if path.is_dir():
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    else:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         flock(fd)
         yield fd

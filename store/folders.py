@@ -128,8 +128,8 @@ def refuse_foreign_file(path: Path, marks: Sequence[str], what: str) -> None:
     Parameters
     ----------
     marks
-        Texts of which one stands in the first 4,096 bytes of every file of this kind: a CSV's header,
-        a page's generator line.
+        Texts of which one stands in the first or last 4,096 bytes of every file of this kind: a CSV's
+        header, a page's title, the word that a checksum begins with.
     what
         The kind, for the message: "table of scores".
     """
@@ -141,11 +141,14 @@ def refuse_foreign_file(path: Path, marks: Sequence[str], what: str) -> None:
     except ValueError as reason:
         raise ValueError(f"{reason}: nothing is written over it; name another file") from None
     try:
-        start = os.pread(fd, 4096, 0)
+        start, end = os.pread(fd, 4096, 0), os.pread(fd, 4096, max(0, files.size_of(fd) - 4096))
     finally:
         os.close(fd)
-    if start and not any(mark.encode() in start for mark in marks):
-        raise ValueError(f"{path} is there and is no {what} of MMMOS: nothing is written over it")
+    if start and not any(mark.encode() in part for mark in marks for part in (start, end)):
+        raise ValueError(
+            f"{path} is there and is no {what} of MMMOS: nothing is written over it; move it away, or name "
+            "another place"
+        )
 
 
 def sweep_unfinished(folder: Path) -> list[Path]:

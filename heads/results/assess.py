@@ -18,7 +18,7 @@ from mmmos.heads.results.experiment import ENSEMBLE_FILE, SAID_OF_AXES, SAID_OF_
 from mmmos.heads.results.nested import predict
 from mmmos.heads.results.scores import contenders, score, times_test_was_scored
 from mmmos.heads.runs import Run
-from mmmos.store import files
+from mmmos.store import files, noted
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import OOF
 from mmmos.store.table import Table
@@ -223,7 +223,8 @@ def _assessment(
 def _write(path: Path, kind: type[Row | Comparison], records: Sequence[Row | Comparison]) -> None:
     """Rows or comparisons in long form; an undefined figure is an empty cell."""
     columns = [field.name for field in fields(kind)]
-    files.write_csv(path, columns, ([*asdict(record).values()] for record in records))
+    with noted.noting(path.parent, path.name):
+        files.write_csv(path, columns, ([*asdict(record).values()] for record in records))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,9 @@ Runs = Annotated[
 ]
 
 
-def ensemble_command(export: Callable[[Path, Path, str], None]) -> Callable[..., None]:
+def ensemble_command(
+    export: Callable[[Path, Path, str], None], refuse: Callable[[Path], None]
+) -> Callable[..., None]:
     """The command `ensemble`.
 
     Parameters
@@ -38,6 +40,8 @@ def ensemble_command(export: Callable[[Path, Path, str], None]) -> Callable[...,
     export
         (work, folder, hub repository or "") writes the ensemble of a work folder as a bundle to the folder,
         and uploads that to the hub where a repository is named.
+    refuse
+        ValueError where a bundle cannot be written to a folder.
     """
 
     def ensemble(
@@ -80,6 +84,8 @@ def ensemble_command(export: Callable[[Path, Path, str], None]) -> Callable[...,
         """
         if push_to_hub and to is None:
             raise ValueError("--push-to-hub uploads the bundle that --export writes: name its folder, too")
+        if to is not None:
+            refuse(to)
         if compare:
             compare_ensembles(work, runs)
             return

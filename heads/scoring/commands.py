@@ -196,6 +196,13 @@ def push(
     say(push_to_hub(bundle, repository, private=not public))
 
 
+def refuse_other(folder: Path) -> None:
+    """For `ensemble --export`: ValueError where a folder holds something that is not a bundle of ours."""
+    from mmmos.heads.scoring import bundle_folder
+
+    bundle_folder.refuse_other(folder)
+
+
 def export(work: Path, folder: Path, repository: str = "") -> None:
     """For `ensemble --export`: write a work folder's ensemble as a bundle; upload it where asked to."""
     from mmmos.heads.scoring.export import export_bundle

@@ -27,7 +27,7 @@ from mmmos.store.clips import load_table, read_clips
 from mmmos.store.predictions import Predictions
 from mmmos.store.specs import read_spec
 from tests.conftest import ROOT
-from tests.heads.scoring.made_bundle import logmel, made_bundle
+from tests.heads.scoring.made_bundle import logmel, made_bundle, unsealed
 
 SEEDED = settings(
     derandomize=True,
@@ -138,7 +138,7 @@ def test_lists_of_audio(tmp_path: Path, data: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_bundle(made_bundle([logmel()]), tmp_path_factory.mktemp("fuzz") / "bundle", "card")
+    return unsealed(save_bundle(made_bundle([logmel()]), tmp_path_factory.mktemp("fuzz") / "bundle", "card"))
 
 
 @SEEDED
