@@ -18,9 +18,10 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,19 @@ def append(path: Path, data: Buffer) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), "ab", buffering=0) as file:
         _write_all(file.fileno(), data)
         os.fsync(file.fileno())
+
+
+@contextmanager
+def growing(path: Path, keep_bytes: int) -> Iterator[Callable[[Buffer], None]]:
+    """Go on writing a file after its first `keep_bytes`; what there is when it breaks off stays."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    fd = os.open(path, flags if keep_bytes else flags | os.O_TRUNC, 0o666)
+    try:
+        os.lseek(fd, keep_bytes, os.SEEK_SET)
+        yield partial(_write_all, fd)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def remove(path: Path) -> None:

@@ -27,9 +27,10 @@ def test_a_changed_byte_is_found_and_a_new_writing_is_not(tmp_path: Path) -> Non
 
 def test_a_writer_that_is_stopped_leaves_no_checksum_and_no_false_alarm(tmp_path: Path) -> None:
     path = write(tmp_path, "old")
-    with pytest.raises(KeyboardInterrupt), noted.noting(tmp_path, "a.csv"):
-        files.write_text(path, "new")
-        raise KeyboardInterrupt
+    writing = noted.noting(tmp_path, "a.csv")
+    writing.__enter__()
+    files.write_text(path, "new")
+    assert not writing.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert not noted.check(path)
 
 

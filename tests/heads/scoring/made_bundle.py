@@ -31,7 +31,7 @@ def logmel() -> EncoderSpec:
 
 
 def unsealed(folder: Path) -> Path:
-    """The bundle without the seal of bundle.json, as a stranger's or one of 0.1: then only checks are left."""
+    """The bundle without the seal of bundle.json, as a stranger's or one of 0.1: only checks are left."""
     about = sealed.read_object(folder / ABOUT)
     (folder / ABOUT).write_text(json.dumps(about))
     return folder
