@@ -13,6 +13,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+
+from mmmos.store.stopping import stop_at_once, stoppable
+
+if __name__ == "__main__" or Path(sys.argv[0]).stem == "mmmos":
+    stop_at_once()
+
 from typing import Annotated, Any
 
 import typer
@@ -31,7 +37,6 @@ from mmmos.heads.scoring.opening import open_scorer
 from mmmos.reproduce import commands as reproduce_commands
 from mmmos.store import commands as store_commands
 from mmmos.store.console import REFUSED, say, table
-from mmmos.store.stopping import stoppable
 from mmmos.store.work_folder import refuse_foreign_work
 from mmmos.train import commands as train_commands
 

@@ -16,6 +16,7 @@ from mmmos.extract.survey import CoverageError, check_coverage, shared_audio, su
 from mmmos.store import noted
 from mmmos.store.axes import axes_beside, parse_axes, parse_scale
 from mmmos.store.clips import ClipTable, read_clips, save_table
+from mmmos.store.cluster import check_address
 from mmmos.store.console import COVERAGE, OK, REJECTS, say, table
 from mmmos.store.features import list_stores
 from mmmos.store.schema import AES_AXES, EncoderSpec
@@ -38,6 +39,8 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
         An exit code of `store.console`: OK, REJECTS or COVERAGE.
     """
     features = work / "features"
+    if cluster:
+        check_address(cluster)  # before anything is loaded
     written = written_table(request)
     # The workers of a cluster build their own encoders; here they are then built for their specs alone.
     encoders = load_encoders(request, compute, stored=stored_specs(features), specs_only=bool(cluster))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mmmos.heads.ensemble import choose_ensemble
 from mmmos.store import sealed
+from mmmos.store.shape import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mmmos.heads.run_sets import RunSet
 
 FILE = "recipe.json"
+SHAPE = {"data": str, "rule": str, "only": [str], "per_axis": bool, "calibrate": bool}
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Choice:
         """That of a work folder, if it is for this table; else the plain default rule."""
         try:
             kept = sealed.read_object(work / FILE)
+            require(kept, SHAPE, work / FILE)
             choice = Choice(**{**kept, "only": tuple(kept["only"])})
         except FileNotFoundError:
             return Choice(data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -146,15 +146,23 @@ def read_clips(
     """
     path = Path(path)
     axes = axes or axes_beside(path) or AES_AXES
+    divided = False
+
+    def clip_of(values: Mapping[str, Any]) -> Clip:
+        nonlocal divided
+        divided = divided or bool(values.get("split"))
+        return _checked(to_clip(values, axes), audio_root)
+
     try:
-        rows = list(read_rows(path, MAX_BYTES, lambda names: check_columns(names, axes)))
+        clips, reasons = convert(
+            read_rows(path, MAX_BYTES, lambda names: check_columns(names, axes)), clip_of
+        )
     except RowError as reason:
         raise TableError(str(reason)) from None
-    clips, reasons = convert(rows, lambda values: _checked(to_clip(values, axes), audio_root))
     reasons += off_scale(clips, scale) + _duplicates(clips)
     if not clips and not reasons:
         reasons.append("it has no rows")
-    if train_fraction is not None and any(row.values.get("split") for row in rows):
+    if train_fraction is not None and divided:
         reasons.append("it has a split column and a train fraction was given: choose one of the two")
     _refuse(reasons, path)
     if train_fraction is None:

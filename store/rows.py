@@ -70,7 +70,7 @@ def read_rows(path: Path, max_bytes: int, check: CheckColumns | None = None) -> 
     """
     read = json_rows if path.suffix.lower() in JSON_SUFFIXES else csv_rows
     try:
-        text = _open_text(path, max_bytes)
+        text = open_text(path, max_bytes)
     except (OSError, ValueError) as reason:
         raise RowError(f"{path} cannot be read: {reason}") from None
 
@@ -86,8 +86,11 @@ def read_rows(path: Path, max_bytes: int, check: CheckColumns | None = None) -> 
     return chain([first], given) if (first := next(given, None)) else iter(())
 
 
-def _open_text(path: Path, max_bytes: int) -> TextIO:
-    """A regular file as UTF-8 text with or without a byte order mark, lines ended as they are."""
+def open_text(path: Path, max_bytes: int) -> TextIO:
+    """A regular file as UTF-8 text with or without a byte order mark, lines ended as they are.
+
+    OSError or ValueError where it cannot be read, or is larger.
+    """
     text = open(files.open_regular(path), encoding="utf-8-sig", newline="")  # noqa: SIM115, PTH123
     if (size := files.size_of(text.fileno())) > max_bytes:
         text.close()
@@ -201,6 +204,11 @@ def convert(rows: Iterable[Row], make: Callable[[Mapping[str, Any]], T]) -> tupl
         except ValueError as reason:
             reasons.append(f"row {row.number}: {reason}")
     return made, reasons
+
+
+def taken(rows: Iterable[Row]) -> tuple[dict[int, Mapping[str, Any]], list[str]]:
+    """`convert` without any change: row number -> values, and the reasons against the other rows."""
+    return convert(rows, lambda values: values)
 
 
 def refusal(what: str, reasons: Sequence[str]) -> str:

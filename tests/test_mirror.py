@@ -50,6 +50,7 @@ ELSEWHERE: dict[str, str] = {
     "heads/options.py": "tests/test_pipeline.py",
     "heads/results/mse_table.py": "tests/heads/results/test_reproduce.py",
     "heads/results/printed.py": "tests/heads/results/test_claims.py",
+    "heads/results/studies.py": "tests/heads/results/test_sections.py",
     "heads/results/reproduction.py": "tests/heads/results/test_reproduce.py",
     "mmmos/reproduce/commands.py": "tests/test_reproduce.py",
     "mmmos/reproduce/cost.py": "tests/test_reproduce.py",

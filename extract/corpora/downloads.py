@@ -88,8 +88,8 @@ def fetch_labels(folder: Path, wanted: Mapping[str, str], bases: Sequence[str]) 
     for path, problem in todo.items():
         if _kept(folder, path).exists():
             raise DownloadError(
-                f"{_kept(folder, path)} is there and is not the published file ({problem}): nothing is written "
-                "over it; move it away, or name another folder"
+                f"{_kept(folder, path)} is there and is not the published file ({problem}): it is not "
+                "written over; move it away, or name another folder"
             )
     reasons = {path: _fetch(folder, path, wanted[path], bases) for path in todo}
     failed = {path: reason for path, reason in reasons.items() if reason}

@@ -153,11 +153,15 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Every metric per axis, level and domain, with intervals, human ceiling and baselines."""
-    from mmmos.heads.results.assess import evaluate_runs
+    from mmmos.heads.results.assess import ENSEMBLE, evaluate_runs
     from mmmos.heads.results.experiment import open_experiment
 
     if baseline:
         choose("baseline", baseline, PREDICT)
+        experiment = open_experiment(work, runs)
+        for name in (*(names or ()), *([against] if against else [])):
+            if name != ENSEMBLE:
+                experiment.run(name)  # an unknown name is told before any audio is scored
         PREDICT[baseline](work, audio_root, weights, device)
     found = evaluate_runs(open_experiment(work, runs), names or (), against)
     _show(found)

@@ -129,8 +129,11 @@ def sensitivity(
     from mmmos.heads.scoring.sensitivity import measure_sensitivity, plot, refuse_others, write_card
 
     requests = list_requests([audio])
+    folder = Path(bundle) if bundle else work / "bundle"
     if output is not None:
         refuse_others(output)
+    elif (folder / "bundle.json").is_file():
+        refuse_other(folder)
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
     card = measure_sensitivity(scorer, requests)
     table(
@@ -148,7 +151,6 @@ def sensitivity(
     )
     for path, reason in card.errors:
         say(f"{path}: {reason}")
-    folder = Path(bundle) if bundle else work / "bundle"
     if output is not None:
         write_card(card, output)
         say(f"kept as {output}/sensitivity.csv, .json and .svg")
