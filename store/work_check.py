@@ -86,6 +86,7 @@ KINDS: dict[str, Callable[[Path], bool]] = {
     "runs/*/*.json": _json,
     "runs/*/*.parquet": _predictions,
     "runs/*/*.safetensors": _seal,
+    "baselines/*/*.parquet": _predictions,
     "bundle/heads/*.safetensors": _seal,
     "bundle/reference.safetensors": _seal,
     "bundle/bundle.json": _bundle,
