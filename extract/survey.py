@@ -164,7 +164,7 @@ class _Cache:
         self.entries: dict[str, Any] = {}
         if path is not None and path.is_file():
             try:
-                stored = sealed.read_object(path, MAX_CACHE_BYTES)
+                stored = sealed.read_object(path, MAX_CACHE_BYTES, '"recipe"')
                 if stored["recipe"] == AUDIO_RECIPE:
                     self.entries = dict(stored["files"])
             except (OSError, ValueError, KeyError, TypeError) as reason:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -55,6 +57,17 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads. Left
 _plain = partial(Console, highlight=False, emoji=False)
 out = _plain()
 err = _plain(stderr=True)
+
+
+@contextmanager
+def kept_if_writable(what: object) -> Iterator[None]:
+    """Where the block cannot write because a folder is read-only, say that `what` is not kept, and go on."""
+    try:
+        yield
+    except OSError as refused:
+        if refused.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        say(f"{what} is not kept: {refused.strerror}")
 
 
 def say(message: str) -> None:

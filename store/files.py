@@ -173,6 +173,16 @@ def read_bytes(path: Path, limit_bytes: int = 1 << 30) -> bytes:
     return bytes(data)
 
 
+def ends(path: Path, count: int) -> bytes:
+    """The first and the last `count` bytes of a regular file, one after the other."""
+    fd = open_regular(path)
+    try:
+        size = size_of(fd)
+        return os.pread(fd, count, 0) + os.pread(fd, count, max(0, size - count))
+    finally:
+        os.close(fd)
+
+
 def open_regular(path: Path) -> int:
     """A descriptor for reading; ValueError for links, folders, pipes and devices."""
     try:

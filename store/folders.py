@@ -137,14 +137,10 @@ def refuse_foreign_file(path: Path, marks: Sequence[str], what: str) -> None:
     if not os.path.lexists(path):
         return
     try:
-        fd = files.open_regular(path)
+        ends = files.ends(path, 4096)
     except ValueError as reason:
         raise ValueError(f"{reason}: nothing is written over it; name another file") from None
-    try:
-        start, end = os.pread(fd, 4096, 0), os.pread(fd, 4096, max(0, files.size_of(fd) - 4096))
-    finally:
-        os.close(fd)
-    if start and not any(mark.encode() in part for mark in marks for part in (start, end)):
+    if ends and not any(mark.encode() in ends for mark in marks):
         raise ValueError(
             f"{path} is there and is no {what} of MMMOS: nothing is written over it; move it away, or name "
             "another place"

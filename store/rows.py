@@ -28,7 +28,7 @@ MAX_REASONS = 50
 ENOUGH_REASONS = 1000
 """After so many refused rows the rest of a file is not looked at."""
 NUMBER = re.compile(
-    r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE
+    r"[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE
 )
 
 T = TypeVar("T")

@@ -38,11 +38,12 @@ def require(value: Any, shape: Shape, what: object) -> None:
 def _wrong(value: Any, shape: Shape, place: str) -> str | None:
     """What is wrong with a value, or with the first wrong one in it; None where nothing is."""
     if isinstance(shape, tuple):
-        said = [_wrong(value, one, place) for one in shape]
-        return None if None in said else said[0]
-    kind = list if isinstance(shape, list) else dict if isinstance(shape, dict) else shape
+        wrong = [_wrong(value, one, place) for one in shape]
+        return None if None in wrong else wrong[0]
+    kind: type = list if isinstance(shape, list) else dict if isinstance(shape, dict) else shape
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         return f"{place[1:] or 'what it holds'} is {value!r:.60}"
+    inside: list[tuple[Any, Shape, str]] = []
     if isinstance(shape, list):
         inside = [(one, shape[0], f"{place}.{n}") for n, one in enumerate(value)]
     elif isinstance(shape, dict) and str in shape:
@@ -53,6 +54,5 @@ def _wrong(value: Any, shape: Shape, place: str) -> str | None:
             return f"{f'{place}.{missing[0]}'[1:]} is missing"
         plain = {name.removesuffix("?"): below for name, below in shape.items()}
         inside = [(value[name], below, f"{place}.{name}") for name, below in plain.items() if name in value]
-    else:
-        return None
-    return next((said for one in inside if (said := _wrong(*one)) is not None), None)
+    found = (_wrong(*one) for one in inside)
+    return next((wrong for wrong in found if wrong is not None), None)

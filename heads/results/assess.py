@@ -19,6 +19,7 @@ from mmmos.heads.results.nested import predict
 from mmmos.heads.results.scores import contenders, score, times_test_was_scored
 from mmmos.heads.runs import Run
 from mmmos.store import files, noted
+from mmmos.store.console import kept_if_writable
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import OOF
 from mmmos.store.table import Table
@@ -223,7 +224,7 @@ def _assessment(
 def _write(path: Path, kind: type[Row | Comparison], records: Sequence[Row | Comparison]) -> None:
     """Rows or comparisons in long form; an undefined figure is an empty cell."""
     columns = [field.name for field in fields(kind)]
-    with noted.noting(path.parent, path.name):
+    with kept_if_writable(path), noted.noting(path.parent, path.name):
         files.write_csv(path, columns, ([*asdict(record).values()] for record in records))
 
 

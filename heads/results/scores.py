@@ -14,6 +14,7 @@ from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.results.nested import predict
 from mmmos.heads.runs import Run
 from mmmos.store import sealed
+from mmmos.store.console import kept_if_writable
 from mmmos.store.shape import require, shape_of
 
 STATISTICS = 2
@@ -63,7 +64,9 @@ def score(subject: Ensemble | Run, experiment: Experiment, split: str, intervals
     if split == "test":
         what = {"run": subject.id} if isinstance(subject, Run) else {"ensemble": asdict(subject)}
         content = {**what, "data": experiment.table.id, "scored_at": at, "statistics": STATISTICS}
-        sealed.write_json(kept, {**content, "intervals": intervals, "rows": [asdict(row) for row in found]})
+        content |= {"intervals": intervals, "rows": [asdict(row) for row in found]}
+        with kept_if_writable(kept):
+            sealed.write_json(kept, content)
     return Scored(subject, split, tuple(found), at)
 
 
@@ -74,7 +77,8 @@ def note_seen(experiment: Experiment, runs: Sequence[Run]) -> None:
     require(before, SEEN_SHAPE, path)
     new = {run.id: {"data": run.config.data, "at": _now()} for run in runs if run.id not in before}
     if new:
-        sealed.write_json(path, {**before, **new})
+        with kept_if_writable(path):
+            sealed.write_json(path, {**before, **new})
 
 
 def times_test_was_scored(experiment: Experiment) -> tuple[int, int]:

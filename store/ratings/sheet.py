@@ -18,6 +18,7 @@ from mmmos.store.rows import (
     MAX_LINE_LETTERS,
     NUMBER,
     Row,
+    RowError,
     TableError,
     csv_rows,
     json_rows,
@@ -94,11 +95,16 @@ def _sheet(path: Path, text: TextIO) -> Sheet:
     separator = max(SEPARATORS, key=first.count)
     names = headerless(first.split(separator), path)
     form = f"CSV separated by {SEPARATORS[separator]}" + (", without a header" if names else "")
-    rows = _rows(path, csv_rows(text, None, separator, names))
+    rows = _rows(path, csv_rows(text, _check_columns, separator, names))
     columns = names or [name.strip() for name in next(iter(rows.values()), {})]
     if not rows:
         raise TableError(f"{path} has a header and no rows")
     return Sheet(tuple(columns), rows, form, decimal_comma=separator != ",")
+
+
+def _check_columns(header: Sequence[str]) -> None:
+    if len(header) < 2:
+        raise RowError(f"one column, {header[0]!r:.60}, where audio and ratings need two")
 
 
 def _pairs(path: Path, text: TextIO) -> Sheet:
