@@ -70,7 +70,7 @@ def compare(
     say("low, high: 95 % for all rows together; detectable: the smallest true difference that would show")
     if any(row.verdict == TOO_FEW for row in outcome.differences):
         say(
-            f"{TOO_FEW}: no interval can be relied upon where few files stand against many and some are far off; "
+            f"{TOO_FEW}: no interval is sure where few files stand against many and some are far off: "
             "compare the same content on both sides (paired), or equally many files"
         )
     first = outcome.differences[0]
