@@ -135,8 +135,7 @@ def evaluate_runs(
     beside = dict([*(("ridge regression", one.id) for one in ridge), *((name, name) for name in published)])
     shown = [t for s in subjects for t in _tables_of(s, rows, experiment, beside)]
     for subject in subjects:
-        of_subject = [c for c in comparisons if c.run == subject.id]
-        if of_subject:
+        if of_subject := [c for c in comparisons if c.run == subject.id]:
             shown.append(tables.differences(of_subject, f"{subject.label} against {other.label}"))
     labels = {subject.id: subject.label for subject in [*subjects, other]}
     shown += [baseline_table(rows, of_one, name, labels) for name, of_one in published.items()]
@@ -244,9 +243,7 @@ def _write(path: Path, kind: type[Row | Comparison], records: Sequence[Row | Com
 
 @dataclass(frozen=True)
 class _Subject:
-    """A run or the ensemble: its id and label, its predictions by split, its rows by split (with or without
-    intervals).
-    """
+    """A run or the ensemble; its predictions by split, and its rows by split, with intervals or without."""
 
     id: str
     label: str
