@@ -228,11 +228,10 @@ def _assessment(
             f"{times[0]} ensembles and {times[1]} runs"
         )
     beside = beside or {}
-    of_others = [
-        c for name in stored_baselines(experiment) if name in beside for c in caveats(experiment, name)
-    ]
-    said = (*experiment.caveats, *of_others)
-    return Assessment(tuple(rows), tuple(comparisons), tuple(shown), labels, beside, said, tuple(notes))
+    published = [name for name in stored_baselines(experiment) if name in beside]
+    said = dict.fromkeys([*experiment.caveats, *(c for name in published for c in caveats(experiment, name))])
+    made = tuple(rows), tuple(comparisons), tuple(shown)
+    return Assessment(*made, labels, beside, tuple(said), tuple(notes))
 
 
 def _write(path: Path, kind: type[Row | Comparison], records: Sequence[Row | Comparison]) -> None:

@@ -111,7 +111,9 @@ def test_a_published_predictor_whose_predictions_are_stored_stands_beside_every_
     assert "audiobox" not in {row.run for row in evaluate_runs(experiment).rows}
     assert "audiobox" not in write_report(tmp_path).read_text(encoding="utf-8")
     for split in experiment.splits:
-        said = replace(made_up_run(experiment.table, split, 0.9, "audiobox"), caveats=("not the real one",))
+        said = replace(
+            made_up_run(experiment.table, split, 0.9, "audiobox"), caveats=(CAVEAT, "not the real one")
+        )
         said.save(predictions_path(experiment, "audiobox", split))
     got = evaluate_runs(experiment)
     expected = find(
