@@ -6,8 +6,10 @@ import difflib
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from mmmos.store.rows import RowError, parse_number
@@ -23,6 +25,7 @@ SPLIT_WORDS = {
 }  # fmt: skip
 """What else people call splits, in small letters."""
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_RATINGS_LETTERS = 100_000
 MAX_UNKNOWN = 10
 """So many unknown columns are named; the nearest known name is looked for, which takes time."""
@@ -80,15 +83,22 @@ def to_clip(values: Mapping[str, Any], axes: Axes) -> Clip:
     return Clip(
         id=texts["id"],
         path=texts["path"],
-        domain=texts["domain"],
-        source=texts["source"],
-        system=texts["system"],
-        group=texts["group"],
-        split=texts["split"],
+        # Many clips share these words: each is kept once.
+        domain=sys.intern(texts["domain"]),
+        source=sys.intern(texts["source"]),
+        system=sys.intern(texts["system"]),
+        group=sys.intern(texts["group"]),
+        split=sys.intern(texts["split"]),
         scores=tuple(scores),
-        ratings=tuple(ratings),
+        ratings=tuple(ratings) if any(ratings) else _unrated(len(axes)),
         axes=axes.names,
     )
+
+
+@cache
+def _unrated(axes: int) -> tuple[tuple[float, ...], ...]:
+    """No single ratings on any axis: one tuple for all clips."""
+    return ((),) * axes
 
 
 def off_scale(clips: Mapping[int, Clip], scale: Scale) -> list[str]:
@@ -97,13 +107,16 @@ def off_scale(clips: Mapping[int, Clip], scale: Scale) -> list[str]:
     A wrong scale is one mistake, however many rows there are.
     """
     found: list[tuple[int, str, float, Scale]] = []
-    count = 0
+    count, scales = 0, dict[int, Scale]()
     for number, clip in clips.items():
-        for place, (axis, score, single) in enumerate(zip(clip.axes, clip.scores, clip.ratings, strict=True)):
-            own = scale.axis(place)
-            values = [value for value in (score, *single) if value is not None]
+        for place, (score, single) in enumerate(zip(clip.scores, clip.ratings, strict=True)):
+            if score is None and not single:
+                continue
+            own = scales.get(place) or scales.setdefault(place, scale.axis(place))
+            values = (*single, score) if score is not None else single
             count += len(values)
-            found += [(number, axis, v, own) for v in values if not own.low <= v <= own.high]
+            if not own.low <= min(values) <= max(values) <= own.high:
+                found += [(number, clip.axes[place], v, own) for v in values if not own.low <= v <= own.high]
     if not found:
         return []
     number, axis, value, own = found[0]
@@ -159,7 +172,7 @@ def _text(name: str, value: Any, reasons: list[str]) -> str:
         reasons.append(f"{name} {value!r} is not text")
         return ""
     value = value.strip()
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+    if CONTROL.search(value):
         reasons.append(f"{name} {value!r} holds control characters")
     return value
 

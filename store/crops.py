@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from mmmos.store.schema import CROP_SECONDS, Clip, Crop
@@ -67,6 +70,24 @@ def contain(root: Path, path: str) -> Path:
     if not full.is_relative_to(base):
         raise ValueError(f"{path} leads out of the audio root {base}")
     return full
+
+
+def containing(root: Path) -> Callable[[str], Path]:
+    """`contain` for the many paths of a table: the links of each folder are followed once."""
+    folder = cache(lambda path: os.fspath(contain(root, path or ".")))
+
+    def contained(path: str) -> Path:
+        above, name = os.path.split(path)
+        try:
+            full = f"{folder(above)}/{name}"
+            full.encode()
+        except ValueError:
+            return contain(root, path)  # which says what is wrong with the path itself
+        if name in ("", ".", "..") or "\0" in name or os.path.islink(full):  # noqa: PTH114 - a Path is slow
+            return contain(root, path)
+        return Path(full)
+
+    return contained
 
 
 def resolve_audio(root: Path, path: str) -> Path:

@@ -1,0 +1,77 @@
+"""Parts of a table: every N-th row, for N processes that know nothing of each other."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+MOST = 100_000
+"""Parts of one table; more are a slip."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows `number`, `number + of`, `number + 2 of`, ... of a table, counted from 1."""
+
+    number: int = 1
+    of: int = 1
+
+    @staticmethod
+    def parse(text: str) -> Part:
+        """ "3/64"; ValueError for anything that is no part. "" is the whole."""
+        if not text:
+            return WHOLE
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+        number, of = map(int, match.groups()) if match else (0, 0)
+        if not 1 <= number <= of <= MOST:
+            raise ValueError(
+                f"--part takes I/N, the I-th of N parts: 1/64 is the first of 64 and 64/64 the last, not {text!r}"
+            )
+        return Part(number, of)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    @property
+    def name(self) -> str:
+        """ "part-3-of-64", in the names of its files."""
+        return f"part-{self.number}-of-{self.of}"
+
+    def has(self, index: int) -> bool:
+        """Whether the row of this index, from 0, is of this part."""
+        return index % self.of == self.number - 1
+
+    def turns(self) -> Iterator[bool]:
+        """For each row of a table in turn, whether it is of this part."""
+        return itertools.cycle([number == self.number for number in range(1, self.of + 1)])
+
+
+WHOLE = Part()
+NAME = re.compile(r"part-([1-9]\d{0,5})-of-([1-9]\d{0,5})")
+
+
+def in_name(name: str) -> Part | None:
+    """The part whose `Part.name` this is."""
+    match = NAME.fullmatch(name)
+    return Part(int(match[1]), int(match[2])) if match else None
+
+
+def complete(there: Iterable[Part], what: str) -> list[Part]:
+    """The parts in order; ValueError where some are missing, or parts of another number lie beside them."""
+    found = sorted(set(there), key=lambda part: (part.of, part.number))
+    if not found:
+        raise ValueError(f"{what}: no parts are there")
+    counts = sorted({part.of for part in found})
+    if len(counts) > 1:
+        raise ValueError(
+            f"{what}: parts of {' and of '.join(map(str, counts))} lie together, and belong to different runs; "
+            "move those of one away"
+        )
+    missing = sorted(set(range(1, counts[0] + 1)) - {part.number for part in found})
+    if missing:
+        named = ", ".join(f"{number}/{counts[0]}" for number in missing[:10])
+        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+        raise ValueError(f"{what}: of {counts[0]} parts, {named}{more} are missing: run them first")
+    return found
