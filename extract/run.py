@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 from mmmos.extract.cluster import extract_on
@@ -12,13 +12,16 @@ from mmmos.extract.content import OLD_DIGITS
 from mmmos.extract.demo_corpus import CAVEAT
 from mmmos.extract.extraction import ExtractionSummary, extract
 from mmmos.extract.request import ExtractRequest, load_encoders
-from mmmos.extract.survey import CoverageError, check_coverage, shared_audio, survey, write_rejects
+from mmmos.extract.survey import CoverageError, Reject, check_coverage, survey, write_rejects
 from mmmos.store.axes import axes_beside, parse_axes, parse_scale
-from mmmos.store.clips import ClipTable, read_clips, save_table
+from mmmos.store.clips import ClipTable, check_size, read_clips, save_table
 from mmmos.store.console import COVERAGE, OK, REJECTS, say, table
 from mmmos.store.features import list_stores
+from mmmos.store.part_work import PartRecord, table_digest
+from mmmos.store.parts import Part
 from mmmos.store.schema import AES_AXES, EncoderSpec
 from mmmos.store.specs import near_misses, stored_specs
+from mmmos.store.splits import shared_audio
 
 
 def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: str = "") -> int:
@@ -27,7 +30,7 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
     Parameters
     ----------
     work : Path
-        Gets features/, clips.json, rejects.csv, survey.json and extract.json.
+        Gets features/, clips.json, rejects.csv, survey.jsonl and extract.json, for a part also part.json.
     cluster : str
         "local:N" or a Dask scheduler's address; `compute` then holds for each worker.
 
@@ -38,6 +41,7 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
     """
     features = work / "features"
     written = written_table(request)
+    check_size(written)
     # The workers of a cluster build their own encoders; here they are then built for their specs alone.
     encoders = load_encoders(request, compute, stored=stored_specs(features), specs_only=bool(cluster))
     specs = tuple(encoder.spec for encoder in encoders)
@@ -74,6 +78,8 @@ def run(request: ExtractRequest, work: Path, compute: Compute = AUTO, cluster: s
     lost = {reject.id for reject in rejects}
     kept = replace(surveyed, clips=tuple(clip for clip in surveyed if clip.id not in lost))
     save_table(kept, work / "clips.json")
+    if request.part:
+        _record(request, written, rejects, kept).save(work)
     _show(kept, specs, done, features)
     if rejects:
         say(f"{len(rejects)} of {len(written)} clips could not be read; reasons in {work / 'rejects.csv'}")
@@ -90,9 +96,18 @@ def written_table(request: ExtractRequest) -> ClipTable:
         axes=axes,
         train_fraction=request.split,
         seed=request.seed,
+        part=Part.parse(request.part),
     )
     made_up = [CAVEAT] if any(clip.source == CAVEAT for clip in written) else []
     return replace(written, caveats=tuple(dict.fromkeys([*request.caveats, *made_up])))
+
+
+def _record(
+    request: ExtractRequest, written: ClipTable, rejects: Sequence[Reject], kept: ClipTable
+) -> PartRecord:
+    reasons = {reject.id: astuple(reject) for reject in rejects}
+    lost = [(row, *reasons[clip.id]) for row, clip in enumerate(written) if clip.id in reasons]
+    return PartRecord(request.part, table_digest(request.clips), request.kept(), len(written), lost, kept.id)
 
 
 def _show(kept: ClipTable, specs: Sequence[EncoderSpec], done: ExtractionSummary, features: Path) -> None:

@@ -143,19 +143,6 @@ def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
     write_csv(path, ("id", "path", "reason"), (astuple(reject) for reject in rejects))
 
 
-def shared_audio(clips: Iterable[Clip]) -> list[str]:
-    """One warning for each audio file that is in more than one split."""
-    places: defaultdict[str, list[Clip]] = defaultdict(list)
-    for clip in clips:
-        if clip.audio:
-            places[clip.audio].append(clip)
-    return [
-        "the same audio in several splits: " + ", ".join(f"{clip.id} ({clip.split})" for clip in same)
-        for same in places.values()
-        if len({clip.split for clip in same}) > 1
-    ]
-
-
 class _Cache:
     """Outcomes of survey_file by path, valid while the file's state and the recipe stay the same."""
 

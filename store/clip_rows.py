@@ -8,7 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -33,6 +33,7 @@ AUDIO = re.compile(r"[0-9A-Za-z_.-]{0,64}")
 """A content hash, or "" where the audio was not surveyed."""
 MAX_DURATION_S = 1e7
 """Four months; a longer clip can only be damage, and its crops would fill the memory."""
+FIELDS = tuple(field.name for field in fields(Clip) if field.name != "axes")
 REMARK = "_"
 """Columns whose name begins so are the owner's own remarks and are not read."""
 
@@ -136,9 +137,7 @@ def split_name(text: str) -> str:
 
 def to_values(clip: Clip) -> dict[str, Any]:
     """A clip as JSON values; the axes are left to its table, which says them once."""
-    values = asdict(clip)
-    del values["axes"]
-    return values
+    return {name: getattr(clip, name) for name in FIELDS}
 
 
 def from_values(values: Mapping[str, Any], axes: tuple[str, ...], scale: Scale) -> Clip:

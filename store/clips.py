@@ -10,7 +10,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -150,8 +150,6 @@ def read_clips(
     """
     path = Path(path)
     axes = axes or axes_beside(path) or AES_AXES
-    if train_fraction is not None and part != WHOLE:
-        raise TableError(f"{path}: a split is made over a whole table: write the column split, then take parts")
     contained = containing(audio_root) if audio_root is not None else None
     with_split = False
 
@@ -250,7 +248,28 @@ def save_table(table: ClipTable, path: Path) -> None:
         **({} if table.axes == AES_AXES else {"axes": asdict(table.axes)}),
         "clips": [to_values(clip) for clip in table.clips],
     }
-    sealed.write_json(Path(path), content)
+    try:
+        sealed.write_json(Path(path), content, limit_bytes=MAX_BYTES)
+    except ValueError as reason:
+        raise TableError(f"{reason}: {IN_PARTS}") from None
+
+
+IN_PARTS = "`extract --part I/N` makes N work folders, each of every N-th clip"
+SAMPLED = 1000
+"""So many clips tell how large a table is."""
+
+
+def check_size(table: ClipTable) -> None:
+    """TableError for a table whose clips.json would be more than a work folder can hold; an estimate."""
+    some = table.clips[:: max(1, len(table) // SAMPLED)]
+    known = [replace(clip, audio=clip.audio or "0" * 48) for clip in some]
+    texts = (json.dumps(to_values(clip), indent=3, ensure_ascii=False) for clip in known)
+    size = sum(len(text.encode()) for text in texts) * len(table) // max(1, len(some))
+    if size > MAX_BYTES:
+        raise TableError(
+            f"the clip table is refused: {len(table)} clips take some {size / 2**30:.1f} GiB, and "
+            f"clips.json holds {MAX_BYTES / 2**30:.1f}: {IN_PARTS}"
+        )
 
 
 def load_table(path: Path) -> ClipTable:

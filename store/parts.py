@@ -27,7 +27,7 @@ class Part:
         number, of = map(int, match.groups()) if match else (0, 0)
         if not 1 <= number <= of <= MOST:
             raise ValueError(
-                f"--part takes I/N, the I-th of N parts: 1/64 is the first of 64 and 64/64 the last, not {text!r}"
+                f"--part takes I/N, from 1/N for the first of N parts to N/N for the last, not {text!r}"
             )
         return Part(number, of)
 
@@ -66,8 +66,8 @@ def complete(there: Iterable[Part], what: str) -> list[Part]:
     counts = sorted({part.of for part in found})
     if len(counts) > 1:
         raise ValueError(
-            f"{what}: parts of {' and of '.join(map(str, counts))} lie together, and belong to different runs; "
-            "move those of one away"
+            f"{what}: parts of {' and of '.join(map(str, counts))} lie together: "
+            "move those of other runs away"
         )
     missing = sorted(set(range(1, counts[0] + 1)) - {part.number for part in found})
     if missing:

@@ -167,9 +167,7 @@ def check_header(header: Sequence[str], check: CheckColumns | None = None, separ
         check(header)
 
 
-def json_rows(
-    text: str | TextIO, check: CheckColumns | None = None, part: Part = WHOLE
-) -> Iterator[Row]:
+def json_rows(text: str | TextIO, check: CheckColumns | None = None, part: Part = WHOLE) -> Iterator[Row]:
     """One JSON object per line; blank lines are skipped."""
     lines = _Lines(text)
     number, ours = 0, part.turns()

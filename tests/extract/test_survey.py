@@ -12,9 +12,10 @@ import pytest
 from mmmos.extract import content
 from mmmos.extract import survey as room
 from mmmos.extract.audio import write_audio
-from mmmos.extract.survey import CoverageError, Reject, check_coverage, shared_audio, survey, write_rejects
+from mmmos.extract.survey import CoverageError, Reject, check_coverage, survey, write_rejects
 from mmmos.store.clips import ClipTable
 from mmmos.store.schema import Clip
+from mmmos.store.splits import shared_audio
 
 
 def tone(path: Path, seconds: float = 1.0, pitch_hz: float = 440.0) -> None:
