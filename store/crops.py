@@ -96,14 +96,23 @@ def resolve_audio(root: Path, path: str) -> Path:
     ValueError with the reason: it leads out of the root (also by a link), is missing, or is a folder,
     pipe or device.
     """
-    full = contain(root, path)
+    return _regular(contain(root, path), root, path)[0]
+
+
+def resolving(root: Path) -> Callable[[str], tuple[Path, os.stat_result]]:
+    """`resolve_audio` for the many paths of a table, with what the system says of each file."""
+    below = containing(root)
+    return lambda path: _regular(below(path), root, path)
+
+
+def _regular(full: Path, root: Path, path: str) -> tuple[Path, os.stat_result]:
     try:
-        mode = full.stat().st_mode
+        status = full.stat()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file below {Path(root).resolve()}") from None
     except OSError as reason:
         raise ValueError(f"{path}: {reason.strerror or reason}") from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise ValueError(f"{path} is {kind}")
-    return full
+    return full, status
