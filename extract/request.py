@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmmos.extract.compute import Compute, choose_device, device_type
 from mmmos.store import sealed
 from mmmos.store.console import say
-from mmmos.store.part_work import REQUEST
-from mmmos.store.parts import WHOLE, Part
+from mmmos.store.parts import REQUEST, WHOLE, Part
 from mmmos.store.schema import EncoderSpec
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from mmmos.store.axes import axes_beside, parse_axes, parse_scale
 from mmmos.store.clips import ClipTable, check_size, read_clips, save_table
 from mmmos.store.console import COVERAGE, OK, REJECTS, say, table
 from mmmos.store.features import list_stores
-from mmmos.store.part_work import PartRecord, table_digest
-from mmmos.store.parts import Part
+from mmmos.store.part_work import PartRecord
+from mmmos.store.parts import Part, table_digest
 from mmmos.store.schema import AES_AXES, EncoderSpec
 from mmmos.store.specs import near_misses, stored_specs
 from mmmos.store.splits import shared_audio

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,22 +19,16 @@ from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
 from mmmos.store.maintenance import Merged, merge
 from mmmos.store.names import differences
-from mmmos.store.parts import Part, complete, in_name
+from mmmos.store.parts import REQUEST, Part, PartError, complete, in_name
 from mmmos.store.schema import Clip
 from mmmos.store.specs import store_folders
 
 FOLDER = "parts"
 RECORD = "part.json"
 FORMAT = "mmmos-part-1"
-REQUEST = "extract.json"
-"""The options of an extraction, in every work folder."""
 MAX_RECORD_BYTES = 1 << 28
 OWN = ("part", "clips", "audio_root", "weights")
 """Options that may differ between parts: paths may on other machines.  What lies there is compared itself."""
-
-
-class PartError(ValueError):
-    """Parts that cannot be put together; the message names them."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +66,6 @@ class PartRecord:
 def part_folder(work: Path, part: str) -> Path:
     """The work folder of a part ("3/64") of what is extracted into `work`; `work` itself for ""."""
     return work / FOLDER / Part.parse(part).name if part else work
-
-
-def table_digest(path: Path) -> str:
-    """Names the bytes of a table's file."""
-    found = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
 
 
 @dataclass(frozen=True)

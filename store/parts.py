@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+REQUEST = "extract.json"
+"""The options of an extraction, in every work folder."""
 MOST = 100_000
 """Parts of one table; more are a slip."""
+
+
+class PartError(ValueError):
+    """Parts that cannot be put together; the message names them."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,18 @@ class Part:
 
 
 WHOLE = Part()
+
+
+
+def table_digest(path: Path) -> str:
+    """Names the bytes of a table's file."""
+    found = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
 NAME = re.compile(r"part-([1-9]\d{0,5})-of-([1-9]\d{0,5})")
 
 
@@ -59,13 +79,13 @@ def in_name(name: str) -> Part | None:
 
 
 def complete(there: Iterable[Part], what: str) -> list[Part]:
-    """The parts in order; ValueError where some are missing, or parts of another number lie beside them."""
+    """The parts in order; PartError where some are missing, or parts of another number lie beside them."""
     found = sorted(set(there), key=lambda part: (part.of, part.number))
     if not found:
-        raise ValueError(f"{what}: no parts are there")
+        raise PartError(f"{what}: no parts are there")
     counts = sorted({part.of for part in found})
     if len(counts) > 1:
-        raise ValueError(
+        raise PartError(
             f"{what}: parts of {' and of '.join(map(str, counts))} lie together: "
             "move those of other runs away"
         )
@@ -73,5 +93,5 @@ def complete(there: Iterable[Part], what: str) -> list[Part]:
     if missing:
         named = ", ".join(f"{number}/{counts[0]}" for number in missing[:10])
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-        raise ValueError(f"{what}: of {counts[0]} parts, {named}{more} are missing: run them first")
+        raise PartError(f"{what}: of {counts[0]} parts, {named}{more} are missing: run them first")
     return found
