@@ -81,9 +81,7 @@ def test_the_answers_are_those_of_one_machine(experiment: Experiment, pair: Clus
     assert checked.exit_code == 3, checked.output
 
 
-def test_an_output_is_gone_on_with_on_a_cluster(
-    experiment: Experiment, pair: Cluster, tmp_path: Path
-) -> None:
+def test_an_output_is_gone_on_with(experiment: Experiment, pair: Cluster, tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     run(experiment, "-o", path)
     whole = path.read_bytes()
