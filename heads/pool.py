@@ -176,7 +176,7 @@ def agreement(pred: Array, truth: Array, *, together: bool = True) -> float | No
 
 
 def _over_axes(values: Sequence[float | None]) -> float | None:
-    """Their mean: a constant prediction of one axis is no reason to leave the others unseen, and no success."""
+    """Their mean.  One constant axis is no reason to leave the others unseen, and no success."""
     known = [value or 0.0 for value in values]
     return float(np.mean(known)) if any(value is not None for value in values) else None
 

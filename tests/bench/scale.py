@@ -9,7 +9,8 @@
    million crops is missing when every shard of the last tenth is gone, and read in random batches of 32.
 3. A greedy choice among 1,000 runs by their predictions of 100,000 clips, which fill 4 GB.
 
---quick takes tiny M2D, 64,000 crops, and 100 runs of 10,000 clips; `crops` says how many the figures ending in 1m_s are for.
+--quick takes tiny M2D, 64,000 crops, and 100 runs of 10,000 clips; `crops` says how many the figures ending
+in 1m_s are for.
 Ends with one JSON line: `efficiency_2` = seconds of one worker / (2 x seconds of two), the median of turns;
 `machine_2` is what the machine allows: the seconds that an encoder alone takes for waves in memory in one
 process, divided by those that it takes while a second process does the same.
