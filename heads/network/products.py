@@ -1,8 +1,8 @@
 """Wide matrix products of heads, and of their gradients, by the faster library of a CPU.
 
-torch's own product of float32 is MKL's, which on an AMD runs at half speed: 106 of oneDNN's 230 GFLOP/s on a
-Zen 5.  oneDNN comes with torch, too.  Its operator is private (torch 2.13), so only this file names it; where it
-is missing, and on a card, everything runs on F.linear.
+torch's own product of float32 is MKL's, which on an AMD runs at half speed: 106 of oneDNN's 230 GFLOP/s on
+a Zen 5.  oneDNN comes with torch, too.  Its operator is private (torch 2.13), so only this file names it;
+where it is missing, and on a card, everything runs on F.linear.
 """
 
 from __future__ import annotations

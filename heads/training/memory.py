@@ -1,4 +1,4 @@
-"""How much memory features may take: what the machine, and the container around this process, can spare."""
+"""How much memory features may take: what the machine, the container around a process, or a card can spare."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import psutil
+import torch
 
 GROUPS = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
@@ -17,6 +18,12 @@ def spare_memory_bytes() -> int:
     Pages that only cache files count as free: after an extraction they are most of a machine's memory.
     """
     return max(0, min([psutil.virtual_memory().available, *_left_in_groups()]))
+
+
+def spare_device_bytes(device: torch.device) -> int:
+    """Memory of a card that nobody has taken."""
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return free_bytes
 
 
 def _left_in_groups() -> list[int]:

@@ -14,16 +14,10 @@ from mmmos.heads.grids import configure, grid
 from mmmos.heads.metrics import srcc
 from mmmos.heads.network.losses import LOSSES
 from mmmos.heads.training import fit as training
+from mmmos.heads.training.course import DivergedError, Epoch
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import (
-    DivergedError,
-    Epoch,
-    clip_outputs,
-    epoch_batches,
-    fit,
-    fresh_head,
-    predict,
-)
+from mmmos.heads.training.fit import epoch_batches, fit, fresh_head
+from mmmos.heads.training.outputs import clip_outputs, predict
 from mmmos.store.schema import AES_AXES, Scale
 from tests.heads.small import M2D, MUQ, WAVLM, work_folder
 
@@ -147,7 +141,7 @@ def test_an_unrated_axis_is_absent_and_a_sparse_one_is_masked(tmp_path: Path) ->
 
 def test_stops_early_and_keeps_the_best(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([1.0, 0.5, 0.7, 0.6, 0.1])
-    monkeypatch.setattr(training, "_dev_loss", lambda *a: next(losses))
+    monkeypatch.setattr(training, "_dev_losses", lambda *a: [torch.tensor(next(losses), dtype=torch.float64)])
     states: list[torch.Tensor] = []
 
     def watch(epoch: Epoch, head: torch.nn.Module) -> None:
@@ -183,7 +177,8 @@ def test_the_dev_loss_is_that_of_whole_clips(features: Features) -> None:
     fitted = fit(config, features)
     dev = features.of("dev")
     truth = (features.truth[dev] - fitted.head.target_mean.numpy()) / fitted.head.target_std.numpy()
-    expected = LOSSES["ccc"].function(clip_outputs(fitted.head, features, dev), torch.from_numpy(truth))
+    (outputs,) = clip_outputs([fitted.head], features, dev)
+    expected = LOSSES["ccc"].function(outputs, torch.from_numpy(truth))
     assert fitted.curve[0].dev_loss == pytest.approx(expected.item(), abs=1e-6)
 
 
@@ -192,7 +187,8 @@ def test_pam_has_a_say_in_when_training_stops_where_it_is_asked_for(features: Fe
     fitted = fit(config, features)
     both = np.concatenate([features.of("dev"), features.of("pam")])
     truth = (features.truth[both] - fitted.head.target_mean.numpy()) / fitted.head.target_std.numpy()
-    expected = LOSSES["ccc"].function(clip_outputs(fitted.head, features, both), torch.from_numpy(truth))
+    (outputs,) = clip_outputs([fitted.head], features, both)
+    expected = LOSSES["ccc"].function(outputs, torch.from_numpy(truth))
     assert fitted.curve[0].dev_loss == pytest.approx(expected.item(), abs=1e-6)
     assert fitted.curve[0].dev_loss != fit(replace(config, stop_on="dev"), features).curve[0].dev_loss
 
