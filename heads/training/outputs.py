@@ -14,6 +14,7 @@ from mmmos.heads.config import CLOSED_FORM
 from mmmos.heads.network.model import Head
 from mmmos.heads.network.reading import weighted_mean
 from mmmos.heads.training.data import Features, Indices, sent
+from mmmos.heads.training.memory import keep_freed_memory
 from mmmos.heads.training.waves import asked_by, read
 from mmmos.store.device import BatchSize, float32_products, in_batches
 
@@ -63,6 +64,7 @@ def predict(head: Head, features: Features, clips: Indices) -> NDArray[np.float6
 def arithmetic(device: torch.device) -> Iterator[None]:
     """One thread on the CPU, where sums (and so the bits of a head) must not depend on how many processors
     there are; IEEE single precision on a card."""
+    keep_freed_memory()
     with one_thread(), float32_products(device):
         yield
 

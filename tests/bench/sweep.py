@@ -13,8 +13,8 @@ each turn in a forked process of its own:
 
 A whole epoch of each aggregator is timed, the best of three turns counts, and it stands for the ten epochs
 of its four losses (20 minutes); --quick times a few batches of each and scales up.  Ends with one JSON line:
-`multiple_of_floor` (at most 1.25 wanted), `multiple_of_mkl` (of the same products by torch.mm), `speedup_vs_ordinary` (at least 1.6 wanted),
-`worst_difference` between ours and ordinary.
+`multiple_of_floor` (at most 1.25 wanted), `multiple_of_mkl` (of the same products by torch.mm),
+`speedup_vs_ordinary` (at least 1.6 wanted), `worst_difference` between ours and ordinary.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from mmmos.heads.network.reading import Batch, Reading
 from mmmos.heads.training.course import Course, Draws
 from mmmos.heads.training.data import CPU, Features, Indices
 from mmmos.heads.training.fit import train_epoch
-from mmmos.heads.training.outputs import clip_outputs, one_thread
+from mmmos.heads.training.outputs import arithmetic, clip_outputs
 from mmmos.store.schema import AES_AXES, Clip, EncoderSpec
 
 TRAIN, SCORED, EPOCHS, LOSS_COUNT = 3500, 1450, 10, 4
@@ -351,7 +351,7 @@ def main() -> None:
     arguments = parser.parse_args()
     train, scored, rounds = (64, 27, 3) if arguments.quick else (TRAIN, SCORED, 3)
     pool = Pool(train + scored)
-    with one_thread():
+    with arithmetic(CPU):
         times = {}
         for kind in KINDS:
             # Pooled heads take microseconds a crop: more of them, for the clock's sake.
