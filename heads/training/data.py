@@ -197,11 +197,10 @@ class Features:
         bank = self._bank(spec.id, reading)
         for at in range(0, len(rows), CHUNK):
             some = rows[at : at + CHUNK]
-            part = bank[some]
+            part = bank[some].cpu()  # the same sums whatever the device
             if reading.kind == "frames":
                 valid = valid_steps(torch.from_numpy(self.valid_s[some]), held_rate(spec, reading.rate_hz))
-                inside = torch.arange(part.shape[1]) < valid[:, None]
-                part = part[sent(inside, part.device)]
+                part = part[torch.arange(part.shape[1]) < valid[:, None]]
             yield part.double()
 
     def _bank(self, spec_id: str, reading: Reading) -> Bank:

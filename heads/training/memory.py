@@ -1,4 +1,4 @@
-"""How much memory features may take: what the machine, its container or a card can spare; and what is kept."""
+"""How much memory features may take: what the machine, its container or a card can spare; what is kept."""
 
 from __future__ import annotations
 

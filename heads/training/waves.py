@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmmos.heads.network.model import Head
 from mmmos.heads.network.reading import Batch, Reading
-from mmmos.heads.training.data import Features, Indices, sent
+from mmmos.heads.training.data import CPU, Features, Indices, sent
 from mmmos.store.schema import EncoderSpec
 
 WAVE_BYTES = 256 << 20
@@ -87,6 +87,6 @@ def steps(features: Features, asked: Asked, batches: Sequence[Indices]) -> Itera
         wave = read(features, asked, pairs[:, 0], pairs[:, 1])
         yield from wave.steps(len(some[0]))
         at += many
-        if features.device.type != "cpu":
+        if features.device != CPU:
             bytes_a_step = sum(x.nbytes for x in wave.features.values()) // len(some)
             many = max(1, WAVE_BYTES // max(1, bytes_a_step))
