@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from mmmos.extract.compute import AUTO, Compute, device_type, processors
+from mmmos.extract.compute import AUTO, Compute, processors
 from mmmos.extract.encoding import EncoderState
 from mmmos.extract.extraction import (
     SHARD_CROPS,
@@ -33,6 +33,7 @@ from mmmos.extract.survey import Reject
 from mmmos.extract.tasks import ShardTasks, by_shard, plan
 from mmmos.store.clips import ClipTable
 from mmmos.store.cluster import LOCAL, ClusterError, this_worker, workers_of
+from mmmos.store.device import device_type
 from mmmos.store.features import FeatureStore
 from mmmos.store.names import differences
 from mmmos.store.schema import EncoderSpec
