@@ -113,7 +113,8 @@ class Course:
 
         DivergedError for a loss that is not finite or absurdly large.
         """
-        train_loss, *dev = torch.stack([self.total / clips, *[dev_loss] * (dev_loss is not None)]).tolist()
+        mean = self.total / clips
+        train_loss, *dev = torch.stack([mean] if dev_loss is None else [mean, dev_loss]).tolist()
         epoch = Epoch(len(self.curve) + 1, train_loss, dev[0] if dev else None)
         _refuse_divergence(epoch)
         self.total.zero_()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -144,12 +145,12 @@ def _train(
     """One group of heads, from their first epoch to their last."""
     started = time.perf_counter()
     if configs[0].aggregator in CLOSED_FORM:
-        yield configs[0], _caught(lambda: _in_one_step(configs[0], features.on_host(), clips, started))
+        yield configs[0], _caught(partial(_in_one_step, configs[0], features.on_host(), clips, started))
         return
     dev = rated(features, np.concatenate([features.of(split) for split in configs[0].stop_on.split("+")]))
     courses = []
     for config in list(configs):
-        course = _caught(lambda config=config: _start(config, features, clips, dev))
+        course = _caught(partial(_start, config, features, clips, dev))
         if isinstance(course, Exception):
             yield config, course
         else:
@@ -161,7 +162,7 @@ def _train(
             train_epoch(courses, features, clips, number)
             dev_losses = _dev_losses(courses, features)
         for course, dev_loss in zip(list(courses), dev_losses, strict=True):
-            found = _caught(lambda c=course, d=dev_loss: _end_epoch(c, features, clips, d, started, on_epoch))
+            found = _caught(partial(_end_epoch, course, features, clips, dev_loss, started, on_epoch))
             if found is not None:
                 courses.remove(course)
                 yield course.config, found
