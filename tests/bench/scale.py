@@ -228,7 +228,11 @@ def main() -> None:
     scaling["crops_encoded"] = scaling.pop("crops")
     large = growth(quick=quick)
     print("growth:", {name: round(value, 3) for name, value in large.items()}, flush=True)
-    print(json.dumps({name: round(value, 4) for name, value in {**scaling, **store, **large, **selection}.items()}))
+    print(
+        json.dumps(
+            {name: round(value, 4) for name, value in {**scaling, **store, **large, **selection}.items()}
+        )
+    )
 
 
 if __name__ == "__main__":
