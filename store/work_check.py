@@ -73,6 +73,8 @@ KINDS: dict[str, Callable[[Path], bool]] = {
         ("survey.json", "extract.json", "ensemble.json", "grids.json", "recipe.json", "reproduction.json"),
         _json,
     ),
+    "part.json": _json,
+    "survey.jsonl": _journal,
     noted.FILE: _json,
     **dict.fromkeys(
         ("rejects.csv", "evaluation.csv", "comparison.csv", "ensembles.csv", "report.html", "clips.csv"),
@@ -96,7 +98,7 @@ KINDS: dict[str, Callable[[Path], bool]] = {
 
 def check_work(work: Path) -> list[Checked]:
     """Every stored file of a work folder but for its features, which `maintenance.verify` checks."""
-    found = []
+    found = [one for part in sorted(Path(work).glob("parts/*/")) for one in check_work(part)]
     for pattern, check in KINDS.items():
         for path in sorted(Path(work).glob(pattern)):
             try:

@@ -11,6 +11,8 @@ from mmmos.store.sealed import KEY
 MARKS: dict[str, tuple[str, ...]] = {
     "clips.json": (KEY, '"mmmos-clips-1"'),
     "survey.json": (KEY, '"recipe"'),
+    "survey.jsonl": ('"recipe"',),
+    "part.json": (KEY,),
     "extract.json": (KEY, '"audio_root"'),
     "ensemble.json": (KEY, '"rule"'),
     "grids.json": (KEY, '"grids"'),

@@ -105,7 +105,7 @@ def train(
     with noted.noting(work, clips.name, "clips.axes.json", "clips.raters.csv"):
         keep(reading, clips)
     steps.extract(request, work, Compute(device), deadline)
-    steps.train_heads(work, preset, seed, jobs, deadline)
+    steps.train_heads(work, preset, seed, jobs, device, deadline)
     found = steps.judge(steps.choose(work))
     steps.export(work, output, found, weights)
     _tell(found, output)
