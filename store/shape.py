@@ -40,7 +40,7 @@ def _wrong(value: Any, shape: Shape, place: str) -> str | None:
     if isinstance(shape, tuple):
         wrong = [_wrong(value, one, place) for one in shape]
         return None if None in wrong else wrong[0]
-    kind: type = list if isinstance(shape, list) else dict if isinstance(shape, dict) else shape
+    kind: Any = list if isinstance(shape, list) else dict if isinstance(shape, dict) else shape
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         return f"{place[1:] or 'what it holds'} is {value!r:.60}"
     inside: list[tuple[Any, Shape, str]] = []
