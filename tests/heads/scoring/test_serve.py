@@ -99,7 +99,9 @@ def test_a_person_drops_files_sees_their_scores_and_listens(
         browser.open(address)
         browser.wait_for("!!document.querySelector('#audio input[type=file]')")
         browser.choose_files("#audio input[type=file]", audio, tmp_path / "x.wav")
-        text = browser.wait_for("document.querySelector('#results')?.innerText")
+        text = browser.wait_for(
+            "document.querySelector('#results .clip') && document.querySelector('#results').innerText"
+        )
         (answer,) = scorer.files([audio])
         for axis in scorer.axes:
             assert f"{answer[axis]:.2f}" in text
@@ -108,7 +110,7 @@ def test_a_person_drops_files_sees_their_scores_and_listens(
         assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it fits on a phone"
         listens(browser)
         assert any(path.is_file() for path in uploads.rglob("*"))
-        rows = browser.evaluate("atob(document.querySelector('.download').href.split(',')[1])")
+        rows = browser.evaluate("atob(document.querySelector('#results .download').href.split(',')[1])")
         assert [row["error"] == "" for row in csv.DictReader(rows.splitlines()) if row["row"] == "file"] == [
             True, False,
         ]  # fmt: skip
