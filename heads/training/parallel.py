@@ -46,6 +46,7 @@ def train_grid(
     progress: Progress | None = None,
     folds: int = 0,
     cluster: str = "",
+    tensorboard: bool = False,
 ) -> GridResult:
     """Train those configs whose runs are missing in the work folder.
 
@@ -61,6 +62,8 @@ def train_grid(
         Also out-of-fold predictions of the train split by so many folds (0: none).
     cluster
         "local:N" or a Dask scheduler's address, whose workers then train instead of `jobs` processes.
+    tensorboard
+        Write events, see `tracking`.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def train_grid(
     trained, failed = [], {}
     # Slow ones first, so that no process is left alone with one at the end.
     ordered = sorted(missing, key=lambda config: -config.frame_rate_hz)
-    tasks = [(config, config.id, work, folds) for config in ordered]
+    tasks = [(config, config.id, work, folds, tensorboard) for config in ordered]
     for done, (run, reason) in enumerate(in_processes(_train, tasks, jobs, cluster), 1):
         if reason:
             failed[run] = reason
@@ -155,12 +158,14 @@ def _is_done(config: HeadConfig, work: Path, folds: int) -> bool:
     return Run.of(work, config).is_whole and (not folds or has_out_of_fold(work, config, folds))
 
 
-def _train(config: HeadConfig, run: str, work: Path, folds: int, share: Share) -> tuple[str, str]:
+def _train(
+    config: HeadConfig, run: str, work: Path, folds: int, tensorboard: bool, share: Share
+) -> tuple[str, str]:
     """(run id, reason of failure or ""); ClusterError where this process' code is another than the run's."""
     _check_version(config, run)
     try:
         features = features_of(work, share)
-        train_run(config, features, work)
+        train_run(config, features, work, tensorboard=tensorboard)
         if folds:
             keep_out_of_fold(config, features, work, folds)
     except (DivergedError, ValueError) as error:

@@ -15,22 +15,27 @@ from mmmos.heads.network.model import Head
 from mmmos.heads.runs import CONFIG, PREDICTED, RECORD, Run
 from mmmos.heads.training.data import Features, Indices
 from mmmos.heads.training.fit import Fit, fit, predict
+from mmmos.heads.training.tracking import metrics_of, tracked, write_result
 from mmmos.store import sealed
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import EncoderSpec
 
 
-def train_run(config: HeadConfig, features: Features, work: Path) -> Run:
+def train_run(config: HeadConfig, features: Features, work: Path, *, tensorboard: bool = False) -> Run:
     """Train a config and keep the run; a run that is there already is returned at once.
 
-    ValueError for a config of another clip table.
+    With `tensorboard` its events are written, see `tracking`.  ValueError for a config of another clip table.
     """
     run = Run.of(work, config)
     if run.is_whole:
         return run
     if config.data != features.table.id:
         raise ValueError(f"the config is for {config.data}, the clip table here is {features.table.id}")
-    keep(fit(config, features), features, run)
+    with tracked(config, features, work, tensorboard) as on_epoch:
+        fitted = fit(config, features, on_epoch=on_epoch)
+    keep(fitted, features, run)
+    if tensorboard:
+        write_result(config, work, metrics_of(fitted.head, features))
     return run
 
 
