@@ -26,7 +26,7 @@ ENVELOPE_STEPS = 400
 WIDTH, HEIGHT = 1000, 100
 """Units of a drawing, which the page stretches to the room that there is."""
 STEPS_S = (1, 2, 5, 10, 20, 60, 120, 300, 600)
-MOST_TICKS = 7
+MOST_TICKS = 6
 """More marks of time than this do not fit on a phone."""
 
 IN_WORDS = {0.8: "4 clips in 5", 0.95: "19 in 20"}

@@ -63,7 +63,7 @@ def trained(rows: Iterable[dict[str, str]], audio: Path, columns: tuple[str, ...
     options = ("--audio", audio, "--work", made / "work", "-o", made / "bundle", "--jobs", 1)
     about = ("--axes", "MUSHRA", "--scale=0,100")
     verb = (sys.executable, ROOT / "pipeline.py", "train", made / "ratings.csv", *options, *about)
-    subprocess.run(list(map(str, verb)), check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(list(map(str, verb)), check=True, capture_output=True)
     return made / "bundle"
 
 
