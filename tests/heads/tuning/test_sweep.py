@@ -178,6 +178,13 @@ def test_hopeless_trials_are_pruned(work: Path) -> None:
     assert any(trial.state == "pruned" for trial in result.trials)
 
 
+def test_the_first_trial_is_never_pruned(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its values there would be nothing that a gain is measured against."""
+    monkeypatch.setattr("optuna.trial.Trial.should_prune", lambda trial: True)
+    (result,) = sweep(cells(work, epochs=4), work, trials=3, jobs=1, seed=77)
+    assert [trial.state for trial in result.trials] == ["complete", "pruned", "pruned"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
