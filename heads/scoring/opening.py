@@ -31,7 +31,7 @@ BundleOption = Annotated[
 
 def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
     """The scorer of a bundle's folder, of one on the hub, of `audiobox`, or of a work folder's ensemble."""
-    from mmmos.heads.scoring.loading import load_scorer
+    from mmmos.heads.scoring.hub import load_scorer
 
     scorer = load_scorer(bundle_meant(bundle, work), **options)
     say_opened(any(scorer.bundle.intervals.clips.values()), scorer.caveats)
@@ -39,7 +39,7 @@ def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
 
 
 def bundle_meant(bundle: str, work: Path) -> str:
-    """A bundle as `loading.load_scorer` takes it: the named one, else that of a work folder's ensemble.
+    """A bundle as `hub.load_scorer` takes it: the named one, else that of a work folder's ensemble.
 
     Where neither a bundle nor a work folder is given, and the usual one is not there, it is audiobox's.
     """
