@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmmos.heads import options
-from mmmos.store.console import FAILED, OK, Work, say, table
+from mmmos.store.console import FAILED, OK, Device, Work, say, table
 
 if TYPE_CHECKING:
     from mmmos.heads.config import HeadConfig
@@ -47,7 +47,10 @@ def heads(
     folds: Annotated[
         int, typer.Option(min=0, help="Also out-of-fold predictions of train, by group (and oof objectives).")
     ] = 0,
-    jobs: Annotated[int, typer.Option(min=0, help="Processes, one thread each; 0: one per processor.")] = 0,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Processes, one thread each; 0: one per processor, one for a GPU.")
+    ] = 0,
+    device: Device = "auto",
     cluster: Annotated[
         str, typer.Option(metavar="ADDRESS|local:N", help="Train on the workers of a Dask cluster.")
     ] = "",
@@ -67,11 +70,12 @@ def heads(
     tensorboard: options.TensorBoard = False,
 ) -> None:
     """Stage two: train every head of a grid from the stored features; finished runs are kept."""
+    settings: dict[str, Any] = {
+        "jobs": jobs, "cluster": cluster, "device": device, "tensorboard": tensorboard,
+    }  # fmt: skip
     if preset:
         _refuse_with_preset(grid=grid != "paper", sweep=sweep)
-        raise typer.Exit(
-            train_recipe(work, preset, seed=seed, jobs=jobs, cluster=cluster, tensorboard=tensorboard)
-        )
+        raise typer.Exit(train_recipe(work, preset, seed=seed, **settings))
     configs = configs_of(
         work,
         grid,
@@ -96,11 +100,10 @@ def heads(
     )
     _refuse_cluster_with(cluster, jobs=bool(jobs), sweep=sweep)
     if not sweep:
-        ended = train(configs, work, grid, jobs=jobs, folds=folds, cluster=cluster, tensorboard=tensorboard)
-        raise typer.Exit(ended)
+        raise typer.Exit(train(configs, work, grid, folds=folds, **settings))
     tune(
         configs, work, trials=trials, objective=objective, study=study, seed=seed,
-        jobs=jobs, storage=storage, folds=folds or 5, tensorboard=tensorboard,
+        jobs=jobs, storage=storage, folds=folds or 5, device=device, tensorboard=tensorboard,
     )  # fmt: skip
 
 
@@ -187,6 +190,7 @@ def train(
     folds: int = 0,
     cluster: str = "",
     tensorboard: bool = False,
+    device: str = "auto",
 ) -> int:
     """Train what is missing of a grid, note it as trained, and print each run's dev loss; the exit code."""
     from mmmos.heads.run_sets import note_grid
@@ -199,7 +203,14 @@ def train(
         say(f"heads: {done}/{of} {run}")
 
     result = train_grid(
-        configs, work, jobs=jobs, progress=progress, folds=folds, cluster=cluster, tensorboard=tensorboard
+        configs,
+        work,
+        jobs=jobs,
+        progress=progress,
+        folds=folds,
+        cluster=cluster,
+        device=device,
+        tensorboard=tensorboard,
     )
     note_grid(work, grid, configs)
     done = [Run.of(work, config).record for config in configs if config.id not in result.failed]

@@ -10,7 +10,7 @@ written before a head is calibrated, so where its loss leaves level and spread f
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,15 +21,15 @@ import numpy as np
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.metrics import METRICS, composite
 from mmmos.heads.network.model import Head
+from mmmos.heads.training.course import Epoch
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import Epoch, predict, rated
+from mmmos.heads.training.fit import OnEpoch, rated
+from mmmos.heads.training.outputs import predict
 from mmmos.store.clips import score_array
 from mmmos.store.schema import COMPOSITE
 
 WATCHED = ("dev", "pam")
 """Splits whose metrics are written; never the test split, at which nobody should look while training."""
-
-OnEpoch = Callable[[Epoch, Head], None]
 
 
 def writer_class() -> Any:
@@ -46,22 +46,30 @@ def events_folder(work: Path, config: HeadConfig) -> Path:
 
 
 @contextmanager
-def tracked(config: HeadConfig, features: Features, work: Path, on: bool) -> Iterator[OnEpoch | None]:
-    """For `fit(on_epoch=...)`: writes an epoch's losses and metrics; None where it is not `on`."""
+def tracked(features: Features, work: Path, on: bool) -> Iterator[OnEpoch | None]:
+    """For `fit(on_epoch=...)`: writes each head's losses and metrics by epoch; None where it is not `on`."""
     if not on:
         yield None
         return
-    folder = events_folder(work, config)
-    shutil.rmtree(folder, ignore_errors=True)
-    with writer_class()(folder, flush_secs=5) as writer:
+    writers: dict[str, Any] = {}
 
-        def on_epoch(epoch: Epoch, head: Head) -> None:
-            losses = {"loss/train": epoch.train_loss, "loss/dev": epoch.dev_loss}
-            for tag, value in (losses | metrics_of(head, features)).items():
-                if value is not None:
-                    writer.add_scalar(tag, value, epoch.number)
+    def on_epoch(epoch: Epoch, head: Head) -> None:
+        folder, run = events_folder(work, head.config), head.config.id
+        if epoch.number == 1:
+            if run in writers:  # memory did not suffice, and its training began again
+                writers[run].close()
+            shutil.rmtree(folder, ignore_errors=True)
+            writers[run] = writer_class()(folder, flush_secs=5)
+        losses = {"loss/train": epoch.train_loss, "loss/dev": epoch.dev_loss}
+        for tag, value in (losses | metrics_of(head, features)).items():
+            if value is not None:
+                writers[run].add_scalar(tag, value, epoch.number)
 
+    try:
         yield on_epoch
+    finally:
+        for writer in writers.values():
+            writer.close()
 
 
 def write_result(config: HeadConfig, work: Path, values: Mapping[str, float | None]) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import OOF, Run, runs_folder
+from mmmos.heads.training.course import Epoch
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import Epoch, fit
+from mmmos.heads.training.fit import OnEpoch, fit
 from mmmos.heads.training.out_of_fold import keep_out_of_fold, out_of_fold
-from mmmos.heads.training.tracking import OnEpoch, tracked
+from mmmos.heads.training.tracking import tracked
 from mmmos.heads.training.train_run import keep, to_predictions
 from mmmos.heads.tuning.study import Plan, TrialRow, best_of
 from mmmos.store.predictions import Predictions
@@ -51,7 +52,7 @@ def _train_once(
         report(to_predictions(head, features, clips, split, ()), epoch.number)
 
     if not run.is_whole:
-        with tracked(config, features, work, tensorboard) as watch:
+        with tracked(features, work, tensorboard) as watch:
             fitted = fit(config, features, on_epoch=partial(on_epoch, watch))
         keep(fitted, features, run, study=plan.name)
     return run.predictions(split)
@@ -65,7 +66,7 @@ def _train_folds(
     if run.is_whole:
         return keep_out_of_fold(config, features, work, plan.folds)
     found = out_of_fold(config, features, plan.folds, on_fold=lambda fold, so_far: report(so_far, fold))
-    with tracked(config, features, work, tensorboard) as watch:
+    with tracked(features, work, tensorboard) as watch:
         fitted = fit(config, features, on_epoch=watch)
     keep(fitted, features, run, study=plan.name)
     return keep_out_of_fold(config, features, work, plan.folds, found)

@@ -102,7 +102,7 @@ def train(
         return
     keep(reading, clips)
     steps.extract(request, work, Compute(device), deadline)
-    steps.train_heads(work, preset, seed, jobs, deadline, tensorboard)
+    steps.train_heads(work, preset, deadline, seed=seed, jobs=jobs, device=device, tensorboard=tensorboard)
     found = steps.judge(steps.choose(work))
     steps.export(work, output, found, weights)
     _tell(found, output)
