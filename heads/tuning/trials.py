@@ -23,7 +23,7 @@ Report = Callable[[Predictions, int], None]
 
 
 def train_trial(
-    plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report, tensorboard: bool
+    plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report, tensorboard: bool = False
 ) -> Predictions:
     """The predictions that a trial's objective is about; its run is trained where it is not there yet."""
     if plan.objective.split == OOF:
