@@ -70,6 +70,9 @@ def heads(
     tensorboard: options.TensorBoard = False,
 ) -> None:
     """Stage two: train every head of a grid from the stored features; finished runs are kept."""
+    settings: dict[str, Any] = {
+        "jobs": jobs, "cluster": cluster, "device": device, "tensorboard": tensorboard,
+    }  # fmt: skip
     if preset:
         _refuse_with_preset(grid=grid != "paper", sweep=sweep)
         settings = {"jobs": jobs, "cluster": cluster, "device": device, "tensorboard": tensorboard}

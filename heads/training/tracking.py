@@ -64,7 +64,11 @@ def tracked(features: Features, work: Path, on: bool) -> Iterator[OnEpoch | None
                 if value is not None:
                     writers[head.config.id].add_scalar(tag, value, epoch.number)
 
+    try:
         yield on_epoch
+    finally:
+        for writer in writers.values():
+            writer.close()
 
 
 def write_result(config: HeadConfig, work: Path, values: Mapping[str, float | None]) -> None:
