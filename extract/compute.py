@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -14,6 +17,9 @@ CUDA_BATCH = 32
 all its halves, so that no batch straddles two shards."""
 CPU_BATCH = 1
 """Batches do not pay on a CPU: WavLM gets slower from 4."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 MOST_THREADS = 64
 """Beyond, the interpreter is what they wait for."""
@@ -51,6 +57,19 @@ class Compute:
         """Decoding threads where no number was given: one per CPU, but at most `most_on_cpu` where the
         encoders need the CPUs themselves."""
         return self.workers or min(most_on_cpu if device.type == "cpu" else MOST_THREADS, processors())
+
+
+def ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], depth: int
+) -> Iterator[Result]:
+    """work(item) in the items' order, while up to `depth` later ones are under way."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > depth:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def processors() -> int:

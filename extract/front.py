@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mmmos.extract.audio import AUDIO_RECIPE, WHOLE_RECIPE
 from mmmos.extract.audio_info import AudioError, AudioInfo, Samples
+from mmmos.extract.cluster import Machines, machines
 from mmmos.extract.compute import AUTO, Compute, choose_device
 from mmmos.extract.decoding import Listening, Sound, open_file, open_wave
 from mmmos.extract.encoders import Encoder, WeightsMissing, find_weights, load_encoder
@@ -45,12 +46,14 @@ __all__ = [
     "Fence",
     "Front",
     "Listening",
+    "Machines",
     "Sound",
     "WeightsMismatch",
     "WeightsMissing",
     "Window",
     "choose_device",
     "load_audiobox",
+    "machines",
     "normalised",
     "open_file",
     "open_perturbed",

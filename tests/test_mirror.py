@@ -44,6 +44,7 @@ ELSEWHERE: dict[str, str] = {
     "heads/results/nested.py": "tests/heads/results/test_out_of_fold.py",
     "extract/corpora/set_tables.py": "tests/extract/corpora/test_public_sets.py",
     "extract/corpora/table_command.py": "tests/test_train.py",
+    "heads/scoring/predict_commands.py": "tests/heads/scoring/test_commands.py",
     "heads/scoring/tally.py": "tests/heads/scoring/test_scorer.py",
     "mmmos/__init__.py": "tests/test_mmmos.py",
     "heads/options.py": "tests/test_pipeline.py",

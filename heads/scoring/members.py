@@ -18,6 +18,9 @@ from mmmos.store.schema import EncoderSpec
 
 Array = NDArray[np.float64]
 
+LEAST = 4
+"""Rows from which on the libraries multiply matrices the same way, whatever their number."""
+
 
 class Members:
     """M heads on the device of a front, whose encodings they read."""
@@ -27,7 +30,14 @@ class Members:
         self.heads = [head.to(front.device).eval() for head in heads]
 
     def scores(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
-        """Scores [B, M, A] of B windows by every member; features that members share are made once."""
+        """Scores [B, M, A] of B windows by every member; features that members share are made once.
+
+        Frames that are valid in none of the windows are not looked at.  Fewer windows than LEAST are repeated
+        up to so many: from there on a window's scores do not depend on how many others are beside it.
+        """
+        count = len(valid_s)
+        rows = [row % count for row in range(max(count, LEAST))]
+        valid_s = [valid_s[row] for row in rows]
         valid = {spec.id: [spec.valid_frames(seconds) for seconds in valid_s] for spec in self.front.specs}
         sent = self.front.upload(np.array([valid_s, *valid.values()]))
         seconds, counts = sent[0].float(), dict(zip(valid, sent[1:].long(), strict=True))
@@ -36,11 +46,15 @@ class Members:
         for head in self.heads:
             for spec in head.specs:
                 if (spec.id, head.reading) not in made:
-                    read = _as_read(head.reading, spec, *encoded[spec.id], counts[spec.id])
+                    frames, means = encoded[spec.id]
+                    if len(rows) > count:
+                        frames, means = frames[rows], means[rows]
+                    frames = frames[:, : max(valid[spec.id])]
+                    read = _as_read(head.reading, spec, frames, means, counts[spec.id])
                     made[spec.id, head.reading] = read
             features = tuple(made[spec.id, head.reading] for spec in head.specs)
             outputs.append(head.scores(Batch(features, seconds)))
-        return torch.stack(outputs, dim=1)
+        return torch.stack(outputs, dim=1)[:count]
 
     def means(
         self,

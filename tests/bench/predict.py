@@ -54,7 +54,12 @@ def eight_members(specs: dict[str, EncoderSpec]) -> list[Head]:
 
 
 def scorer_of(encoders: list[Encoder], batch: int | None) -> Scorer:
-    specs = {encoder.spec.name: encoder.spec for encoder in encoders}
+    bundle = bundle_of({encoder.spec.name: encoder.spec for encoder in encoders})
+    return Scorer(bundle, Front(encoders, Compute(batch=batch, workers=1)))
+
+
+def bundle_of(specs: dict[str, EncoderSpec]) -> Bundle:
+    """The eight members over encoders by name, with intervals and a reference of no meaning."""
     members = {head.config.id: head for head in eight_members(specs)}
     dims = {spec.id: spec.frame_dim for spec in specs.values()}
     reference = Reference(
@@ -67,8 +72,7 @@ def scorer_of(encoders: list[Encoder], batch: int | None) -> Scorer:
     quantiles = {"": dict.fromkeys(CONFIDENCE_LEVELS, (1.0,) * 4)}
     intervals = Intervals(AES_AXES.names, (1.0,) * 4, quantiles, {"": 1}, "none")
     weights = (1 / len(members),) * len(members)
-    bundle = Bundle(members, weights, intervals, reference, ("untrained",), {})
-    return Scorer(bundle, Front(encoders, Compute(batch=batch, workers=1)))
+    return Bundle(members, weights, intervals, reference, ("untrained",), {})
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ import soundfile
 import typer
 from typer.testing import CliRunner, Result
 
-from mmmos.heads.scoring import ab_commands
+from mmmos.heads.scoring import ab_commands, predict_commands
 from mmmos.heads.scoring import commands as scoring_commands
 from mmmos.heads.scoring.bundle import read_bundle, save_bundle
 from mmmos.store.console import DAMAGED, WORSE
@@ -22,7 +22,7 @@ from tests.heads.scoring.experiment import Experiment, scoring_experiment
 from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle
 
 app = typer.Typer(pretty_exceptions_enable=False)
-for verb in (scoring_commands.predict, ab_commands.compare, scoring_commands.sensitivity):
+for verb in (predict_commands.predict, ab_commands.compare, scoring_commands.sensitivity):
     app.command()(verb)
 
 
