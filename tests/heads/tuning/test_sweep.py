@@ -17,7 +17,7 @@ from mmmos.heads.grids import grid
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import Run
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import predict
+from mmmos.heads.training.outputs import predict
 from mmmos.heads.training.parallel import train_grid
 from mmmos.heads.tuning.objective import Objective
 from mmmos.heads.tuning.space import paper_params
