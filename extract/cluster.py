@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from mmmos.extract.audio import AUDIO_RECIPE
-from mmmos.extract.compute import AUTO, Compute, device_type, processors
+from mmmos.extract.compute import AUTO, Compute, processors
 from mmmos.extract.encoding import EncoderState
 from mmmos.extract.extraction import (
     SHARD_CROPS,
@@ -36,6 +36,7 @@ from mmmos.extract.survey import Reject, Seen, Surveyor, looking
 from mmmos.extract.tasks import ShardTasks, by_shard, plan
 from mmmos.store.clips import ClipTable
 from mmmos.store.cluster import LOCAL, ClusterError, Workers, this_worker, workers_of
+from mmmos.store.device import device_type
 from mmmos.store.features import FeatureStore
 from mmmos.store.names import differences
 from mmmos.store.schema import Clip, EncoderSpec

@@ -32,7 +32,7 @@ class Compute:
     Attributes
     ----------
     device : str
-        auto, cpu, cuda or cuda:K; see `choose_device`.
+        auto, cpu, cuda or cuda:K; see `store.device`.
     batch : int, optional
         Crops per forward pass.  None: CPU_BATCH on a CPU, CUDA_BATCH on CUDA.
     workers : int, optional
@@ -80,34 +80,3 @@ def processors() -> int:
 
 AUTO = Compute()
 """Everything found by itself."""
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """ "auto" is CUDA where there is one, else the CPU; "cpu", "cuda" and "cuda:1" are exactly that.
-
-    Raises
-    ------
-    ValueError
-        The name means nothing, or there is no such device.
-    """
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, index = _parts(name)
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {name!r} is not here: {torch.cuda.device_count()} CUDA devices found")
-    return torch.device(name)
-
-
-def device_type(name: str = "auto") -> str:
-    """ "cpu" or "cuda": what a name means, also where the device itself is on other machines."""
-    return choose_device(name).type if name == "auto" else _parts(name)[0]
-
-
-def _parts(name: str) -> tuple[str, str]:
-    """ "cuda:1" as "cuda" and "1"; ValueError where a name means nothing."""
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
-        raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:K")
-    return kind, index

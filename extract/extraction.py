@@ -22,12 +22,13 @@ from mmmos.extract.compute import AUTO, Compute, ahead
 from mmmos.extract.decoding import read_crop
 from mmmos.extract.encoders import Encoder
 from mmmos.extract.encoders.encoder import staged
-from mmmos.extract.encoding import BatchSize, EncoderState, ShardBuffer
+from mmmos.extract.encoding import EncoderState, ShardBuffer
 from mmmos.extract.progress import ClipProgress
 from mmmos.extract.survey import Reject
 from mmmos.extract.tasks import ShardTasks, Task, by_shard, plan
 from mmmos.store.clips import ClipTable
 from mmmos.store.crops import resolve_audio
+from mmmos.store.device import BatchSize
 from mmmos.store.features import FeatureStore
 
 SHARD_CROPS = 64

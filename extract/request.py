@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmos.extract.compute import Compute, choose_device, device_type
+from mmmos.extract.compute import Compute
 from mmmos.store import sealed
 from mmmos.store.console import say
+from mmmos.store.device import choose_device, device_type
 from mmmos.store.parts import REQUEST, WHOLE, Part
 from mmmos.store.schema import EncoderSpec
 

@@ -14,10 +14,13 @@ from torch import Tensor
 from mmmos.extract.front import Encoded, Front
 from mmmos.heads.network.model import Head
 from mmmos.heads.network.reading import Batch, Reading, as_read
+from mmmos.store.device import BatchSize, float32_products, in_batches
 from mmmos.store.schema import EncoderSpec
 
 Array = NDArray[np.float64]
 
+MOST = 1 << 16
+"""Windows at a time, until memory says otherwise."""
 LEAST = 4
 """Rows from which on the libraries multiply matrices the same way, whatever their number."""
 
@@ -28,9 +31,22 @@ class Members:
     def __init__(self, heads: Iterable[Head], front: Front) -> None:
         self.front = front
         self.heads = [head.to(front.device).eval() for head in heads]
+        self.size = BatchSize(MOST)
 
     def scores(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
-        """Scores [B, M, A] of B windows by every member; features that members share are made once.
+        """Scores [B, M, A] of B windows by every member, of half of them at a time where memory is short."""
+
+        def some(part: slice) -> Tensor:
+            of_part = {spec: (frames[part], means[part]) for spec, (frames, means) in encoded.items()}
+            return self._scores(of_part, valid_s[part])
+
+        device = self.front.device
+        with float32_products(device):
+            what = f"{len(self.heads)} heads on {device}"
+            return torch.cat(list(in_batches(len(valid_s), self.size, some, what)))
+
+    def _scores(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
+        """The same of windows that fit; features that members share are made once.
 
         Frames that are valid in none of the windows are not looked at.  Fewer windows than LEAST are repeated
         up to so many: from there on a window's scores do not depend on how many others are beside it.

@@ -75,13 +75,13 @@ def extract(request: ExtractRequest, work: Path, compute: Compute, deadline: Dea
         raise RuntimeError(f"too few clips could be read; the reasons are in {work / 'rejects.csv'}")
 
 
-def train_heads(work: Path, preset: str, seed: int, jobs: int, deadline: Deadline) -> None:
+def train_heads(work: Path, preset: str, seed: int, jobs: int, device: str, deadline: Deadline) -> None:
     """Train the heads that suit the number of clips, and a ridge regression, as far as the time allows."""
     from mmmos.heads.commands import train_recipe
 
     try:
         with deadline.held():
-            train_recipe(work, preset, seed=seed, jobs=jobs)
+            train_recipe(work, preset, seed=seed, jobs=jobs, device=device)
     except TimeUpError:
         say("the minutes are over: the heads that are trained by now are used")
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from mmmos.extract.audio import AUDIO_RECIPE, write_audio
-from mmmos.extract.compute import Compute, choose_device
+from mmmos.extract.compute import Compute
 from mmmos.extract.decoding import open_file
 from mmmos.extract.encoders import Encoder, load_encoder
 from mmmos.extract.front import Front
@@ -34,6 +34,7 @@ from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, Intervals
 from mmmos.heads.scoring.reference import Reference
 from mmmos.heads.scoring.requests import list_requests
 from mmmos.heads.scoring.scorer import Scorer
+from mmmos.store.device import choose_device
 from mmmos.store.schema import AES_AXES, EncoderSpec, Scale
 from tests.conftest import ROOT
 

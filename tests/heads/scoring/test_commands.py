@@ -107,6 +107,26 @@ def test_worse_audio_fails_a_check_and_the_same_audio_passes(
     assert "B lower" in worse.stdout
 
 
+def test_few_files_against_many_of_which_one_is_far_off_get_no_verdict(
+    experiment: Experiment, audio: Path, tmp_path: Path
+) -> None:
+    first, second = sorted(audio.iterdir())[:2]
+    few, many = tmp_path / "few", tmp_path / "many"
+    for folder in (few, many):
+        folder.mkdir()
+    for number in range(2):
+        shutil.copy(first, few / f"a{number}{first.suffix}")
+    for number in range(12):
+        shutil.copy(first, many / f"b{number}{first.suffix}")
+    frames, rate = soundfile.read(second, always_2d=True)
+    noise = 0.3 * np.random.default_rng(0).standard_normal(frames.shape)
+    soundfile.write(many / "odd.wav", np.clip(0.1 * frames + noise, -1, 1), rate)
+    said = run("compare", few, many, "--bundle", experiment.bundle)
+    assert said.exit_code == 0
+    assert "too few files for scores so skewed" in said.stdout
+    assert "equally many files" in said.stderr
+
+
 def test_files_of_one_group_are_compared_as_one(experiment: Experiment, audio: Path) -> None:
     first = sorted(audio.iterdir())[0].stem
     grouped = run("compare", audio, audio, "--bundle", experiment.bundle, "--groups", f"({first}|.)")
