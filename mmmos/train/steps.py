@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmmos.extract.compute import Compute
 from mmmos.extract.request import ExtractRequest
@@ -92,13 +92,13 @@ def extract(request: ExtractRequest, work: Path, compute: Compute, deadline: Dea
         raise RuntimeError(f"too few clips could be read; the reasons are in {work / 'rejects.csv'}")
 
 
-def train_heads(work: Path, preset: str, seed: int, jobs: int, device: str, deadline: Deadline) -> None:
+def train_heads(work: Path, preset: str, deadline: Deadline, **settings: Any) -> None:
     """Train the heads that suit the number of clips, and a ridge regression, as far as the time allows."""
     from mmmos.heads.commands import train_recipe
 
     try:
         with deadline.held():
-            train_recipe(work, preset, seed=seed, jobs=jobs, device=device)
+            train_recipe(work, preset, **settings)
     except TimeUpError:
         say("the minutes are over: the heads that are trained by now are used")
 

@@ -48,6 +48,23 @@ def close(one: list[dict], other: list[dict]) -> None:
     np.testing.assert_allclose(scores(one), scores(other), atol=TOLERANCE, rtol=0)
 
 
+def test_a_loudness_takes_level_out_and_is_part_of_what_made_the_score(
+    experiment: Experiment, scorer: Scorer, tmp_path: Path
+) -> None:
+    path, softer = experiment.paths("dev")[0], tmp_path / "softer.wav"
+    wave, rate_hz = soundfile.read(path, dtype="float32")
+    soundfile.write(softer, wave / 4, rate_hz, "FLOAT")
+    plain = scorer.files([path, softer])
+    brought = scorer.files([path, softer], loudness_lufs=-23.0)
+    assert [answer["bundle"] for answer in plain] == [scorer.id] * 2
+    assert [answer["bundle"] for answer in brought] == [f"{scorer.id} at -23 LUFS"] * 2
+    for before, after in zip(plain, brought, strict=True):
+        assert after["lufs"] == before["lufs"], "of the audio as it is"
+        assert after["lufs"] + after["gain_db"] == pytest.approx(-23.0, abs=0.02)
+    assert np.abs(scores(plain[:1]) - scores(plain[1:])).max() > 10 * TOLERANCE
+    close(brought[:1], brought[1:])
+
+
 def test_an_answer_has_everything_in_order(experiment: Experiment, scorer: Scorer) -> None:
     paths = experiment.paths("dev")[:3]
     answers = scorer.files(paths)
