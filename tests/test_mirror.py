@@ -65,7 +65,6 @@ ELSEWHERE: dict[str, str] = {
 """Product file -> the test file that specifies it, where that is not its mirror."""
 
 ACROSS = {
-    "tests/mmmos/test_lightning.py": "the metric in the log of the real Lightning",
     "tests/heads/scoring/test_reward.py": "what docs/reward.md says of rewards, with real clips",
     "tests/test_stopping.py": "every command can be stopped",
     "tests/heads/results/test_axes.py": "the results of a table with axes of its own",
