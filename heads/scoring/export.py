@@ -22,7 +22,8 @@ from mmmos.heads.results.assess import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
 from mmmos.heads.results.published import baseline_rows, stored_baselines
 from mmmos.heads.results.scores import score
-from mmmos.heads.scoring.bundle import Bundle, BundleError, fill, read_bundle, refuse_other
+from mmmos.heads.scoring.bundle import Bundle, BundleError, fill, read_bundle
+from mmmos.heads.scoring.bundle_folder import refuse_other
 from mmmos.heads.scoring.clip_features import reference_features, reference_of
 from mmmos.heads.scoring.golden import golden_scores
 from mmmos.heads.scoring.held_out import intervals_of

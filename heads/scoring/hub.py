@@ -7,18 +7,12 @@ from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 
-from mmmos.heads.scoring.bundle import FILES, BundleError, read_bundle
-from mmmos.heads.scoring.loading import is_ready, load_bundle
+from mmmos.heads.scoring.bundle import BundleError, read_bundle
+from mmmos.heads.scoring.bundle_folder import FILES
+from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.scorer import Scorer
 
 CONTENTS = list(FILES)
-
-
-def load_scorer(name: str, **options: Any) -> Scorer:
-    """`load_bundle`, also of a bundle on the hub, by its owner/name."""
-    if not is_ready(name) and not Path(name).exists() and name.count("/") == 1:
-        return from_pretrained(name, **options)
-    return load_bundle(name, **options)
 
 
 def from_pretrained(repo: str, *, revision: str | None = None, **options: Any) -> Scorer:

@@ -48,11 +48,12 @@ class Members:
     def _scores(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
         """The same of windows that fit; features that members share are made once.
 
-        Frames that are valid in none of the windows are not looked at.  Fewer windows than LEAST are repeated
-        up to so many: from there on a window's scores do not depend on how many others are beside it.
+        Frames that are valid in none of the windows are not looked at.  On a CPU fewer windows than LEAST are
+        repeated up to so many: from there on a window's scores do not depend on how many are beside it.
         """
         count = len(valid_s)
-        rows = [row % count for row in range(max(count, LEAST))]
+        least = LEAST if self.front.device.type == "cpu" else count
+        rows = [row % count for row in range(max(count, least))]
         valid_s = [valid_s[row] for row in rows]
         valid = {spec.id: [spec.valid_frames(seconds) for seconds in valid_s] for spec in self.front.specs}
         sent = self.front.upload(np.array([valid_s, *valid.values()]))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmmos.extract.compute import Compute
 from mmmos.extract.request import ExtractRequest
+from mmmos.store import folders, noted
 from mmmos.store.console import COVERAGE, say
 from mmmos.train.verdict import Verdict, verdict
 
@@ -57,6 +58,22 @@ class Deadline:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+
+
+CLIP_COLUMNS = "id,path,domain,source,system,group,split,"
+"""How a clip table begins that was written by us."""
+
+
+def refuse_others(clips: Path, bundle: Path) -> None:
+    """ValueError, before anything is done, where the table or the bundle would be written over another's."""
+    from mmmos.extract.corpora.table_command import refuse_beside
+    from mmmos.heads.scoring.bundle_folder import refuse_other
+
+    folders.refuse_foreign_file(clips, [CLIP_COLUMNS], "clip table")
+    if clips.exists():
+        noted.check(clips)
+    refuse_beside(clips)
+    refuse_other(bundle)
 
 
 def extract(request: ExtractRequest, work: Path, compute: Compute, deadline: Deadline) -> None:

@@ -25,7 +25,7 @@ from mmmos.heads.scoring.requests import list_requests
 from mmmos.heads.scoring.scorer import Scorer
 from mmmos.store.schema import AES_AXES, EncoderSpec
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
-from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle
+from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle, unsealed
 
 TOLERANCE = 1e-4
 
@@ -296,7 +296,7 @@ def test_pretrained_weights_that_are_missing_are_asked_for_by_name(
 def test_an_installation_can_check_itself(experiment: Experiment, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(experiment.bundle, tmp_path / "bundle"))
     assert load_bundle(copy, device="cpu").check() == []
-    about = json.loads((copy / ABOUT).read_text())
+    about = json.loads((unsealed(copy) / ABOUT).read_text())
     about["golden"]["chord"]["PQ"] += 0.02
     (copy / ABOUT).write_text(json.dumps(about))
     (line,) = load_bundle(copy, device="cpu").check()
