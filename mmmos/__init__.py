@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mmmos.store.features import FeatureStore
     from mmmos.store.predictions import Predictions
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 __all__ = ["FeatureStore", "Predictions", "Scorer", "__version__", "load_bundle", "load_table"]
 

@@ -2,7 +2,7 @@
 
     MMMOS_SHARED=FOLDER python -m tests.bench.loudness
 
-Two predictors are trained by `mmmos train` on one half of the rated items each (sentences, scenes), and score
+Two predictors are trained by `mmmos train` on one half of the rated sentences each, and score
 the other half as it is and 6, 12 and 20 dB softer.  The intervals are Student's t over items.
 """
 
@@ -27,7 +27,6 @@ from tests.conftest import ROOT, SHARED
 RATED = SHARED / "data" / "rated_audio"
 SETS = {
     "speech codecs": ("speech_codec_mushra", "signal", "condition", "mushra_mean"),
-    "ambisonic codecs": ("sound_ambisonic_codec_mushra", "item", "codec", "mean"),
 }
 """Title -> folder, and the columns of item, system and mean rating."""
 SOFTER_DB = (0, 6, 12, 20)
