@@ -157,9 +157,7 @@ def gc(
 def merge(
     source: Annotated[
         Path,
-        typer.Argument(
-            help="The folder of one store, of several, or of the parts of an extraction."
-        ),
+        typer.Argument(help="The folder of one store, of several, or of the parts of an extraction."),
     ],
     work: Work = Path("work"),
 ) -> None:
