@@ -261,7 +261,7 @@ class _Cache:
             return
         old = path.with_name(OLD_CACHE)
         if old.exists():
-            stored = sealed.read_object(old, MAX_CACHE_BYTES)
+            stored = sealed.read_object(old, MAX_CACHE_BYTES, '"recipe"')
             yield {"recipe": stored["recipe"]}
             root = f"{audio_root.resolve()}{os.sep}"
             yield from ({"path": path.removeprefix(root), **entry} for path, entry in stored["files"].items())

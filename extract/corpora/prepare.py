@@ -66,8 +66,8 @@ def prepare_aes(
     findings = audit(placed, facts, refused)
     table = replace(labelled, clips=usable(placed, findings))
     findings_path = output.with_name(f"{output.stem}-findings.csv")
-    write_clips(table, output)
     write_findings(findings_path, findings)
+    write_clips(table, output)
     return Prepared(table, len(labelled), tuple(findings), output, findings_path)
 
 

@@ -29,17 +29,18 @@ from mmmos.heads.mixing import Line, Mixture
 from mmmos.heads.network.model import Head
 from mmmos.heads.scoring.bundle_check import ABOUT as ABOUT  # with the other files' names, from here
 from mmmos.heads.scoring.bundle_check import FORMAT, check_heads, check_rest, members_of
+from mmmos.heads.scoring.bundle_folder import CARD as CARD
+from mmmos.heads.scoring.bundle_folder import MAX_ABOUT_BYTES as MAX_ABOUT_BYTES
+from mmmos.heads.scoring.bundle_folder import PLOTS, SHOWN, refuse_other
+from mmmos.heads.scoring.bundle_folder import REFERENCE as REFERENCE
 from mmmos.heads.scoring.intervals import Intervals
 from mmmos.heads.scoring.json_values import text, texts
 from mmmos.heads.scoring.reference import Reference
-from mmmos.store import files, folders, sealed
+from mmmos.store import files, folders, noted, sealed
 from mmmos.store.names import differences, digest
 from mmmos.store.schema import AES_AXES, Axes, EncoderSpec, Scale
 
-CARD, REFERENCE = "README.md", "reference.safetensors"
-FILES = (ABOUT, CARD, REFERENCE, "heads/*.safetensors", "*.svg")
-"""What a bundle's folder may hold, and what goes to the hub."""
-MAX_ABOUT_BYTES, MAX_HEADER_BYTES, MAX_DOMAINS = 1 << 23, 1 << 20, 10_000
+MAX_HEADER_BYTES, MAX_DOMAINS = 1 << 20, 10_000
 MAX_SAID = 400
 """Letters of a reason that are shown: a reason may quote what a hostile file holds."""
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,120}")
@@ -143,20 +144,12 @@ def save_bundle(bundle: Bundle, folder: Path, card: str) -> Path:
     return folder
 
 
-def refuse_other(folder: Path) -> None:
-    """ValueError, naming what is there, for a folder that is neither empty nor a bundle of ours."""
-
-    def is_bundle(there: Path) -> bool:
-        return bool(sealed.read_object(there / ABOUT, MAX_ABOUT_BYTES)["format"] == FORMAT)
-
-    folders.refuse_foreign(folder, is_bundle, FILES, "bundle")
-
-
 def fill(bundle: Bundle, folder: Path, card: str) -> None:
     """Write the files of a bundle into a folder that nobody reads yet."""
     for run, head in bundle.heads.items():
         head.save(folder / "heads" / f"{run}.safetensors")
-    files.write_atomic(folder / REFERENCE, save_arrays(bundle.reference.arrays()))
+    reference = save_arrays(bundle.reference.arrays(), metadata={sealed.KEY: sealed.BLANK})
+    files.write_atomic(folder / REFERENCE, sealed.seal(reference))
     files.write_text(folder / CARD, card)
     about = {
         "format": FORMAT,
@@ -173,8 +166,9 @@ def fill(bundle: Bundle, folder: Path, card: str) -> None:
         "caveats": bundle.caveats,
         **{name: value for name in OF_MIXTURE if (value := getattr(bundle, name))},
         **bundle.about,
+        SHOWN: {name: noted.sha256(folder / name) for name in (CARD, *PLOTS) if (folder / name).is_file()},
     }
-    files.write_json(folder / ABOUT, about)
+    sealed.write_json(folder / ABOUT, about)
 
 
 OF_MIXTURE = ("by_axis", "calibration")
@@ -183,6 +177,7 @@ OF_MIXTURE = ("by_axis", "calibration")
 KEPT_ELSEWHERE = (
     *("format", "id", "axes", "scale", "members", "encoders", "intervals", "reference", "caveats"),
     *OF_MIXTURE,
+    SHOWN,
 )
 
 
@@ -205,6 +200,7 @@ def read_bundle(folder: Path) -> Bundle:
     try:
         about = sealed.parse_json(_bytes(folder / ABOUT, MAX_ABOUT_BYTES), ABOUT)
         weights = members_of(about)
+        about.pop(sealed.KEY, None)
         heads = {run: Head.load(_head_path(folder, run)) for run in weights}
         check_heads(heads, about)
         bundle = Bundle(
@@ -270,4 +266,6 @@ def _real(path: Path) -> Path:
 
 
 def _bytes(path: Path, limit_bytes: int) -> bytes:
-    return files.read_bytes(_real(path), limit_bytes)
+    data = files.read_bytes(_real(path), limit_bytes)
+    sealed.is_sealed(data, path)
+    return data

@@ -7,7 +7,8 @@ from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 
-from mmmos.heads.scoring.bundle import FILES, BundleError, read_bundle
+from mmmos.heads.scoring.bundle import BundleError, read_bundle
+from mmmos.heads.scoring.bundle_folder import FILES
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.scorer import Scorer
 

@@ -64,8 +64,8 @@ class Members:
             for spec in head.specs:
                 if (spec.id, head.reading) not in made:
                     frames, means = encoded[spec.id]
-                    if len(rows) > count:
-                        frames, means = frames[rows], means[rows]
+                    if len(rows) > count:  # not by their numbers, which would have to be sent to a card
+                        frames, means = (torch.cat([x] * LEAST)[: len(rows)] for x in (frames, means))
                     frames = frames[:, : max(valid[spec.id])]
                     read = _as_read(head.reading, spec, frames, means, counts[spec.id])
                     made[spec.id, head.reading] = read
