@@ -129,7 +129,7 @@ def train_recipe(work: Path, preset: str, *, seed: int = 0, jobs: int = 0, clust
     Choice(recipe.configs[0].data, recipe.rule, only, recipe.per_axis, calibrate).save(work)
     # The ridge regression first: where the time is short, at least there is something to beat.
     codes = [
-        train(some, work, jobs=jobs, folds=folds, cluster=cluster)
+        train(some, work, preset, jobs=jobs, folds=folds, cluster=cluster)
         for some in (recipe.baselines, recipe.configs)
         if some
     ]

@@ -31,13 +31,17 @@ def from_pretrained(repo: str, *, revision: str | None = None, **options: Any) -
     BundleError
         With the reason, where neither the hub nor its cache has it.
     """
+    return load_bundle(download(repo, revision), **options)
+
+
+def download(repo: str, revision: str | None = None) -> Path:
+    """The folder of a bundle on the hub, or of its cached copy; BundleError where neither has it."""
     try:
-        folder = snapshot_download(repo, revision=revision, allow_patterns=CONTENTS)
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=CONTENTS))
     except Exception as error:  # the hub client's HTTP library, and so its errors, change with its version
         raise BundleError(
             f"{repo} is neither a folder here nor found on the hub or in its cache: {_reason(error)}"
         ) from error
-    return load_bundle(folder, **options)
 
 
 def push_to_hub(folder: Path, repo: str, *, private: bool = True) -> str:

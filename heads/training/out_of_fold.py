@@ -43,11 +43,10 @@ class OutOfFold:
     Parameters
     ----------
     predictions
-        On the labels' scale.  Those of a loss that leaves level and spread free went through lines that
-        were fitted on the other folds.
+        On the labels' scale.  Those of a loss that leaves level and spread free went through `lines`.
     lines
         For each axis, fitted on all folds together: what a head trained on all clips is to be calibrated
-        with.  () where the loss needs none.
+        with, too.  () where the loss needs none.
     """
 
     predictions: Predictions
@@ -117,12 +116,10 @@ def out_of_fold(
     if not head.loss.calibrate:
         return OutOfFold(so_far)
     plain, truth = np.concatenate(raw), score_array([features.clips[n] for n in done], axes)
-    member = np.repeat(np.arange(folds), [len(part) for part in raw])
-    crossed = np.empty_like(plain)
-    for number in range(folds):
-        here = member == number
-        crossed[here] = through(_lines(plain[~here], truth[~here]), plain[here])
-    return OutOfFold(_predictions(config, features, done, crossed, head), _lines(plain, truth))
+    # One line for all folds: a line for each would shift the folds against each other, and so cost rank
+    # correlation that no user loses.  It cannot flatter ranks, and errors by two numbers an axis.
+    lines = _lines(plain, truth)
+    return OutOfFold(_predictions(config, features, done, through(lines, plain), head), lines)
 
 
 def uncalibrated(head: Head, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -53,6 +53,14 @@ def train(
     weights: Weights = None,
     licence: Licence = "",
     trust_remote_code: TrustRemoteCode = False,
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="BUNDLE",
+            help="Start from this bundle's scores too: a folder, owner/name on the hub, or audiobox.",
+        ),
+    ] = "",
     preset: Annotated[
         str,
         typer.Option(help="size: heads and values by the number of clips; paper: the paper's sixteen."),
@@ -78,6 +86,7 @@ def train(
     from mmmos.train import steps
 
     deadline = steps.Deadline.of(minutes)
+    source = steps.source(start, preset, weights)
     reading = understood(ratings, audio, wishes_of(axes, scale, column, split, seed), min_coverage)
     work = work or Path(f"{ratings.stem}-work")
     output = output or work / "bundle"
@@ -85,7 +94,7 @@ def train(
     request = ExtractRequest(
         clips,
         reading.audio_root,
-        encoders,
+        steps.encoders_for(encoders, source),
         weights,
         scale=scale_text(reading),
         seed=seed,
@@ -94,12 +103,13 @@ def train(
         trust_remote_code=trust_remote_code,
     )
     options = _given(reading, axes, scale, column, split)
-    lines = by_hand(ratings, options, request, work, preset, output)
+    lines = by_hand(ratings, options, request, work, preset, output, start)
     say("\n".join(["the same by hand:", *(f"  {line}" for line in lines)]))
     if dry_run:
         return
     keep(reading, clips)
     steps.extract(request, work, Compute(device), deadline)
+    steps.start_from(work, source)
     steps.train_heads(work, preset, seed, jobs, deadline)
     found = steps.judge(steps.choose(work))
     steps.export(work, output, found, weights)
@@ -107,13 +117,20 @@ def train(
 
 
 def by_hand(
-    ratings: Path, options: Sequence[str], request: ExtractRequest, work: Path, preset: str, output: Path
+    ratings: Path,
+    options: Sequence[str],
+    request: ExtractRequest,
+    work: Path,
+    preset: str,
+    output: Path,
+    start: str = "",
 ) -> list[str]:
     """The commands that do the same step by step."""
     about = ("--encoders", request.encoders, f"--scale={request.scale}")
     lines: list[Sequence[object]] = [
         ("prepare", "table", ratings, *options, "-o", request.clips),
         ("extract", "--clips", request.clips, "--audio-root", request.audio_root, *about, "--work", work),
+        *[("adopt", start, "--work", work)] * bool(start),
         ("heads", "--preset", preset, "--seed", request.seed, "--work", work),
         ("ensemble", "--export", output, "--work", work),
         ("evaluate", "--work", work),

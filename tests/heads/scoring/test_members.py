@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -15,8 +17,9 @@ from tests.heads.scoring.made_bundle import made_bundle
 
 def test_a_window_has_the_scores_that_it_has_alone() -> None:
     front = Front([load_encoder("logmel", audio_recipe=AUDIO_RECIPE)], Compute(device="cpu"))
-    heads = [head for seed in (0, 3) for head in made_bundle(front.specs, seed=seed).heads.values()]
-    members = Members(heads, front)
+    made = [made_bundle(front.specs, seed=seed) for seed in (0, 3)]
+    heads = {str(n): head for n, one in enumerate(made) for head in one.heads.values()}
+    members = Members(replace(made[0], heads=heads, weights=(0.5, 0.5)), front)
     rng = np.random.default_rng(0)
     waves = rng.normal(0, 0.1, (3, 240000)).astype(np.float32)
     windows = [Window(0.0, s, True, False, {24000: w}) for s, w in zip((10, 4, 1), waves, strict=True)]

@@ -30,7 +30,7 @@ def test_few_clips_get_closed_forms_and_the_listeners_loss() -> None:
     assert {("svr", "mse", "profile"), ("ridge", "mse", "means"), ("statistics", "listeners", "")} <= kinds
     (trained,) = {(c.epochs, c.learning_rate) for c in recipe.configs if c.aggregator == "statistics"}
     assert trained == (100, 1e-3)
-    assert (recipe.folds, recipe.rule, recipe.per_axis, recipe.calibrate) == (8, "all", False, True)
+    assert (recipe.folds, recipe.rule, recipe.per_axis, recipe.calibrate) == (8, "even:oof", True, True)
     assert len({c.id for c in recipe.configs}) == len(recipe.configs)
     assert recipe.baselines[0].encoders == (LOGMEL.id,)
 
