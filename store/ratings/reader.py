@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mmmos.store.axes import parse_scale
 from mmmos.store.clip_rows import off_scale
 from mmmos.store.clips import ClipTable
+from mmmos.store.files import NOT_DECODED
 from mmmos.store.ratings.audio import Audio
 from mmmos.store.ratings.grouping import Rated, rated_clips
 from mmmos.store.ratings.meaning import Meaning, find_meaning
@@ -178,13 +179,28 @@ def _understood(
     lines.append(Understood("splits", _split_words(table), "--split FRACTION, --column split=NAME"))
     if meaning.aside:
         lines.append(Understood("not read", ", ".join(meaning.aside), "--axes, --column ROLE=NAME"))
-    if missing:
-        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        lines.append(Understood("not there", f"{len(missing)} audio files, left out: {shown}", "--audio"))
-    unnamed = len(audio.files) - len(table)
-    if unnamed > 0:
-        lines.append(Understood("not rated", f"{unnamed} audio files there that the table does not name", ""))
+    lines += _odd_files(table, audio, missing)
     return [*lines, *(Understood("note", note, "") for note in (*meaning.notes, *rated.notes))]
+
+
+def _odd_files(table: ClipTable, audio: Audio, missing: Sequence[str]) -> list[Understood]:
+    """Audio files that are not there, will not be read, or are not rated."""
+    strange = [c.path for c in table if PurePosixPath(c.path).suffix.lower() in NOT_DECODED]
+    unnamed = len(audio.files) - len(table)
+    of = {
+        "not there": (len(missing), f"audio files, left out: {_some(missing)}", "--audio"),
+        "not decoded": (
+            len(strange),
+            f"audio files of kinds that are not read, left out later: {_some(strange)}",
+            "ffmpeg -i FILE FILE.wav converts one",
+        ),
+        "not rated": (unnamed, "audio files there that the table does not name", ""),
+    }
+    return [Understood(what, f"{n} {how}", option) for what, (n, how, option) in of.items() if n > 0]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _axis(axis: str, meaning: Meaning) -> str:

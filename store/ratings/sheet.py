@@ -17,8 +17,9 @@ from mmmos.store.rows import JSON_SUFFIXES, Row, TableError, csv_rows, json_rows
 
 MAX_BYTES = 1 << 31
 AUDIO_SUFFIXES = (
-    ".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm", ".mp4", ".wma",
+    ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", *sorted(files.NOT_DECODED)
 )  # fmt: skip
+"""What a file of audio is called, also where it will not be read: then that is said of it, and why."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 OTHER_FILES = (".xlsx", ".xls", ".ods", ".parquet", ".mat", ".sav")
 NOTHING = ("", "na", "n/a", "nan", "null", "none", "-", "?")

@@ -170,6 +170,24 @@ def test_files_that_are_not_there_are_named_and_left_out(tmp_path: Path) -> None
     assert len(found.table) == 2
 
 
+def test_files_that_will_not_be_read_are_named_before_anything_is_done(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.m4a", "c.WMA", "d.amr", "d.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "r.csv").write_text("file,MOS\na.wav,4\nb.wav,3\nc.WMA,2\nd,1\n")
+    told = {line.what: line.how for line in read_ratings(tmp_path / "r.csv").understood}
+    assert told["not decoded"].startswith("3 audio files")
+    assert "b.m4a, c.WMA, d.amr" in told["not decoded"]
+    assert "under another suffix" in told["audio"]
+
+
+def test_a_file_of_each_kind_by_one_name_is_refused_with_both(tmp_path: Path) -> None:
+    for name in ("a.wav", "a.m4a"):
+        (tmp_path / name).touch()
+    (tmp_path / "r.csv").write_text("file,MOS\na,4\na.m4a,3\n")
+    with pytest.raises(TableError, match=r"'a' may be a\.m4a or a\.wav"):
+        read_ratings(tmp_path / "r.csv")
+
+
 def test_splits_are_understood_and_a_column_of_other_words_is_not_one(tmp_path: Path) -> None:
     found = read_ratings(_table(tmp_path, "path,MOS,Set\na.wav,3,Train\nb.wav,2,validation\nc.wav,4,eval\n"))
     assert [clip.split for clip in found.table] == ["train", "dev", "test"]
