@@ -55,6 +55,14 @@ def read(folder: Path, name: str, wishes: Wishes | None = None, audio: str = "")
             (78.0,),
             {"path": "piano/C1.wav", "system": "C1", "group": "piano"},
         ),
+        (
+            "lms.csv",
+            Wishes(columns={"path": "{trial_id}/{stimuli}.wav"}),
+            ("stimuli_rating",),
+            Scale(1, 5),
+            (4.5,),
+            {"path": "piano/C1.wav", "system": "C1", "group": "piano"},
+        ),
         ("AES.jsonl", None, AES_AXES.names, Scale(1, 10), (6.0, 6.0, 2.5, 7.5), {"path": "a.wav"}),
         (
             "sheet-de.csv",
