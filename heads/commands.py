@@ -107,6 +107,8 @@ def _refuse_with_preset(*, grid: bool, sweep: bool) -> None:
 
 FOLDS = 5
 """Where a recipe has none and no clip is held out."""
+FEWEST_GROUPS = 3
+"""With two, each half learns from the other alone."""
 
 
 def train_recipe(work: Path, preset: str, *, seed: int = 0, jobs: int = 0, cluster: str = "") -> int:
@@ -117,11 +119,18 @@ def train_recipe(work: Path, preset: str, *, seed: int = 0, jobs: int = 0, clust
     from mmmos.heads.recipe_file import Choice
     from mmmos.heads.training.recipe import recipe_for
     from mmmos.store.clips import load_table
+    from mmmos.store.splits import groups_of
 
     specs, data = _specs(work), load_table(work / "clips.json")
     recipe = recipe_for(data, specs, preset=preset, seed=seed)
     held_out = any(data.of(split) for split in ("dev", "pam", "test"))
-    folds = recipe.folds or (0 if held_out else FOLDS)
+    groups = len(groups_of(data.of("train")))
+    if not held_out and groups < FEWEST_GROUPS:
+        raise ValueError(
+            f"{len(data.of('train'))} clips in {groups} groups: none can be held out, so nothing would tell "
+            f"what a predictor is worth. Rate clips of {FEWEST_GROUPS} groups or more"
+        )
+    folds = recipe.folds or (0 if held_out else min(FOLDS, groups))
     for note in recipe.notes:
         say(note)
     only = tuple(config.id for config in recipe.configs)

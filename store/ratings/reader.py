@@ -88,6 +88,12 @@ def understand(sheet: Sheet, path: Path, audio: Path | None, wishes: Wishes) -> 
             f"none of the {len(rated.clips)} audio files of {path} is below {found.root}, not even "
             f"{missing[0]!r}: name the folder with --audio, or the column of paths with --column path=NAME"
         )
+    for place, axis in enumerate(meaning.axes):
+        if len({clip.scores[place] for clip in clips} - {None}) < 2:
+            raise TableError(
+                f"{axis} has the same score in every clip whose audio is there: nothing can be learnt of it. "
+                "Name the others by --axes NAME,NAME"
+            )
     scale, guessed = _scale(clips, wishes, meaning)
     if reasons := off_scale({rated.first_rows[clip.id]: clip for clip in clips}, scale):
         raise TableError(refusal(str(path), reasons))

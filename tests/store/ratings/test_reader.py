@@ -139,6 +139,8 @@ def _table(folder: Path, text: str) -> Path:
             r"columns are clip_nmae, MOS; 'clip_nmae' comes nearest",
         ),
         ("path,MOS\na.wav,3\nb.wav,4\nc.wav,x\n", Wishes(), "'MOS' comes nearest, but holds 'x'"),
+        ('path,MOS\na.wav,"3,5"\nb.wav,"4,0"\n', Wishes(), "'MOS' holds '3,5': write a point, or separate"),
+        ("path,MOS\na.wav,3\nb.wav,3\n", Wishes(axes="MOS"), "MOS has the same score in every clip"),
         ("path,comment\na.wav,good\n", Wishes(), "no column holds ratings.*path, comment.*--axes"),
         (
             "path,MOS\na.wav,3\nb.wav,2\n",
