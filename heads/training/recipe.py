@@ -188,15 +188,15 @@ def _closed(data: str, specs: Sequence[EncoderSpec], seed: int) -> list[HeadConf
 def _started(
     data: str, specs: Sequence[EncoderSpec], prior: Sequence[EncoderSpec], seed: int
 ) -> list[HeadConfig]:
-    """From another bundle's scores: lines and curves through them alone, and heads that read them beside
-    all encoders."""
+    """From another bundle's scores: a line through them for each axis, and heads that read them beside all
+    encoders.  Curves through the scores alone did worse than the line (docs/small-data.md)."""
     if not prior:
         return []
     alone, beside = [spec.id for spec in prior], [spec.id for spec in (*specs, *prior)]
-    narrow = sum(spec.frame_dim for spec in specs) < NARROW
-    ways = [(alone, "means"), (beside, "profile" if narrow else "means")]
+    reads = "profile" if sum(spec.frame_dim for spec in specs) < NARROW else "means"
     return [
-        configure(data, ids, family, seed=seed, reads=reads) for family in CLOSED_FORM for ids, reads in ways
+        configure(data, alone, "ridge", seed=seed, reads="means"),
+        *(configure(data, beside, family, seed=seed, reads=reads) for family in CLOSED_FORM),
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 from mmmos.heads.ensemble import choose_ensemble
 from mmmos.heads.grids import grid
 from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.scoring.scores_spec import spec_of_scores
 from mmmos.heads.training.parallel import train_grid
 from mmmos.heads.training.recipe import recipe_for
 from mmmos.store.clips import ClipTable
@@ -63,6 +64,18 @@ def test_the_papers_preset_is_the_papers_grid() -> None:
     recipe = recipe_for(table(128), [WAVLM, MUQ], preset="paper")
     assert recipe.configs == grid("paper", [WAVLM, MUQ], table(128).id)
     assert recipe.folds == 0
+
+
+def test_another_bundles_scores_are_read_alone_and_beside_all_encoders() -> None:
+    scores = spec_of_scores("bundle-0123456789ab", 4, LOGMEL)
+    plain = recipe_for(table(128), [LOGMEL, FULLBAND])
+    recipe = recipe_for(table(128), [LOGMEL, FULLBAND, scores])
+    more = [c for c in recipe.configs if c not in plain.configs]
+    assert set(plain.configs) < set(recipe.configs)
+    assert recipe.baselines == plain.baselines
+    assert [c.aggregator for c in more] == ["ridge", "ridge", "kernel_ridge", "svr"]
+    every = (LOGMEL.id, FULLBAND.id, scores.id)
+    assert [c.encoders for c in more] == [(scores.id,), every, every, every]
 
 
 def test_nothing_to_learn_from_is_refused() -> None:
