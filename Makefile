@@ -26,7 +26,7 @@ check-install:
 	$(PYTHON) -m venv "$$folder/venv"; pip="$$folder/venv/bin/python -m pip --disable-pip-version-check"; \
 	for what in $(BEFORE) "$(WHAT)"; do $$pip install -q "$$what"; done; $$pip check; \
 	echo "installed in $$(($$(date +%s) - start)) s, $$(du -sm "$$folder/venv" | cut -f1) MB"; \
-	"$$folder/venv/bin/python" tests/fresh_install.py
+	"$$folder/venv/bin/python" -P tests/fresh_install.py
 
 demo: install
 	$(BIN)/python pipeline.py demo

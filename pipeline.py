@@ -25,7 +25,7 @@ from mmmos.extract.corpora import commands as corpora_commands
 from mmmos.extract.request import ExtractRequest
 from mmmos.heads import commands as heads_commands
 from mmmos.heads.results import commands as results_commands
-from mmmos.heads.scoring import ab_commands, audiobox_commands, calibration_commands
+from mmmos.heads.scoring import ab_commands, audiobox_commands, calibration_commands, predict_commands
 from mmmos.heads.scoring import commands as scoring_commands
 from mmmos.heads.scoring.opening import open_scorer
 from mmmos.reproduce import commands as reproduce_commands
@@ -68,7 +68,7 @@ app.command()(results_commands.ensemble_command(scoring_commands.export))
 app.command()(results_commands.evaluate)
 app.command()(results_commands.report)
 app.command()(reproduce_commands.reproduce)
-app.command()(scoring_commands.predict)
+app.command()(predict_commands.predict)
 app.command()(ab_commands.compare)
 app.command()(calibration_commands.calibrate)
 app.command()(scoring_commands.adopt)

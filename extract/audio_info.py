@@ -23,7 +23,7 @@ class AudioError(ValueError):
     """Audio that cannot be used; the message is the reason, in one line."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AudioInfo:
     """What a whole file, or another stretch of audio, holds.
 

@@ -1,4 +1,4 @@
-"""Stage one on many machines: each shard is a task for whichever worker is free.
+"""Stage one on many machines: some files to survey, or a shard, are a task for whichever worker is free.
 
 The shards are cut and encoded by the same code as on a single machine, so they come out the same.  A worker
 builds the encoders itself from the request, once; where their specs are not those that the run was started
@@ -11,14 +11,17 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import torch
 
-from mmmos.extract.compute import AUTO, Compute, device_type, processors
+from mmmos.extract.audio import AUDIO_RECIPE
+from mmmos.extract.compute import AUTO, Compute, processors
 from mmmos.extract.encoding import EncoderState
 from mmmos.extract.extraction import (
     SHARD_CROPS,
@@ -29,16 +32,68 @@ from mmmos.extract.extraction import (
 )
 from mmmos.extract.progress import ClipProgress
 from mmmos.extract.request import ExtractRequest, load_encoders
-from mmmos.extract.survey import Reject
+from mmmos.extract.survey import Reject, Seen, Surveyor, looking
 from mmmos.extract.tasks import ShardTasks, by_shard, plan
 from mmmos.store.clips import ClipTable
-from mmmos.store.cluster import LOCAL, ClusterError, this_worker, workers_of
+from mmmos.store.cluster import LOCAL, ClusterError, Workers, this_worker, workers_of
+from mmmos.store.device import device_type
 from mmmos.store.features import FeatureStore
 from mmmos.store.names import differences
-from mmmos.store.schema import EncoderSpec
+from mmmos.store.schema import Clip, EncoderSpec
 
+SURVEYED_FILES = 64
+"""Of one task."""
 CARD_TASKS = 4
 """Tasks at once of a local worker with a card: one decoded, one encoded, one written, one in reserve."""
+
+
+@dataclass(frozen=True)
+class Machines:
+    """The workers of a cluster, connected to when they are first asked for, and how each one computes."""
+
+    workers: Callable[[], Workers]
+    compute: Compute
+
+
+@contextmanager
+def machines(cluster: str, compute: Compute = AUTO) -> Iterator[Machines]:
+    """A cluster (see `store.cluster`) to work on; ClusterError comes from its first use."""
+    with ExitStack() as stack:
+
+        @cache
+        def workers() -> Workers:
+            devices, at_once = _devices(compute.device), _tasks_at_once(compute.device)
+            return stack.enter_context(workers_of(cluster, devices, at_once))
+
+        yield Machines(workers, replace(compute, workers=_share(cluster, compute)))
+
+
+def survey_on(there: Machines) -> Surveyor:
+    """The audio of a survey looked at by the workers of a cluster."""
+
+    def survey(clips: Sequence[Clip], audio_root: Path) -> Iterator[tuple[int, Seen]]:
+        root, threads = audio_root.resolve(), there.compute.workers
+        given = (
+            (AUDIO_RECIPE, root, threads, at, tuple(clips[at : at + SURVEYED_FILES]))
+            for at in range(0, len(clips), SURVEYED_FILES)
+        )
+        if clips:
+            for at, seen in there.workers().each(survey_files, given):
+                yield from enumerate(seen, at)
+
+    return survey
+
+
+def survey_files(
+    recipe: str, audio_root: Path, threads: int | None, at: int, clips: Sequence[Clip]
+) -> tuple[int, list[Seen]]:
+    """A worker's task: look at some files; `at` goes with them."""
+    if recipe != AUDIO_RECIPE:
+        raise ClusterError(
+            f"the worker on {this_worker()} decodes by other rules than this run: give it the same version"
+        )
+    own = int(os.environ.get("OMP_NUM_THREADS") or processors())
+    return at, list(_readers(threads or own).map(looking(audio_root), clips))
 
 
 @dataclass(frozen=True)
@@ -74,12 +129,11 @@ class Done:
 
 
 def extract_on(
-    cluster: str,
+    there: Machines,
     table: ClipTable,
     request: ExtractRequest,
     features_root: Path,
     specs: tuple[EncoderSpec, ...],
-    compute: Compute = AUTO,
     *,
     shard_crops: int = SHARD_CROPS,
     quiet: bool = False,
@@ -88,8 +142,8 @@ def extract_on(
 
     Parameters
     ----------
-    cluster : str
-        See `store.cluster`.
+    there : Machines
+        Asked for workers only where there is something to encode.
     specs : tuple of EncoderSpec
         Of the request's encoders.
 
@@ -99,19 +153,17 @@ def extract_on(
         There is no cluster, or a worker's encoders are others than `specs`.
     """
     started_s = time.monotonic()
-    on_each = replace(compute, workers=_share(cluster, compute))
-    job = Job(request.absolute(), specs, features_root.resolve(), on_each)
+    job = Job(request.absolute(), specs, features_root.resolve(), there.compute)
     crops, tasks = plan(table, [FeatureStore(job.features, spec) for spec in specs])
     shards = [tuple(shard) for shard in by_shard(tasks, shard_crops)]
     encoded = Counter({spec.name: 0 for spec in specs})
     rejects: dict[str, Reject] = {}
     audio_s = 0.0
     if shards:
-        with (
-            workers_of(cluster, _devices(compute.device), _tasks_at_once(compute.device)) as there,
-            ClipProgress("encode", "crops", Counter(task.clip_id for task in tasks), quiet=quiet) as progress,
-        ):
-            for done in there.each(encode_shard, ((job, n, shard) for n, shard in enumerate(shards))):
+        steps = Counter(task.clip_id for task in tasks)
+        with ClipProgress("encode", "crops", steps, quiet=quiet) as progress:
+            given = ((job, n, shard) for n, shard in enumerate(shards))
+            for done in there.workers().each(encode_shard, given):
                 encoded.update(done.encoded)
                 rejects.update((reject.id, reject) for reject in done.rejects)
                 audio_s += done.audio_s

@@ -9,7 +9,7 @@ import typer
 
 from mmmos.extract.compute import Compute
 from mmmos.extract.request import ExtractRequest
-from mmmos.store.console import Batch, Device, Licence, TrustRemoteCode, Weights, Work, Workers
+from mmmos.store.console import Batch, Device, InPart, Licence, TrustRemoteCode, Weights, Work, Workers
 
 
 def extract(
@@ -70,12 +70,17 @@ def extract(
     cluster: Annotated[
         str, typer.Option(metavar="ADDRESS|local:N", help="Encode on the workers of a Dask cluster.")
     ] = "",
+    part: InPart = "",
 ) -> None:
     """Stage one: every 10 s crop of the clips through the encoders; what is stored is not encoded again.
+
+    With --part the work folder is WORK/parts/part-I-of-N; `store merge WORK/parts` puts all parts together.
 
     Exit codes: 0 done; 2 refused; 3 done, but some files are in rejects.csv; 4 too few files could be read.
     """
     from mmmos.extract.run import run
+    from mmmos.store.part_work import part_folder
+    from mmmos.store.parts import Part
 
     chosen: dict[str, Any] = {
         "clips": clips,
@@ -93,7 +98,9 @@ def extract(
         "min_coverage": min_coverage,
         "licence": licence,
         "trust_remote_code": trust_remote_code,
+        "part": str(Part.parse(part)) if part else "",
     }
+    work = part_folder(work, part)
     if clips is None:
         request = ExtractRequest.last(work, {n: v for n, v in chosen.items() if _was_given(context, n)})
     else:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -14,6 +17,9 @@ CUDA_BATCH = 32
 all its halves, so that no batch straddles two shards."""
 CPU_BATCH = 1
 """Batches do not pay on a CPU: WavLM gets slower from 4."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 MOST_THREADS = 64
 """Beyond, the interpreter is what they wait for."""
@@ -26,7 +32,7 @@ class Compute:
     Attributes
     ----------
     device : str
-        auto, cpu, cuda or cuda:K; see `choose_device`.
+        auto, cpu, cuda or cuda:K; see `store.device`.
     batch : int, optional
         Crops per forward pass.  None: CPU_BATCH on a CPU, CUDA_BATCH on CUDA.
     workers : int, optional
@@ -53,6 +59,19 @@ class Compute:
         return self.workers or min(most_on_cpu if device.type == "cpu" else MOST_THREADS, processors())
 
 
+def ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], depth: int
+) -> Iterator[Result]:
+    """work(item) in the items' order, while up to `depth` later ones are under way."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > depth:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
 def processors() -> int:
     """CPUs that this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)
@@ -61,34 +80,3 @@ def processors() -> int:
 
 AUTO = Compute()
 """Everything found by itself."""
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """ "auto" is CUDA where there is one, else the CPU; "cpu", "cuda" and "cuda:1" are exactly that.
-
-    Raises
-    ------
-    ValueError
-        The name means nothing, or there is no such device.
-    """
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, index = _parts(name)
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {name!r} is not here: {torch.cuda.device_count()} CUDA devices found")
-    return torch.device(name)
-
-
-def device_type(name: str = "auto") -> str:
-    """ "cpu" or "cuda": what a name means, also where the device itself is on other machines."""
-    return choose_device(name).type if name == "auto" else _parts(name)[0]
-
-
-def _parts(name: str) -> tuple[str, str]:
-    """ "cuda:1" as "cuda" and "1"; ValueError where a name means nothing."""
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
-        raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:K")
-    return kind, index

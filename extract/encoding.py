@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,15 +11,9 @@ from torch import Tensor
 from mmmos.extract.audio_info import Samples
 from mmmos.extract.encoders import Encoder
 from mmmos.extract.encoders.encoder import Fence
+from mmmos.store.device import BatchSize, in_batches
 from mmmos.store.features import FeatureStore
 from mmmos.store.schema import Crop
-
-
-@dataclass
-class BatchSize:
-    """How many crops go through an encoder at a time; `encode_batches` lowers it for good."""
-
-    crops: int
 
 
 def encode_batches(
@@ -36,10 +29,10 @@ def encode_batches(
     waves : sequence of dict
         {rate: float32 [10 * rate]} for each crop: arrays, or tensors on the encoder's device.
 
-    Yields
-    ------
-    frames, means : Tensor
-        Of one batch; on CUDA the work is queued, not awaited.
+    Returns
+    -------
+    frames, means : iterator of tuple of Tensor
+        Of one batch each; on CUDA the work is queued, not awaited.
 
     Raises
     ------
@@ -47,40 +40,11 @@ def encode_batches(
         A single crop does not fit.
     """
     rows = [wave[encoder.spec.sample_rate_hz] for wave in waves]
-    done = 0
-    while done < len(rows):
-        batch = slice(done, done + size.crops)
-        count = len(rows[batch])
-        encoded = None
-        try:
-            encoded = encoder.encode(rows[batch], valid_s[batch])
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if count == 1:
-                raise torch.OutOfMemoryError(
-                    f"one crop of {encoder.spec.name} does not fit into the memory of {encoder.device}: "
-                    f"{error}"
-                ) from error
-        if encoded is None:  # not in the except clause: its traceback would keep the memory in use
-            size.crops = min(size.crops, count // 2)
-            torch.cuda.empty_cache()
-        else:
-            yield encoded
-            done += count
 
+    def encode(batch: slice) -> tuple[Tensor, Tensor]:
+        return encoder.encode(rows[batch], valid_s[batch])
 
-OUT_OF_MEMORY = re.compile(
-    r"out of memory|_ALLOC_FAILED|(?:can't|cannot|failed to|unable to) allocate|not enough memory",
-    re.IGNORECASE,
-)
-"""In messages of torch (CUDA, HIP, MPS, the CPU's allocator), of the driver, of cuBLAS, cuDNN and cuFFT."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether less at a time may help: most libraries say so only in the text of a RuntimeError."""
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or bool(OUT_OF_MEMORY.search(str(error)))
+    return in_batches(len(rows), size, encode, f"{encoder.spec.name} on {encoder.device}")
 
 
 @dataclass

@@ -12,23 +12,23 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from mmmos.extract.audio_info import AudioError, Samples
-from mmmos.extract.compute import AUTO, Compute
+from mmmos.extract.compute import AUTO, Compute, ahead
 from mmmos.extract.decoding import read_crop
 from mmmos.extract.encoders import Encoder
 from mmmos.extract.encoders.encoder import staged
-from mmmos.extract.encoding import BatchSize, EncoderState, ShardBuffer
+from mmmos.extract.encoding import EncoderState, ShardBuffer
 from mmmos.extract.progress import ClipProgress
 from mmmos.extract.survey import Reject
 from mmmos.extract.tasks import ShardTasks, Task, by_shard, plan
 from mmmos.store.clips import ClipTable
 from mmmos.store.crops import resolve_audio
+from mmmos.store.device import BatchSize
 from mmmos.store.features import FeatureStore
 
 SHARD_CROPS = 64
@@ -37,9 +37,6 @@ WRITING_FOR_CARD = 3
 """Shards whose results may wait for the disk while a card goes on: a slow write is then no pause."""
 DECODING_THREADS = 4
 """On a CPU, which the encoders need for themselves."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -149,7 +146,7 @@ def encode_shards(
     step = max((state.batch.crops for state in states), default=1)
     own, writing = ThreadPoolExecutor(threads), _Writing(states)
     tasks = itertools.chain.from_iterable(shards)
-    waves = _ahead(readers or own, lambda task: _read(task, audio_root, states), tasks, 2 * step + threads)
+    waves = ahead(readers or own, lambda task: _read(task, audio_root, states), tasks, 2 * step + threads)
     try:
         for shard in shards:
             buffers = [ShardBuffer(states[i], len(shard)) for i in shard[0].stores]
@@ -181,19 +178,6 @@ def _read(task: Task, audio_root: Path, states: Sequence[EncoderState]) -> dict[
         return {rate_hz: staged(wave, encoders[0].device) for rate_hz, wave in waves.items()}
     except (AudioError, ValueError, OSError) as error:
         return AudioError(str(error))
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], depth: int
-) -> Iterator[Result]:
-    """work(item) in the items' order, while up to `depth` later ones are under way."""
-    waiting: deque[Future[Result]] = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) > depth:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 class _Writing:

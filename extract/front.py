@@ -18,18 +18,20 @@ from torch import Tensor
 
 from mmmos.extract.audio import AUDIO_RECIPE, WHOLE_RECIPE
 from mmmos.extract.audio_info import AudioError, AudioInfo, Samples
-from mmmos.extract.compute import AUTO, Compute, choose_device
+from mmmos.extract.cluster import Machines, machines
+from mmmos.extract.compute import AUTO, Compute
 from mmmos.extract.decoding import Listening, Sound, open_file, open_wave
 from mmmos.extract.encoders import Encoder, WeightsMissing, find_weights, load_encoder
 from mmmos.extract.encoders.audiobox import Audiobox, read_audiobox
 from mmmos.extract.encoders.encoder import Fence, staged
 from mmmos.extract.encoders.own import source_of
 from mmmos.extract.encoders.weights import WeightsMismatch
-from mmmos.extract.encoding import BatchSize, encode_batches
+from mmmos.extract.encoding import encode_batches
 from mmmos.extract.loudness import normalised
 from mmmos.extract.perturb import PERTURBATIONS, open_perturbed
 from mmmos.extract.stream import Event, Window, listen
 from mmmos.extract.tensors import Cut, cut
+from mmmos.store.device import BatchSize, choose_device
 from mmmos.store.schema import EncoderSpec
 
 __all__ = [
@@ -45,12 +47,13 @@ __all__ = [
     "Fence",
     "Front",
     "Listening",
+    "Machines",
     "Sound",
     "WeightsMismatch",
     "WeightsMissing",
     "Window",
-    "choose_device",
     "load_audiobox",
+    "machines",
     "normalised",
     "open_file",
     "open_perturbed",

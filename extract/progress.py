@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -22,15 +21,15 @@ class ClipProgress:
         What is being done.
     unit : str
         What a step is, in the plural ("crops").
-    steps : mapping of str to int
-        How many steps (files to survey, crops to encode) each clip id takes.
+    steps : dict of str to int
+        How many steps (files to survey, crops to encode) each clip id takes; emptied on the way.
     quiet : bool
         Report nothing.
     """
 
-    def __init__(self, title: str, unit: str, steps: Mapping[str, int], *, quiet: bool = False) -> None:
+    def __init__(self, title: str, unit: str, steps: dict[str, int], *, quiet: bool = False) -> None:
         self.title, self.unit, self.quiet = title, unit, quiet
-        self.left = dict(steps)
+        self.left = steps
         self.clips, self.steps = len(steps), sum(steps.values())
         self.steps_done = 0
         self.audio_s = 0.0

@@ -10,9 +10,10 @@ from mmmos.extract.audio_info import AudioError
 from mmmos.extract.compute import Compute
 from mmmos.extract.decoding import read_crop
 from mmmos.extract.encoders import Encoder
-from mmmos.extract.encoding import BatchSize, encode_batches
+from mmmos.extract.encoding import encode_batches
 from mmmos.extract.tasks import Task
 from mmmos.store.console import say
+from mmmos.store.device import BatchSize
 
 TIMED = 2
 """Batches that a rate is measured on, after one that does not count."""

@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmmos.extract.compute import Compute, choose_device, device_type
+from mmmos.extract.compute import Compute
 from mmmos.store import sealed
 from mmmos.store.console import say
+from mmmos.store.device import choose_device, device_type
+from mmmos.store.parts import REQUEST, WHOLE, Part
 from mmmos.store.schema import EncoderSpec
 
 if TYPE_CHECKING:
     from mmmos.extract.encoders import Encoder
 
-LAST = "extract.json"
 KINDS: dict[str, Any] = {
     **dict.fromkeys(("clips", "audio_root", "encoders", "size", "layers", "precision", "scale", "axes"), str),
-    "licence": str,
+    **{"licence": str, "part": str},
     **{"weights": (str, type(None)), "random_weights": (int, type(None)), "split": (int, float, type(None))},
     **{"seed": int, "min_coverage": (int, float), "caveats": (list, tuple)},
 }
@@ -57,6 +58,8 @@ class ExtractRequest:
         Whether code that comes with a model of the hub may run.
     caveats : tuple of str
         What every result on this table has to say, e.g. "synthetic audio".
+    part : str
+        "3/64" for every 64th row of the table, from the third on; "" for all.
     """
 
     clips: Path
@@ -75,15 +78,18 @@ class ExtractRequest:
     caveats: tuple[str, ...] = ()
     licence: str = ""
     trust_remote_code: bool = False
+    part: str = ""
 
     def __post_init__(self) -> None:
+        if self.split is not None and Part.parse(self.part) != WHOLE:
+            raise ValueError("--split divides a whole table: write its column split, then take a --part")
         if not 0.0 <= self.min_coverage <= 1.0:  # NaN is not either
             raise ValueError(f"--min-coverage takes a part from 0 to 1, not {self.min_coverage}")
 
     @staticmethod
     def last(work: Path, changed: dict[str, Any]) -> ExtractRequest:
         """The last request of a work folder, with `changed` fields; ValueError where there is none."""
-        path = work / LAST
+        path = work / REQUEST
         if not path.exists():
             raise ValueError(f"no --clips given, and {work} has no earlier extraction to go on with")
         say(f"going on with the table and settings of {path}")
@@ -101,10 +107,14 @@ class ExtractRequest:
 
     def remember(self, work: Path) -> None:
         """Keep the request for a later `extract` without a table."""
+        sealed.write_json(work / REQUEST, self.kept())
+
+    def kept(self) -> dict[str, Any]:
+        """Its fields as JSON values, with absolute paths."""
         values = {name: str(v) if isinstance(v, Path) else v for name, v in vars(self.absolute()).items()}
         # Whoever can write a work folder must not make others run remote code: that is asked for anew.
         del values["trust_remote_code"]
-        sealed.write_json(work / LAST, values)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
     def absolute(self) -> ExtractRequest:
         """The same request with absolute paths."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from mmmos.store.clips import ClipTable
 from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
-from mmmos.store.schema import Clip, Crop
+from mmmos.store.schema import Crop
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One crop to read, for the stores (by position) that miss it."""
 
@@ -31,16 +31,24 @@ def plan(table: ClipTable, stores: Sequence[FeatureStore]) -> tuple[int, list[Ta
 
     ValueError for a table that has not been surveyed.
     """
-    owners: dict[Crop, Clip] = {}
+    for store in stores:
+        store.refresh()
+    seen: set[str] = set()
+    wanted: dict[tuple[int, ...], tuple[int, ...]] = {}  # each kind once, however many tasks
+    tasks: list[Task] = []
+    count = 0
     for clip in table.clips:
-        for crop in crops_of(clip):
-            owners.setdefault(crop, clip)
-    missing = [set(store.missing(owners)) for store in stores]
-    tasks = [
-        Task(clip.id, clip.path, crop, tuple(i for i, crops in enumerate(missing) if crop in crops))
-        for crop, clip in owners.items()
-    ]
-    return len(owners), [task for task in tasks if task.stores]
+        crops = crops_of(clip)
+        if clip.audio in seen:
+            continue
+        seen.add(clip.audio)
+        count += len(crops)
+        for crop in crops:
+            crop_id = crop.id
+            lacking = tuple([i for i, store in enumerate(stores) if crop_id not in store])
+            if lacking:
+                tasks.append(Task(clip.id, clip.path, crop, wanted.setdefault(lacking, lacking)))
+    return count, tasks
 
 
 def by_shard(tasks: Sequence[Task], size: int) -> Iterator[ShardTasks]:

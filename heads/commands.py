@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmmos.heads import options
-from mmmos.store.console import FAILED, OK, Work, say, table
+from mmmos.store.console import FAILED, OK, Device, Work, say, table
 
 if TYPE_CHECKING:
     from mmmos.heads.config import HeadConfig
@@ -47,7 +47,10 @@ def heads(
     folds: Annotated[
         int, typer.Option(min=0, help="Also out-of-fold predictions of train, by group (and oof objectives).")
     ] = 0,
-    jobs: Annotated[int, typer.Option(min=0, help="Processes, one thread each; 0: one per processor.")] = 0,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Processes, one thread each; 0: one per processor, one for a GPU.")
+    ] = 0,
+    device: Device = "auto",
     cluster: Annotated[
         str, typer.Option(metavar="ADDRESS|local:N", help="Train on the workers of a Dask cluster.")
     ] = "",
@@ -68,7 +71,7 @@ def heads(
     """Stage two: train every head of a grid from the stored features; finished runs are kept."""
     if preset:
         _refuse_with_preset(grid=grid != "paper", sweep=sweep)
-        raise typer.Exit(train_recipe(work, preset, seed=seed, jobs=jobs, cluster=cluster))
+        raise typer.Exit(train_recipe(work, preset, seed=seed, jobs=jobs, cluster=cluster, device=device))
     configs = configs_of(
         work,
         grid,
@@ -93,10 +96,10 @@ def heads(
     )
     _refuse_cluster_with(cluster, jobs=bool(jobs), sweep=sweep)
     if not sweep:
-        raise typer.Exit(train(configs, work, grid, jobs=jobs, folds=folds, cluster=cluster))
+        raise typer.Exit(train(configs, work, grid, jobs=jobs, folds=folds, cluster=cluster, device=device))
     tune(
         configs, work, trials=trials, objective=objective, study=study, seed=seed,
-        jobs=jobs, storage=storage, folds=folds or 5,
+        jobs=jobs, storage=storage, folds=folds or 5, device=device,
     )  # fmt: skip
 
 
@@ -105,32 +108,21 @@ def _refuse_with_preset(*, grid: bool, sweep: bool) -> None:
         raise ValueError("--preset says what is trained: leave --grid and --sweep out")
 
 
-FOLDS = 5
-"""Where a recipe has none and no clip is held out."""
-FEWEST_GROUPS = 3
-"""With two, each half learns from the other alone."""
-
-
-def train_recipe(work: Path, preset: str, *, seed: int = 0, jobs: int = 0, cluster: str = "") -> int:
+def train_recipe(
+    work: Path, preset: str, *, seed: int = 0, jobs: int = 0, cluster: str = "", device: str = "auto"
+) -> int:
     """Train what suits the number of clips and groups, or the paper's heads, and keep how to choose by it.
 
     See `training.recipe`.  Where no clip is held out, out-of-fold predictions are made in any case.
     """
     from mmmos.heads.recipe_file import Choice
-    from mmmos.heads.training.recipe import recipe_for
+    from mmmos.heads.training.recipe import folds_of, recipe_for
     from mmmos.store.clips import load_table
-    from mmmos.store.splits import groups_of
 
     specs, data = _specs(work), load_table(work / "clips.json")
     recipe = recipe_for(data, specs, preset=preset, seed=seed)
     held_out = any(data.of(split) for split in ("dev", "pam", "test"))
-    groups = len(groups_of(data.of("train")))
-    if not held_out and groups < FEWEST_GROUPS:
-        raise ValueError(
-            f"{len(data.of('train'))} clips in {groups} groups: none can be held out, so nothing would tell "
-            f"what a predictor is worth. Rate clips of {FEWEST_GROUPS} groups or more"
-        )
-    folds = recipe.folds or (0 if held_out else min(FOLDS, groups))
+    folds = recipe.folds or (0 if held_out else folds_of(data.of("train")))
     for note in recipe.notes:
         say(note)
     only = tuple(config.id for config in recipe.configs)
@@ -138,7 +130,7 @@ def train_recipe(work: Path, preset: str, *, seed: int = 0, jobs: int = 0, clust
     Choice(recipe.configs[0].data, recipe.rule, only, recipe.per_axis, calibrate).save(work)
     # The ridge regression first: where the time is short, at least there is something to beat.
     codes = [
-        train(some, work, preset, jobs=jobs, folds=folds, cluster=cluster)
+        train(some, work, preset, jobs=jobs, folds=folds, cluster=cluster, device=device)
         for some in (recipe.baselines, recipe.configs)
         if some
     ]
@@ -192,6 +184,7 @@ def train(
     jobs: int = 0,
     folds: int = 0,
     cluster: str = "",
+    device: str = "auto",
 ) -> int:
     """Train what is missing of a grid, note it as trained, and print each run's dev loss; the exit code."""
     from mmmos.heads.run_sets import note_grid
@@ -201,7 +194,9 @@ def train(
     def progress(run: str, done: int, of: int) -> None:
         say(f"heads: {done}/{of} {run}")
 
-    result = train_grid(configs, work, jobs=jobs, progress=progress, folds=folds, cluster=cluster)
+    result = train_grid(
+        configs, work, jobs=jobs, progress=progress, folds=folds, cluster=cluster, device=device
+    )
     note_grid(work, grid, configs)
     done = [Run.of(work, config).record for config in configs if config.id not in result.failed]
     table(

@@ -172,6 +172,7 @@ def grid(
         _kept(name, "loss", losses, (cell[2] for cell in cells), LOSS_NAMES),
     )
     given = {field: value for field, value in overrides.items() if value is not None}
+    _check_layer_rule(given.get("layer", ""), present)
     overrides = {**OF_GRID.get(name, {}), **given}
     first = overrides.pop("seed", None) or 0
     configs = [
@@ -181,6 +182,19 @@ def grid(
         for seed in range(first, first + max(1, seeds))
     ]
     return tuple(dict.fromkeys(configs))
+
+
+def _check_layer_rule(rule: str, present: Sequence[str]) -> None:
+    """ValueError for a rule by encoder that is not written as one, or names an encoder that is not there."""
+    parts = [part.partition("=") for part in rule.split(",")]
+    if len(parts) == 1 and "=" not in rule and ":" not in rule:
+        return
+    if not all(equals and of_one for _, equals, of_one in parts):
+        raise ValueError(
+            f"a layer rule by encoder is ENCODER=RULE,..., for example wavlm=layermix,muq=last, not {rule!r}"
+        )
+    for name, _, _ in parts:
+        choose("encoder in the layer rule", name, present)
 
 
 def _kept(

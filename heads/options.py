@@ -26,7 +26,8 @@ LayerRule = Annotated[
     str | None,
     typer.Option(
         metavar="RULE|ENCODER=RULE,...",
-        help="Layers that heads on means read: mean, last, all, layermix, a number. Left out: as stored.",
+        help="Layers that heads on means read: mean, last, all, a number, or layermix, a learnt mix. By "
+        "encoder as wavlm=layermix,muq=last. Left out: as stored.",
     ),
 ]
 StopOn = Annotated[

@@ -13,7 +13,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from mmmos.heads.metrics import Array, composite, srcc
+from mmmos.heads.metrics import (
+    Array,
+    axis_means,
+    composite,
+    obstacle,
+    rank_correlation,
+    ranks,
+    srcc,
+    tie_safe,
+)
 from mmmos.store.names import choose
 
 T = TypeVar("T")
@@ -86,12 +95,68 @@ class Pool:
 
     def score(self, members: Sequence[str], splits: Sequence[str]) -> float:
         """Mean over `splits` of the composite SRCC of the plain average of `members` (repeats count)."""
-        values = []
-        for split in splits:
-            mean = np.mean([self.predictions[split][run] for run in members], axis=0)
-            value = agreement(mean, self.truth[split], together=self.together)
-            values.append(-1.0 if value is None else value)
-        return float(np.mean(values))
+        *others, last = members
+        average = Growing(self, splits)
+        for run in others:
+            average.add(run)
+        return average.score_with(last)
+
+
+class Growing:
+    """A plain average of runs of a pool, and what it would score with one more.
+
+    The composite of an average is the average of composites, as predictions are finite.  So one row [K] a
+    run and split is all that is added up, and the ratings are ranked once.
+    """
+
+    def __init__(self, pool: Pool, splits: Sequence[str]) -> None:
+        self.pool, self.splits, self.count = pool, tuple(splits), 0
+        self.truth = [[t for _, t in self._pairs(split, pool.truth[split])] for split in splits]
+        self.places = [[ranks(t) for t in rows] for rows in self.truth]
+        self.sums: list[list[Array]] = [[np.zeros(len(t)) for t in rows] for rows in self.truth]
+        self.rows: dict[str, list[list[Array]]] = {}
+
+    def add(self, run: str) -> None:
+        """Make a run a member, or one more time."""
+        self.sums = [
+            [total + row for total, row in zip(totals, rows, strict=True)]
+            for totals, rows in zip(self.sums, self._rows_of(run), strict=True)
+        ]
+        self.count += 1
+
+    def score_with(self, run: str) -> float:
+        """As `Pool.score` of the members and this run; an average without a defined score counts as -1."""
+        of_splits = []
+        for totals, rows, truth, places in zip(
+            self.sums, self._rows_of(run), self.truth, self.places, strict=True
+        ):
+            values = []
+            for total, row, t, place in zip(totals, rows, truth, places, strict=True):
+                p = tie_safe((total + row) / (self.count + 1))
+                values.append(None if obstacle(p, t) else rank_correlation(ranks(p), place))
+            value = _over_axes(values)
+            of_splits.append(-1.0 if value is None else value)
+        return float(np.mean(of_splits))
+
+    def _rows_of(self, run: str) -> list[list[Array]]:
+        if run not in self.rows:
+            self.rows[run] = [
+                [p for p, _ in self._pairs(split, self.pool.predictions[split][run])] for split in self.splits
+            ]
+        return self.rows[run]
+
+    def _pairs(self, split: str, pred: Array) -> list[tuple[Array, Array]]:
+        return compared(pred, self.pool.truth[split], together=self.pool.together)
+
+
+def compared(pred: Array, truth: Array, *, together: bool) -> list[tuple[Array, Array]]:
+    """The pairs of rows [K] whose SRCC counts: of the composite, or of each axis, where there are ratings."""
+    if together:
+        p, t = axis_means(pred, truth)
+        rated = np.isfinite(t)
+        return [(p[rated], tie_safe(t[rated]))]
+    rated = np.isfinite(truth)
+    return [(pred[here, axis], truth[here, axis]) for axis, here in enumerate(rated.T) if here.any()]
 
 
 def composite_of_rated(pred: Array, truth: Array) -> tuple[Array, Array]:
@@ -106,13 +171,12 @@ def agreement(pred: Array, truth: Array, *, together: bool = True) -> float | No
 
     `together` says whether there is a composite, see `together.has_composite`.  None where undefined.
     """
-    if together:
-        return srcc(*composite_of_rated(pred, truth))
-    values = []
-    for p, t in zip(pred.T, truth.T, strict=True):
-        rated = np.isfinite(t)
-        # A constant prediction of one axis is no reason to leave the others unseen, and no success.
-        values += [srcc(p[rated], t[rated])] if rated.any() else []
+    pairs = compared(pred, truth, together=together)
+    return _over_axes([srcc(tie_safe(p), t) for p, t in pairs])
+
+
+def _over_axes(values: Sequence[float | None]) -> float | None:
+    """Their mean.  One constant axis is no reason to leave the others unseen, and no success."""
     known = [value or 0.0 for value in values]
     return float(np.mean(known)) if any(value is not None for value in values) else None
 

@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from scipy.optimize import nnls
 
-from mmmos.heads.pool import Pool, checked_split, of_split
+from mmmos.heads.pool import Growing, Pool, checked_split, of_split
 from mmmos.store.names import choose
 
 Weights = dict[str, float]
@@ -77,9 +77,11 @@ def greedy(pool: Pool, splits: str = "oof", rounds: str = "20") -> Weights:
     runs = usable_runs(pool, names)
     chosen: list[str] = []
     history: list[float] = []
+    average = Growing(pool, names)
     for _ in range(whole(rounds)):
-        scored = [(pool.score([*chosen, run], names), run) for run in runs]
+        scored = [(average.score_with(run), run) for run in runs]
         score, run = min(scored, key=lambda pair: (-pair[0], pair[1]))
+        average.add(run)
         chosen.append(run)
         history.append(score)
     kept = chosen[: int(np.argmax(history)) + 1]

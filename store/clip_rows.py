@@ -6,8 +6,10 @@ import difflib
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
+from functools import cache
 from typing import Any
 
 from mmmos.store.rows import RowError, parse_number
@@ -23,6 +25,7 @@ SPLIT_WORDS = {
 }  # fmt: skip
 """What else people call splits, in small letters."""
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_RATINGS_LETTERS = 100_000
 MAX_UNKNOWN = 10
 """So many unknown columns are named; the nearest known name is looked for, which takes time."""
@@ -30,6 +33,7 @@ AUDIO = re.compile(r"[0-9A-Za-z_.-]{0,64}")
 """A content hash, or "" where the audio was not surveyed."""
 MAX_DURATION_S = 1e7
 """Four months; a longer clip can only be damage, and its crops would fill the memory."""
+FIELDS = tuple(field.name for field in fields(Clip) if field.name != "axes")
 REMARK = "_"
 """Columns whose name begins so are the owner's own remarks and are not read."""
 
@@ -80,15 +84,22 @@ def to_clip(values: Mapping[str, Any], axes: Axes) -> Clip:
     return Clip(
         id=texts["id"],
         path=texts["path"],
-        domain=texts["domain"],
-        source=texts["source"],
-        system=texts["system"],
-        group=texts["group"],
-        split=texts["split"],
+        # Many clips share these words: each is kept once.
+        domain=sys.intern(texts["domain"]),
+        source=sys.intern(texts["source"]),
+        system=sys.intern(texts["system"]),
+        group=sys.intern(texts["group"]),
+        split=sys.intern(texts["split"]),
         scores=tuple(scores),
-        ratings=tuple(ratings),
+        ratings=tuple(ratings) if any(ratings) else _unrated(len(axes)),
         axes=axes.names,
     )
+
+
+@cache
+def _unrated(axes: int) -> tuple[tuple[float, ...], ...]:
+    """No single ratings on any axis: one tuple for all clips."""
+    return ((),) * axes
 
 
 def off_scale(clips: Mapping[int, Clip], scale: Scale) -> list[str]:
@@ -97,13 +108,16 @@ def off_scale(clips: Mapping[int, Clip], scale: Scale) -> list[str]:
     A wrong scale is one mistake, however many rows there are.
     """
     found: list[tuple[int, str, float, Scale]] = []
-    count = 0
+    count, scales = 0, dict[int, Scale]()
     for number, clip in clips.items():
-        for place, (axis, score, single) in enumerate(zip(clip.axes, clip.scores, clip.ratings, strict=True)):
-            own = scale.axis(place)
-            values = [value for value in (score, *single) if value is not None]
+        for place, (score, single) in enumerate(zip(clip.scores, clip.ratings, strict=True)):
+            if score is None and not single:
+                continue
+            own = scales.get(place) or scales.setdefault(place, scale.axis(place))
+            values = (*single, score) if score is not None else single
             count += len(values)
-            found += [(number, axis, v, own) for v in values if not own.low <= v <= own.high]
+            if not own.low <= min(values) <= max(values) <= own.high:
+                found += [(number, clip.axes[place], v, own) for v in values if not own.low <= v <= own.high]
     if not found:
         return []
     number, axis, value, own = found[0]
@@ -123,9 +137,7 @@ def split_name(text: str) -> str:
 
 def to_values(clip: Clip) -> dict[str, Any]:
     """A clip as JSON values; the axes are left to its table, which says them once."""
-    values = asdict(clip)
-    del values["axes"]
-    return values
+    return {name: getattr(clip, name) for name in FIELDS}
 
 
 def from_values(values: Mapping[str, Any], axes: tuple[str, ...], scale: Scale) -> Clip:
@@ -159,7 +171,7 @@ def _text(name: str, value: Any, reasons: list[str]) -> str:
         reasons.append(f"{name} {value!r} is not text")
         return ""
     value = value.strip()
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+    if CONTROL.search(value):
         reasons.append(f"{name} {value!r} holds control characters")
     return value
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ from mmmos.store.clip_rows import (
     to_clip,
     to_values,
 )
-from mmmos.store.crops import UnusableNameError, contain
+from mmmos.store.crops import UnusableNameError, containing
 from mmmos.store.names import choose, digest
+from mmmos.store.parts import WHOLE, Part
 from mmmos.store.rows import RowError, TableError, convert, read_rows, refusal
 from mmmos.store.schema import AES_AXES, OOF, SPLITS, Axes, Clip, Scale
 from mmmos.store.splits import split_clips
@@ -119,8 +120,9 @@ def read_clips(
     axes: Axes | None = None,
     train_fraction: float | None = None,
     seed: int = 0,
+    part: Part = WHOLE,
 ) -> ClipTable:
-    """Read a clip table: `.jsonl` or `.json` as JSON lines, anything else as CSV, both UTF-8.
+    """Read a clip table: `.jsonl` or `.json` as JSON lines, `.parquet`, anything else as CSV.
 
     Columns: path; optional id (else the path), domain, source, system, group, split, one per axis with its
     name (CE, CU, PC, PQ) and one with its single ratings (CE_ratings ... PQ_ratings, JSON lists).  An empty
@@ -137,7 +139,9 @@ def read_clips(
         The axes' names and titles; left out, those of the table's sidecar (see `axes_beside`), or the
         paper's four.
     train_fraction
-        Makes a split, see `split_clips`; only for a table without a split column.
+        Makes a split, see `split_clips`; only for a table without a split column, and a whole one.
+    part
+        Take only the rows of this part; all others pass by unread.
 
     Raises
     ------
@@ -146,15 +150,25 @@ def read_clips(
     """
     path = Path(path)
     axes = axes or axes_beside(path) or AES_AXES
+    contained = containing(audio_root) if audio_root is not None else None
+    with_split = False
+
+    def make(values: Mapping[str, Any]) -> Clip:
+        nonlocal with_split
+        with_split = with_split or bool(values.get("split"))
+        return _checked(to_clip(values, axes), contained)
+
     try:
-        rows = list(read_rows(path, MAX_BYTES, lambda names: check_columns(names, axes)))
+        rows = read_rows(path, MAX_BYTES, lambda names: check_columns(names, axes), part)
+        clips, reasons = convert(rows, make)
     except RowError as reason:
         raise TableError(str(reason)) from None
-    clips, reasons = convert(rows, lambda values: _checked(to_clip(values, axes), audio_root))
     reasons += off_scale(clips, scale) + _duplicates(clips)
     if not clips and not reasons:
-        reasons.append("it has no rows")
-    if train_fraction is not None and any(row.values.get("split") for row in rows):
+        reasons.append(
+            "it has no rows" if part == WHOLE else f"it has no rows for part {part}: take fewer parts"
+        )
+    if train_fraction is not None and with_split:
         reasons.append("it has a split column and a train fraction was given: choose one of the two")
     _refuse(reasons, path)
     if train_fraction is None:
@@ -183,14 +197,17 @@ def write_clips(table: ClipTable, path: Path) -> None:
     )
 
 
-def _checked(clip: Clip, audio_root: Path | None) -> Clip:
-    if audio_root is not None:
+def _checked(clip: Clip, contained: Callable[[str], Path] | None) -> Clip:
+    if contained is not None:
         with contextlib.suppress(UnusableNameError):  # one clip's audio, which the survey rejects
-            contain(audio_root, clip.path)
+            contained(clip.path)
     return clip
 
 
 def _duplicates(clips: dict[int, Clip]) -> list[str]:
+    ids = (clip.id for clip in clips.values())
+    if len({one if one.isascii() else normalize("NFC", one) for one in ids}) == len(clips):
+        return []
     rows: dict[str, list[int]] = {}
     for number, clip in clips.items():
         rows.setdefault(clip.id, []).append(number)
@@ -216,6 +233,8 @@ def _refuse(reasons: Iterable[str], what: object = "the clip table") -> None:
 
 
 def _repeated(ids: Sequence[str]) -> list[str]:
+    if len(set(ids)) == len(ids):
+        return []
     return sorted(clip_id for clip_id, count in Counter(ids).items() if count > 1)
 
 
@@ -229,7 +248,28 @@ def save_table(table: ClipTable, path: Path) -> None:
         **({} if table.axes == AES_AXES else {"axes": asdict(table.axes)}),
         "clips": [to_values(clip) for clip in table.clips],
     }
-    sealed.write_json(Path(path), content)
+    try:
+        sealed.write_json(Path(path), content, limit_bytes=MAX_BYTES)
+    except ValueError as reason:
+        raise TableError(f"{reason}: {IN_PARTS}") from None
+
+
+IN_PARTS = "`extract --part I/N` makes N work folders, each of every N-th clip"
+SAMPLED = 1000
+"""So many clips tell how large a table is."""
+
+
+def check_size(table: ClipTable) -> None:
+    """TableError for a table whose clips.json would be more than a work folder can hold; an estimate."""
+    some = table.clips[:: max(1, len(table) // SAMPLED)]
+    known = [replace(clip, audio=clip.audio or "0" * 48) for clip in some]
+    texts = (json.dumps(to_values(clip), indent=3, ensure_ascii=False) for clip in known)
+    size = sum(len(text.encode()) for text in texts) * len(table) // max(1, len(some))
+    if size > MAX_BYTES:
+        raise TableError(
+            f"the clip table is refused: {len(table)} clips take some {size / 2**30:.1f} GiB, and "
+            f"clips.json holds {MAX_BYTES / 2**30:.1f}: {IN_PARTS}"
+        )
 
 
 def load_table(path: Path) -> ClipTable:

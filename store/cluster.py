@@ -47,6 +47,11 @@ class Workers:
         self.client = client
 
     @property
+    def count(self) -> int:
+        """How many there are now."""
+        return len(self.client.ncores())
+
+    @property
     def per_machine(self) -> int:
         """The most workers that share one machine now, and so its memory."""
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmmos.store.console import DAMAGED, MISSING, OK, Work, say, table
+from mmmos.store.console import DAMAGED, MISSING, OK, REJECTS, Work, say, table
 
 if TYPE_CHECKING:
     from mmmos.store.clips import ClipTable
+    from mmmos.store.maintenance import Merged
 
 app = typer.Typer(no_args_is_help=True, help="Look after stored features: info, verify, gc, merge, export.")
 
@@ -154,26 +155,60 @@ def gc(
 
 @app.command()
 def merge(
-    source: Annotated[Path, typer.Argument(help="The folder of one store, or one that holds several.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder of one store, of several, or of the parts of an extraction."
+        ),
+    ],
     work: Work = Path("work"),
 ) -> None:
-    """Take in features that were extracted elsewhere; only those of the same signature fit."""
+    """Take in features that were extracted elsewhere; only those of the same signature fit.
+
+    All parts of one clip table (`extract --part`) become the work folder that one run would have made.
+    """
     from mmmos.store.maintenance import merge as take_in
+    from mmmos.store.part_work import part_folders
     from mmmos.store.specs import SPEC_FILE, store_folders
 
     if not source.is_dir():
         raise FileNotFoundError(f"{source} is not a folder")
+    if part_folders(source):
+        _merge_parts(source, work)
+        return
     folders = [source] if (source / SPEC_FILE).exists() else store_folders(source)
     if not folders:
         raise FileNotFoundError(f"no store in {source}: a store is a folder with {SPEC_FILE} and shards")
-    damaged = 0
-    for folder in folders:
-        found = take_in(folder, work / "features")
-        damaged += len(found.damaged)
-        say(f"{found.spec.id}: {found.added} crops added, {found.present} were there")
-        for damage in found.damaged:
-            say(f"not taken: {damage.shard} {damage.crop or '(whole shard)'}: {damage.reason}")
+    damaged = sum([_say_merged(take_in(folder, work / "features")) for folder in folders])
     raise typer.Exit(DAMAGED if damaged else OK)
+
+
+def _say_merged(found: Merged) -> int:
+    """How many crops were damaged."""
+    say(f"{found.spec.id}: {found.added} crops added, {found.present} were there")
+    for damage in found.damaged:
+        say(f"not taken: {damage.shard} {damage.crop or '(whole shard)'}: {damage.reason}")
+    return len(found.damaged)
+
+
+def _merge_parts(source: Path, work: Path) -> None:
+    from mmmos.store.part_work import merge_parts
+    from mmmos.store.splits import shared_audio
+
+    done = merge_parts(source, work)
+    damaged = sum([_say_merged(found) for found in done.stores])
+    if done.table is None:
+        say(
+            f"{damaged} crops or shards are damaged, so no clip table was written: "
+            "`store gc --damaged --work PART`, run that part again, and merge then"
+        )
+        raise typer.Exit(DAMAGED)
+    for warning in shared_audio(done.table):
+        say(f"warning: {warning}")
+    if done.twice:
+        say(f"{done.twice} clips stand in the clip table twice, the same each time: each was taken once")
+    say(f"{work / 'clips.json'}: {len(done.table)} clips, {done.rejects} could not be read")
+    raise typer.Exit(REJECTS if done.rejects else OK)
 
 
 @app.command()

@@ -47,6 +47,9 @@ Licence = Annotated[
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with an encoder of the hub.")
 ]
+InPart = Annotated[
+    str, typer.Option("--part", metavar="I/N", help="Only every N-th row of the table, from row I on.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads. Left out: found by itself.")]
 """Options that several commands share."""
 

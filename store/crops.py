@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from mmmos.store.schema import CROP_SECONDS, Clip, Crop
@@ -69,20 +72,47 @@ def contain(root: Path, path: str) -> Path:
     return full
 
 
+def containing(root: Path) -> Callable[[str], Path]:
+    """`contain` for the many paths of a table: the links of each folder are followed once."""
+    folder = cache(lambda path: os.fspath(contain(root, path or ".")))
+
+    def contained(path: str) -> Path:
+        above, name = os.path.split(path)
+        try:
+            full = f"{folder(above)}/{name}"
+            full.encode()
+        except ValueError:
+            return contain(root, path)  # which says what is wrong with the path itself
+        if name in ("", ".", "..") or "\0" in name or os.path.islink(full):  # noqa: PTH114 - a Path is slow
+            return contain(root, path)
+        return Path(full)
+
+    return contained
+
+
 def resolve_audio(root: Path, path: str) -> Path:
     """The regular file that `path` names below `root`.
 
     ValueError with the reason: it leads out of the root (also by a link), is missing, or is a folder,
     pipe or device.
     """
-    full = contain(root, path)
+    return _regular(contain(root, path), root, path)[0]
+
+
+def resolving(root: Path) -> Callable[[str], tuple[Path, os.stat_result]]:
+    """`resolve_audio` for the many paths of a table, with what the system says of each file."""
+    below = containing(root)
+    return lambda path: _regular(below(path), root, path)
+
+
+def _regular(full: Path, root: Path, path: str) -> tuple[Path, os.stat_result]:
     try:
-        mode = full.stat().st_mode
+        status = full.stat()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file below {Path(root).resolve()}") from None
     except OSError as reason:
         raise ValueError(f"{path}: {reason.strerror or reason}") from None
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise ValueError(f"{path} is {kind}")
-    return full
+    return full, status

@@ -1,7 +1,8 @@
-"""Rows of CSV and JSON-lines files, with a row number and a reason for everything refused.
+"""Rows of CSV, JSON-lines and Parquet files, with a row number and a reason for everything refused.
 
 The one reader of tables that people write: clip tables, lists of files to score, label files, and answers
-that are to be resumed.  CSV is read strictly (RFC 4180), both are UTF-8 with or without a byte order mark.
+that are to be resumed.  CSV is read strictly (RFC 4180), both are UTF-8 with or without a byte order mark;
+Parquet is read too.  Rows are given out as they are read, all of them or one part (see `store.parts`).
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, BinaryIO, TextIO, TypeVar
 
 from mmmos.store import files
 from mmmos.store.escape import from_spreadsheet
+from mmmos.store.parts import WHOLE, Part
 from mmmos.store.sealed import different_keys
 
 JSON_SUFFIXES = (".jsonl", ".json")
+PARQUET_SUFFIX = ".parquet"
+PARQUET_BATCH = 1 << 16
+"""Rows of a Parquet file that are in memory at a time."""
 MAX_COLUMNS = 10_000
 MAX_LINE_LETTERS = 1 << 21
 MAX_REASONS = 50
@@ -60,24 +65,35 @@ class Row:
     problem: str = ""
 
 
-def read_rows(path: Path, max_bytes: int, check: CheckColumns | None = None) -> Iterator[Row]:
-    """Rows of a file: `.jsonl` and `.json` as JSON lines, anything else as CSV.
+def read_rows(
+    path: Path, max_bytes: int, check: CheckColumns | None = None, part: Part = WHOLE
+) -> Iterator[Row]:
+    """Rows of a file: `.jsonl` and `.json` as JSON lines, `.parquet` as Parquet, anything else as CSV.
+
+    Parameters
+    ----------
+    max_bytes
+        Of the file, for a whole table; a part's may be so many times larger as there are parts.
 
     Raises
     ------
     RowError
-        If the file cannot be read or is larger than `max_bytes`; while the rows are read, if it is not UTF-8.
+        If the file cannot be read or is larger than that; while the rows are read, if it is not UTF-8.
     """
-    read = json_rows if path.suffix.lower() in JSON_SUFFIXES else csv_rows
+    suffix = path.suffix.lower()
     try:
-        text = _open_text(path, max_bytes)
+        file = _open(path, max_bytes * part.of)
     except (OSError, ValueError) as reason:
         raise RowError(f"{path} cannot be read: {reason}") from None
 
     def rows() -> Iterator[Row]:
         try:
-            with text:
-                yield from read(text, check)
+            with file:
+                if suffix == PARQUET_SUFFIX:
+                    yield from parquet_rows(file, check, part)
+                    return
+                text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+                yield from (json_rows if suffix in JSON_SUFFIXES else csv_rows)(text, check, part=part)
         except (OSError, UnicodeDecodeError) as reason:
             raise RowError(f"{path} cannot be read: {reason}") from None
 
@@ -86,17 +102,24 @@ def read_rows(path: Path, max_bytes: int, check: CheckColumns | None = None) -> 
     return chain([first], given) if (first := next(given, None)) else iter(())
 
 
-def _open_text(path: Path, max_bytes: int) -> TextIO:
-    """A regular file as UTF-8 text with or without a byte order mark, lines ended as they are."""
-    text = open(files.open_regular(path), encoding="utf-8-sig", newline="")  # noqa: SIM115, PTH123
-    if (size := files.size_of(text.fileno())) > max_bytes:
-        text.close()
-        raise ValueError(f"{path} has {size} bytes; at most {max_bytes} are read")
-    return text
+def _open(path: Path, max_bytes: int) -> BinaryIO:
+    """A regular file; its text is UTF-8 with or without a byte order mark, lines ended as they are."""
+    file = open(files.open_regular(path), "rb")  # noqa: SIM115, PTH123
+    if (size := files.size_of(file.fileno())) > max_bytes:
+        file.close()
+        raise ValueError(
+            f"it has {size} bytes; at most {max_bytes} are read at a time: "
+            "`extract --part I/N` and `predict --part I/N` take every N-th row"
+        )
+    return file
 
 
 def csv_rows(
-    text: str | TextIO, check: CheckColumns | None = None, separator: str = ",", names: Sequence[str] = ()
+    text: str | TextIO,
+    check: CheckColumns | None = None,
+    separator: str = ",",
+    names: Sequence[str] = (),
+    part: Part = WHOLE,
 ) -> Iterator[Row]:
     """Rows below the header of a CSV text; blank ones are skipped.
 
@@ -109,7 +132,7 @@ def csv_rows(
     lines = _Lines(text)
     reader = csv.reader(lines, strict=True, delimiter=separator)
     header = list(names)
-    number = 0
+    number, ours = 0, part.turns()
     while True:
         number += 1
         try:
@@ -123,7 +146,7 @@ def csv_rows(
         except (csv.Error, RowError) as reason:
             yield Row(number, {}, lines.end, str(reason))
             return
-        if not any(cell.strip() for cell in cells):
+        if not any(map(str.strip, cells)) or not next(ours):
             continue
         if len(cells) != len(header):
             yield Row(number, {}, lines.end, f"{len(cells)} cells under {len(header)} columns")
@@ -144,10 +167,10 @@ def check_header(header: Sequence[str], check: CheckColumns | None = None, separ
         check(header)
 
 
-def json_rows(text: str | TextIO, check: CheckColumns | None = None) -> Iterator[Row]:
+def json_rows(text: str | TextIO, check: CheckColumns | None = None, part: Part = WHOLE) -> Iterator[Row]:
     """One JSON object per line; blank lines are skipped."""
     lines = _Lines(text)
-    number = 0
+    number, ours = 0, part.turns()
     while True:
         number += 1
         try:
@@ -157,7 +180,7 @@ def json_rows(text: str | TextIO, check: CheckColumns | None = None) -> Iterator
             return
         if line is None:
             return
-        if not line.strip():
+        if not line.strip() or not next(ours):
             continue
         try:
             values = json.loads(line, object_pairs_hook=different_keys)
@@ -173,6 +196,25 @@ def json_rows(text: str | TextIO, check: CheckColumns | None = None) -> Iterator
             yield Row(number, {}, lines.end, str(reason))
         else:
             yield Row(number, values, lines.end)
+
+
+def parquet_rows(file: BinaryIO, check: CheckColumns | None = None, part: Part = WHOLE) -> Iterator[Row]:
+    """The rows of a Parquet file, numbered from 1; a file that is none is one row with its problem."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        parquet = pq.ParquetFile(file, pre_buffer=False)
+        check_header(parquet.schema_arrow.names, check)
+        for batch in parquet.iter_batches(PARQUET_BATCH):
+            numbers = [number + at for at in range(1, len(batch) + 1) if part.has(number + at - 1)]
+            ours = batch.take(pa.array([one - number - 1 for one in numbers], pa.int64()))
+            number += len(batch)
+            for row, values in zip(numbers, ours.to_pylist(), strict=True):
+                yield Row(row, values, 0)
+    except (pa.ArrowException, RowError) as reason:
+        yield Row(number + 1, {}, 0, str(reason).strip())
 
 
 def convert(rows: Iterable[Row], make: Callable[[Mapping[str, Any]], T]) -> tuple[dict[int, T], list[str]]:

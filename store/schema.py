@@ -118,7 +118,7 @@ class Scale:
         return {**values, "ends": [list(pair) for pair in self.ends]} if self.ends else values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One rated (or unrated) piece of audio.
 
@@ -154,7 +154,7 @@ class Clip:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Crop:
     """Ten seconds of one audio file; `valid_s` of them are audio, the rest is padding.
 

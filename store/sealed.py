@@ -69,10 +69,18 @@ def read_bytes(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> bytes:
     return data
 
 
-def write_json(path: Path, value: Mapping[str, Any], indent: int | None = 1) -> None:
-    """`files.write_json` of an object, sealed; no key may be KEY."""
+def write_json(
+    path: Path, value: Mapping[str, Any], indent: int | None = 1, limit_bytes: int | None = None
+) -> None:
+    """`files.write_json` of an object, sealed; no key may be KEY.
+
+    ValueError, and nothing is written, for more bytes than those who read it would take.
+    """
     text = json.dumps({**value, KEY: BLANK}, indent=indent, ensure_ascii=False, allow_nan=False)
-    files.write_atomic(path, seal(f"{text}\n".encode()))
+    data = seal(f"{text}\n".encode())
+    if limit_bytes is not None and len(data) > limit_bytes:
+        raise ValueError(f"{path} would take {len(data)} bytes, where {limit_bytes} are read")
+    files.write_atomic(path, data)
 
 
 def read_json(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -115,3 +115,16 @@ def spread_groups(
         for n in members:
             result[n] = share
     return result
+
+
+def shared_audio(clips: Iterable[Clip]) -> list[str]:
+    """One warning for each audio file that is in more than one split."""
+    places: defaultdict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        if clip.audio:
+            places[clip.audio].append(clip)
+    return [
+        "the same audio in several splits: " + ", ".join(f"{clip.id} ({clip.split})" for clip in same)
+        for same in places.values()
+        if len({clip.split for clip in same}) > 1
+    ]

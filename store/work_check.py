@@ -62,6 +62,7 @@ def _journal(path: Path) -> bool:
 KINDS: dict[str, Callable[[Path], bool]] = {
     "clips.json": _table,
     "survey.json": _json,
+    "survey.jsonl": _journal,
     "extract.json": _json,
     "ensemble.json": _json,
     JOURNAL: _journal,

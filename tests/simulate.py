@@ -8,10 +8,13 @@ partly alike, since they see the same features.  The runs are equally good, so e
 them is a false one; the second predicts on a narrower range, which correlations must not mind (MSE is asked
 about two runs of equal range).  The true values are those of 6,000 systems.
 
-Ends with one JSON line: `coverage` of the 95 % intervals by level, metric and number of systems, `size`, the
-share of p-values of at most 0.05, `difference`, the coverage of the intervals of differences, and `gain`, the
-share of sweeps without any true gain whose interval excludes 0, by trials.  `--quick` takes few studies: it
-shows that everything runs, not what it gives.
+Ends with one JSON line.  By level, metric and number of systems: `coverage` of the 95 % intervals, `size`,
+the share of p-values of at most 0.05, and `difference`, the coverage of the intervals of differences.  `gain`
+is the share of sweeps without any true gain whose interval excludes 0, by what is held back and trials; its
+runs are simulated, its rule is the product's.  `sides` is about `compare` (tests/simulate_ab.py), `scores`
+about the intervals of scores (tests/simulate_scores.py).  The standard error of a share s of n studies is the
+root of s (1 - s) / n; `gain` states its own.  `--quick` takes few studies: it shows that everything runs, not
+what it gives.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ from mmmos.heads.tuning.objective import Objective
 from mmmos.heads.tuning.study import Plan, TrialRow, best_of, summarise
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip
+from tests.simulate_ab import of_sides
+from tests.simulate_scores import of_scores
 
 STUDIES, QUICK_STUDIES = 2000, 4
 SYSTEMS = (8, 10, 20, 36)
@@ -138,7 +143,7 @@ def by_systems(counts: Sequence[int], studies: int, seed: int) -> dict[str, Any]
     return result
 
 
-def gain(trials: int, studies: int, seed: int, systems: bool) -> float:
+def gain(trials: int, studies: int, seed: int, systems: bool) -> dict[str, float]:
     """The share of sweeps whose interval of the gain excludes 0 though all trials are equally good.
 
     systems: False has clips without systems, as recordings have; then half of the clips is held back.
@@ -168,7 +173,18 @@ def gain(trials: int, studies: int, seed: int, systems: bool) -> float:
         found = summarise(plan, rows, kept, clips)
         if found.low is not None and found.high is not None:
             excluded += not found.low <= 0.0 <= found.high
-    return excluded / studies
+    share = excluded / studies
+    return {"share": round(share, 4), "standard_error": round((share * (1 - share) / studies) ** 0.5, 4)}
+
+
+def by_trials(studies: int, seed: int) -> dict[str, dict[int, dict[str, float]]]:
+    """What is held back -> trials -> share and its standard error, printed as it comes."""
+    result: dict[str, dict[int, dict[str, float]]] = {"systems": {}, "clips": {}}
+    for trials in TRIALS:
+        for kind, row in result.items():
+            row[trials] = gain(trials, studies, seed, kind == "systems")
+            print(f"{trials:3} trials  no true gain, {kind} held back: {row[trials]} exclude 0", flush=True)
+    return result
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -180,16 +196,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
     studies = QUICK_STUDIES if chosen.quick else chosen.studies
-    result = by_systems(SYSTEMS, studies, chosen.seed)
-    result["gain"] = {"systems": {}, "clips": {}}
-    for trials in TRIALS:
-        for kind in result["gain"]:
-            share = gain(trials, max(1, studies // 4), chosen.seed, kind == "systems")
-            result["gain"][kind][trials] = round(share, 4)
-            print(
-                f"{trials:3} trials  no true gain, {kind} held back: {share:.3f} exclude 0",
-                flush=True,
-            )
+    result = {
+        **by_systems(SYSTEMS, studies, chosen.seed),
+        "gain": by_trials(studies, chosen.seed),
+        "sides": of_sides(studies, chosen.seed),
+        "scores": of_scores(studies, chosen.seed),
+    }
     print(json.dumps({**result, "studies": studies, "seed": chosen.seed}))
 
 

@@ -1,26 +1,17 @@
 """How often intervals of scores hold the rating, by group, with early stopping and selection in the loop.
 
-    python -m tests.simulate_scores [--quick] [--studies N] [--seed N]
-
 A study trains linear heads by gradient descent on parts of the features, stops each where dev and PAM are
 predicted best, keeps the best third of them by the same clips, and calibrates intervals on them, as a bundle
 does.  Synthetic clips are predicted worse than recordings.  Coverage is counted on new clips.
-
-Ends with one JSON line: group -> level -> share of ratings inside.
 """
 
 from __future__ import annotations
-
-import argparse
-import json
-from collections.abc import Sequence
 
 import numpy as np
 
 from mmmos.heads.scoring.conformal import ALL_DOMAINS, CONFIDENCE_LEVELS, ORIGINS, HeldOut
 from mmmos.heads.scoring.intervals import calibrate, covered
 
-STUDIES, QUICK_STUDIES = 400, 6
 TRAIN, HELD_OUT, NEW = 400, 240, 2000
 FEATURES, PART, HEADS, KEPT, EPOCHS = 60, 30, 12, 4, 60
 DOMAINS = ("music", "speech")
@@ -70,22 +61,13 @@ def study(rng: np.random.Generator) -> dict[str, dict[float, float]]:
     return shares
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_STUDIES} studies")
-    parser.add_argument("--studies", type=int, default=STUDIES)
-    parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args(arguments)
-    count = QUICK_STUDIES if chosen.quick else chosen.studies
-    studies = [study(np.random.default_rng([chosen.seed, number])) for number in range(count)]
+def of_scores(studies: int, seed: int) -> dict[str, dict[float, float]]:
+    """Group -> level -> share of new ratings inside their intervals."""
+    found = [study(np.random.default_rng([seed, number])) for number in range(studies)]
     result = {
-        group: {level: round(float(np.mean([one[group][level] for one in studies])), 4) for level in levels}
-        for group, levels in studies[0].items()
+        group: {level: round(float(np.mean([one[group][level] for one in found])), 4) for level in levels}
+        for group, levels in found[0].items()
     }
-    print(json.dumps({"scores": result, "studies": count, "seed": chosen.seed}))
-
-
-if __name__ == "__main__":
-    main()
+    for group, levels in result.items():
+        print(f"intervals of scores, {group:16} {levels}", flush=True)
+    return result

@@ -13,12 +13,13 @@ pytest.importorskip("distributed", reason="needs the extra [cluster]")
 
 
 from mmmos.extract import cluster as extract_cluster
-from mmmos.extract.cluster import Job, encode_shard, extract_on
+from mmmos.extract import survey as room
+from mmmos.extract.cluster import Job, encode_shard, extract_on, machines, survey_files, survey_on
 from mmmos.extract.compute import Compute
 from mmmos.extract.extraction import extract
 from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.run import run
-from mmmos.extract.survey import survey
+from mmmos.extract.survey import CACHE, survey
 from mmmos.heads.grids import grid
 from mmmos.heads.runs import HEAD, Run
 from mmmos.heads.training.parallel import train_grid
@@ -26,7 +27,7 @@ from mmmos.store import maintenance
 from mmmos.store.clips import ClipTable, read_clips, save_table
 from mmmos.store.cluster import ClusterError
 from mmmos.store.features import list_stores
-from mmmos.store.schema import EncoderSpec
+from mmmos.store.schema import Clip, EncoderSpec
 from tests.corpus import small_corpus
 from tests.workers import Cluster, started
 
@@ -91,9 +92,8 @@ class Corpus:
         return tuple(encoder.spec for encoder in self.encoders)
 
     def on(self, address: str, features: Path):
-        return extract_on(
-            address, self.table, self.request, features, self.specs, Compute("cpu"), **self.extract
-        )
+        with machines(address, Compute("cpu")) as there:
+            return extract_on(there, self.table, self.request, features, self.specs, **self.extract)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,29 @@ def test_two_workers_write_the_very_shards_of_one_machine(
     loaded = pair.client.run(lambda: extract_cluster._load.cache_info().misses)
     assert list(loaded.values()) == [1, 1]
     assert corpus.on("tcp://127.0.0.1:1", tmp_path).encoded == {"logmel": 0, "wavlm": 0}
+
+
+def test_workers_survey_the_audio_as_one_machine_does(
+    corpus: Corpus, pair: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = corpus.request.audio_root
+    bad = ("none.wav", "../clips.csv", "clips.csv")
+    table = ClipTable(
+        (*(Clip(f"bad{n}", path) for n, path in enumerate(bad)), *read_clips(corpus.request.clips))
+    )
+    with machines(pair.address, Compute("cpu")) as there, monkeypatch.context() as here:
+        here.setattr(room, "survey_file", lambda path: pytest.fail(f"{path} is decoded by the driver"))
+        found = survey(table, root, tmp_path / CACHE, quiet=True, surveyor=survey_on(there))
+    assert found == survey(table, root, quiet=True)
+    assert [reject.id for reject in found[1]] == ["bad0", "bad1", "bad2"]
+    with machines("tcp://127.0.0.1:1", Compute("cpu")) as nobody:  # what is known needs no cluster
+        known = replace(table, clips=table.clips[3:])
+        assert survey(known, root, tmp_path / CACHE, quiet=True, surveyor=survey_on(nobody))[0] == found[0]
+
+
+def test_a_worker_that_decodes_by_other_rules_surveys_nothing(corpus: Corpus) -> None:
+    with pytest.raises(ClusterError, match="decodes by other rules"):
+        survey_files("other rules", corpus.request.audio_root, 1, 0, corpus.table.clips[:1])
 
 
 def test_two_workers_train_the_very_heads_of_one_machine(
@@ -183,9 +206,8 @@ def test_a_task_may_be_run_twice(corpus: Corpus, tmp_path: Path) -> None:
 def test_audio_that_went_away_rejects_its_clip_alone(corpus: Corpus, pair: Cluster, tmp_path: Path) -> None:
     gone = replace(corpus.table.clips[0], path="audio/gone.wav", audio="0" * 32)
     table = replace(corpus.table, clips=(gone, *corpus.table.clips[1:3]))
-    done = extract_on(
-        pair.address, table, corpus.request, tmp_path, corpus.specs, Compute("cpu"), **corpus.extract
-    )
+    with machines(pair.address, Compute("cpu")) as there:
+        done = extract_on(there, table, corpus.request, tmp_path, corpus.specs, **corpus.extract)
     assert [(reject.id, "gone.wav" in reject.path) for reject in done.rejects] == [(gone.id, True)]
     assert done.encoded["logmel"] == done.crops - 1
 

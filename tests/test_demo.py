@@ -19,7 +19,8 @@ from mmmos.heads.results.evaluation import EVERYWHERE
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.results.scores import score
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import fit, predict
+from mmmos.heads.training.fit import fit
+from mmmos.heads.training.outputs import predict
 from mmmos.store.clips import ClipTable, load_table, save_table
 from mmmos.store.features import list_stores
 from tests.heads.made_up import find

@@ -29,7 +29,7 @@ from mmmos.heads.network.model import Head
 from mmmos.heads.runs import Run
 from mmmos.heads.scoring.golden import golden_waves
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import predict
+from mmmos.heads.training.outputs import predict
 from mmmos.store.clips import load_table
 from mmmos.store.features import list_stores
 from mmmos.store.maintenance import verify

@@ -42,7 +42,7 @@ def test_the_paper_in_one_command(cli: Callable[..., Outcome], clips: Path, tmp_
     for title in (*titles, next(line for line in done.out.splitlines() if "What it costs" in line)):
         assert all(caveat in title for caveat in CAVEATS), title
     assert all("epochs 2" in title for title in titles)
-    assert "not known to this program" in done.out
+    assert "the paper's is not known" in done.out
     found = Reproduction.load(work)
     assert found.seeds == (0,)
     assert {figure.seeds for figure in found.figures} == {1}

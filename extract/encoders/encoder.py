@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from mmmos.extract.encoders.layers import summarise
 from mmmos.extract.encoders.packed import Arithmetic
-from mmmos.extract.encoders.precision import DTYPES, HALF, float32_products
+from mmmos.extract.encoders.precision import DTYPES, HALF
 from mmmos.extract.encoders.published import Origin, Published
+from mmmos.store.device import float32_products
 from mmmos.store.schema import CROP_SECONDS, EncoderSpec
 
 

@@ -9,12 +9,8 @@ fp16   11 bits of mantissa, a small range; CUDA only
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
 
 import torch
 
@@ -27,8 +23,6 @@ NEEDS = {"fp32": (0, 0), "tf32": (8, 0), "bf16": (8, 0), "fp16": (7, 0)}
 """The first generation of NVIDIA's cards (compute capability) with tensor cores for a precision."""
 WORTH = 1.2
 """bf16 is refused on a CPU where its matrix products are not at least so many times as fast as fp32's."""
-
-_FLAGS = threading.RLock()  # torch's are the process', not the thread's
 
 
 def family(precision: str, device_type: str, *, stock: bool) -> str:
@@ -79,22 +73,3 @@ def bf16_gain() -> float:
             torch.mm(a, b)
             best[dtype] = min(best[dtype], time.perf_counter() - started)
     return best[torch.float32] / best[torch.bfloat16]
-
-
-@contextmanager
-def float32_products(device: torch.device, kind: str = "ieee") -> Iterator[None]:
-    """Products and convolutions of float32 are "ieee" or "tf32" on a card, whatever the process has set."""
-    if device.type != "cuda":
-        yield
-        return
-    backends: Any = torch.backends  # torch's types lack the newer flags
-    places = backends.cuda.matmul, backends.cudnn.conv
-    with _FLAGS:
-        before = [place.fp32_precision for place in places]
-        try:
-            for place in places:
-                place.fp32_precision = kind
-            yield
-        finally:
-            for place, value in zip(places, before, strict=True):
-                place.fp32_precision = value

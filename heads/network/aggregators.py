@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from mmmos.heads.config import BUNDLE, HeadConfig
 from mmmos.heads.network.alignment import to_common, valid_steps
+from mmmos.heads.network.products import linear
 from mmmos.heads.network.reading import Reading
 from mmmos.heads.network.recurrence import GATES, bidirectional, single_step
 from mmmos.store.names import choose
@@ -35,7 +36,7 @@ def project(x: Tensor, weight: Tensor, precision: str) -> Tensor:
     """x [..., D] times weight [G, D], in bf16 where asked (the sum is fp32 inside either way)."""
     if precision == "bf16":
         return nn.functional.linear(x.bfloat16(), weight.bfloat16()).float()
-    return nn.functional.linear(x, weight)
+    return linear(x, weight)
 
 
 def _uniform(bound: float, *shape: int) -> nn.Parameter:
@@ -163,7 +164,7 @@ class BlstmHidden(Aggregator):
         self.dim = 2 * width
 
     def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
-        projected = nn.functional.linear(torch.cat(tuple(features), dim=-1), self.weight, self.bias)
+        projected = linear(torch.cat(tuple(features), dim=-1), self.weight, self.bias)
         return single_step(projected.unflatten(-1, (2, -1)))
 
 

@@ -123,7 +123,7 @@ def layer_rule(means: Tensor, spec: EncoderSpec, rule: str = "") -> Tensor:
     return means[:, -1 if rule == "last" else int(rule)]
 
 
-def weighted_mean(values: Tensor, owner: Tensor, seconds: Tensor) -> Tensor:
+def weighted_mean(values: Tensor, owner: Tensor, seconds: Tensor, count: int) -> Tensor:
     """Means of N clips over their crops, weighted by the seconds of audio in each crop: [N, ...] float64.
 
     Parameters
@@ -134,8 +134,9 @@ def weighted_mean(values: Tensor, owner: Tensor, seconds: Tensor) -> Tensor:
         [R] int64 number of each crop's clip; every clip 0 .. N - 1 has one crop or more.
     seconds
         [R] seconds of audio in each crop.
+    count
+        N; a look at the owners would wait for a card.
     """
-    count = int(owner.max()) + 1 if len(owner) else 0
     weights = seconds.double().view(-1, *[1] * (values.dim() - 1))
     sums = values.new_zeros((count, *values.shape[1:]), dtype=torch.float64)
     sums = sums.index_add(0, owner, values.double() * weights)

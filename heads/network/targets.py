@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mmmos.heads.network.losses import level_values, soft_levels
@@ -35,5 +33,11 @@ class Targets:
         else:
             self.values = ((truth - head.target_mean) / head.target_std).float()
 
-    def __getitem__(self, clips: NDArray[np.int64]) -> Tensor:
-        return self.values[torch.from_numpy(clips)]
+    def to(self, device: torch.device) -> Targets:
+        """The same with its values there."""
+        self.values = self.values.to(device)
+        return self
+
+    def __getitem__(self, clips: Tensor) -> Tensor:
+        """Those of the clips with these numbers [B], where the values are."""
+        return self.values[clips]

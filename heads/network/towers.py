@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.aggregators import Aggregator
 from mmmos.heads.network.closed_form import GaussianKernel
+from mmmos.heads.network.products import linear
 
 FAR = 3e38
 """A limit that no feature reaches; infinity would not be a finite tensor."""
@@ -32,7 +33,7 @@ class Towers(nn.Module):
             weight = self.inner.weight.unflatten(0, (self.axes, -1))
             hidden = torch.einsum("bad,ahd->bah", x, weight) + self.inner.bias.unflatten(0, (self.axes, -1))
         else:
-            hidden = self.inner(x).unflatten(-1, (self.axes, -1))
+            hidden = linear(x, self.inner.weight, self.inner.bias).unflatten(-1, (self.axes, -1))
         hidden = self.dropout(torch.relu(hidden))
         return torch.einsum("bah,aoh->bao", hidden, self.weight) + self.bias
 

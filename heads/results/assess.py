@@ -16,6 +16,7 @@ from mmmos.heads.results.comparison import Comparison, compare
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, main_axis
 from mmmos.heads.results.experiment import ENSEMBLE_FILE, SAID_OF_AXES, SAID_OF_OOF, Experiment
 from mmmos.heads.results.nested import predict
+from mmmos.heads.results.published import baseline_rows, baseline_table, caveats, stored_baselines
 from mmmos.heads.results.scores import contenders, score, times_test_was_scored
 from mmmos.heads.runs import Run
 from mmmos.store import files
@@ -41,6 +42,8 @@ class Assessment:
         Of both.
     labels
         Run or ensemble id -> what a reader calls it.
+    beside
+        What a reader calls it -> id of each predictor that stands beside the runs in their tables.
     caveats
         To be said wherever a figure appears.
     notes
@@ -51,6 +54,7 @@ class Assessment:
     comparisons: tuple[Comparison, ...]
     tables: tuple[Table, ...]
     labels: dict[str, str]
+    beside: dict[str, str]
     caveats: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -92,6 +96,8 @@ def evaluate_runs(
 ) -> Assessment:
     """Score runs on dev, PAM and test beside the baselines, and write work/evaluation.csv, comparison.csv.
 
+    Published predictors stand beside them, too, where their predictions are stored (see `published`).
+
     Parameters
     ----------
     experiment
@@ -122,15 +128,18 @@ def evaluate_runs(
                 pair = subject.predictions(split), other.predictions(split)
                 found = compare(*pair, clips, PERMUTATIONS if intervals else 0)
                 comparisons += experiment.shown(found)
+    published = {name: baseline_rows(experiment, name) for name in stored_baselines(experiment)}
+    rows += [row for of_one in published.values() for row in of_one]
     _write(experiment.work / "evaluation.csv", Row, rows)
     _write(experiment.work / "comparison.csv", Comparison, comparisons)
-    shown = [t for s in subjects for t in _tables_of(s, rows, experiment)]
+    beside = dict([*(("ridge regression", one.id) for one in ridge), *((name, name) for name in published)])
+    shown = [t for s in subjects for t in _tables_of(s, rows, experiment, beside)]
     for subject in subjects:
-        of_subject = [c for c in comparisons if c.run == subject.id]
-        if of_subject:
+        if of_subject := [c for c in comparisons if c.run == subject.id]:
             shown.append(tables.differences(of_subject, f"{subject.label} against {other.label}"))
     labels = {subject.id: subject.label for subject in [*subjects, other]}
-    return _assessment(experiment, rows, comparisons, shown, labels)
+    shown += [baseline_table(rows, of_one, name, labels) for name, of_one in published.items()]
+    return _assessment(experiment, rows, comparisons, shown, labels, beside)
 
 
 def compare_ensembles(
@@ -206,6 +215,7 @@ def _assessment(
     comparisons: Sequence[Comparison],
     shown: Sequence[Table],
     labels: dict[str, str],
+    beside: dict[str, str] | None = None,
 ) -> Assessment:
     notes = [SAID_OF_OOF] if OOF in experiment.splits else []
     if experiment.other_data:
@@ -217,7 +227,11 @@ def _assessment(
             f"the test split was looked at {sum(times)} times so far: "
             f"{times[0]} ensembles and {times[1]} runs"
         )
-    return Assessment(tuple(rows), tuple(comparisons), tuple(shown), labels, experiment.caveats, tuple(notes))
+    beside = beside or {}
+    published = [name for name in stored_baselines(experiment) if name in beside]
+    said = dict.fromkeys([*experiment.caveats, *(c for name in published for c in caveats(experiment, name))])
+    made = tuple(rows), tuple(comparisons), tuple(shown)
+    return Assessment(*made, labels, beside, tuple(said), tuple(notes))
 
 
 def _write(path: Path, kind: type[Row | Comparison], records: Sequence[Row | Comparison]) -> None:
@@ -228,9 +242,7 @@ def _write(path: Path, kind: type[Row | Comparison], records: Sequence[Row | Com
 
 @dataclass(frozen=True)
 class _Subject:
-    """A run or the ensemble: its id and label, its predictions by split, its rows by split (with or without
-    intervals).
-    """
+    """A run or the ensemble; its predictions by split, and its rows by split, with intervals or without."""
 
     id: str
     label: str
@@ -256,11 +268,12 @@ def _best_single(experiment: Experiment) -> _Subject:
     return _subject(experiment, experiment.pool.ranked(split)[0])
 
 
-def _tables_of(subject: _Subject, rows: Sequence[Row], experiment: Experiment) -> list[Table]:
+def _tables_of(
+    subject: _Subject, rows: Sequence[Row], experiment: Experiment, beside: dict[str, str]
+) -> list[Table]:
     shown: list[Table] = []
-    ridge = experiment.ridge.id if experiment.ridge else ""
     for split in experiment.splits:
-        shown += tables.figures(rows, subject.id, split, subject.label, ridge)
+        shown += tables.figures(rows, subject.id, split, subject.label, beside)
         within = tables.domains(rows, subject.id, split)
         shown += [within] if within else []
     return shown

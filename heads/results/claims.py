@@ -108,8 +108,11 @@ def dcq_and_con_better_on_test(found: Figures) -> Iterator[Comparison]:
 
 
 def pam_aware_selection(found: Figures) -> Iterator[Comparison]:
-    """Ensembles that are chosen by PAM do better on the test than one that is chosen by dev."""
+    """What is chosen by PAM, a single configuration or an ensemble, does better on the test than by dev."""
     place = Place("test", "srcc")
+    of_pam, of_dev = (best_by(found.heads, split) for split in ("pam", "dev"))
+    if of_pam and of_dev and place in of_pam and place in of_dev:
+        yield "best single", of_pam[place] > of_dev[place]
     by_dev = found.ensembles.get("dev top 8", {}).get(place)
     for name in ("PAM top 8", "PAM top 4", "submitted"):
         value = found.ensembles.get(name, {}).get(place)
@@ -166,6 +169,14 @@ def answer(claim: str, seeds: Sequence[Figures]) -> Answer:
     else:
         verdict = OPEN
     return Answer(claim, verdict, len(held), len(outcomes), tuple(failed))
+
+
+def best_by(rows: Mapping[Cell, Row], split: str) -> Row:
+    """The figures of the configuration of highest SRCC on a split; none where a figure is missing."""
+    place = Place(split, "srcc")
+    if not rows or not all(place in row for row in rows.values()):
+        return {}
+    return max(rows.values(), key=lambda row: row[place])
 
 
 def _best_two(rows: Mapping[Cell, Row], split: str) -> set[Cell]:

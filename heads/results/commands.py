@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mmmos.heads.results.assess import Assessment
 
 PREDICT: dict[str, Callable[[Path, Path | None, Path | None, str], None]] = {}
-"""Published predictors that `evaluate --baseline` knows: (work, audio root, weights, device) has their
+"""Published predictors that --baseline knows: (work, audio root, weights, device) has their
 predictions stored.  The command line fills it, as results are read without encoders."""
 
 
@@ -27,6 +27,18 @@ Runs = Annotated[
         help="Which runs count: those of a grid, of a filter as loss=ut|con,aggregator=mlp, untuned (of no "
         "sweep), or all. Left out: those of the kept ensemble, else of the grid that was trained last.",
     ),
+]
+
+Baseline = Annotated[
+    str,
+    typer.Option(
+        help="Let this published predictor (audiobox) predict the clips, too.  From then on it stands beside "
+        "the runs, with the reduction of its MSE and the difference of KTAU."
+    ),
+]
+
+BaselineAudio = Annotated[
+    Path | None, typer.Option(help="The clips' audio, for --baseline. Left out: where extract found it.")
 ]
 
 
@@ -135,14 +147,8 @@ def evaluate(
         str, typer.Option(help="Compare with this run; left out: the single best on PAM.")
     ] = "",
     runs: Runs = "",
-    baseline: Annotated[
-        str,
-        typer.Option(help="Also show this published predictor and how far the runs are from it: audiobox."),
-    ] = "",
-    audio_root: Annotated[
-        Path | None,
-        typer.Option(help="The clips' audio, for --baseline. Left out: where extract found it."),
-    ] = None,
+    baseline: Baseline = "",
+    audio_root: BaselineAudio = None,
     weights: Weights = None,
     device: Device = "auto",
 ) -> None:
@@ -150,24 +156,9 @@ def evaluate(
     from mmmos.heads.results.assess import evaluate_runs
     from mmmos.heads.results.experiment import open_experiment
 
-    if baseline:
-        choose("baseline", baseline, PREDICT)
-        PREDICT[baseline](work, audio_root, weights, device)
-    found = evaluate_runs(open_experiment(work, runs), names or (), against)
-    _show(found)
-    if baseline:
-        beside_baseline(work, found, baseline, runs)
+    _have(baseline, work, audio_root, weights, device)
+    _show(evaluate_runs(open_experiment(work, runs), names or (), against))
     say(f"all rows: {work / 'evaluation.csv'}, comparisons: {work / 'comparison.csv'}")
-
-
-def beside_baseline(work: Path, found: Assessment, name: str, runs: str = "") -> None:
-    """Show the runs that were assessed beside a published predictor whose predictions are stored."""
-    from mmmos.heads.results.experiment import open_experiment
-    from mmmos.heads.results.published import baseline_rows, baseline_table, caveats
-
-    experiment = open_experiment(work, runs)
-    compared = baseline_table(found.rows, baseline_rows(experiment, name), name, found.labels)
-    show([compared], (*found.caveats, *caveats(experiment, name)))
 
 
 def report(
@@ -176,11 +167,23 @@ def report(
         Path | None, typer.Option("--output", "-o", help="Left out: report.html in the work folder.")
     ] = None,
     runs: Runs = "",
+    baseline: Baseline = "",
+    audio_root: BaselineAudio = None,
+    weights: Weights = None,
+    device: Device = "auto",
 ) -> None:
     """One self-contained HTML page: tables, plots, ceilings, baselines, ensembles, curves; no network."""
     from mmmos.heads.results.report import write_report
 
+    _have(baseline, work, audio_root, weights, device)
     say(f"written: {write_report(work, output, runs)}")
+
+
+def _have(baseline: str, work: Path, audio_root: Path | None, weights: Path | None, device: str) -> None:
+    """Have a published predictor's predictions stored; from then on it stands beside the runs."""
+    if baseline:
+        choose("baseline", baseline, PREDICT)
+        PREDICT[baseline](work, audio_root, weights, device)
 
 
 def _show(found: Assessment) -> None:

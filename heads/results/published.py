@@ -1,7 +1,8 @@
 """A published predictor beside one's own, in the paper's way: how much lower the MSE, how much higher KTAU.
 
-Its predictions on the splits of a clip table lie in the work folder, in `predictions_path`; the command line
-has them made where they are missing (`scoring.baseline`), so that results are read without encoders.
+Its predictions on the splits of a clip table lie in the work folder, in `predictions_path`; the option
+`--baseline` has them made (`scoring.baseline`), so that results are read without encoders.  From then on the
+predictor stands beside the runs in every evaluation, report, notebook and model card of that table.
 """
 
 from __future__ import annotations
@@ -17,14 +18,31 @@ from mmmos.store.predictions import Predictions
 from mmmos.store.schema import COMPOSITE
 from mmmos.store.table import Cell, Table
 
+AGAINST = "Against "
+"""How the title of `baseline_table` begins."""
+
 
 def predictions_path(experiment: Experiment, name: str, split: str) -> Path:
     """Where the predictions of a published predictor on this very clip table are kept."""
     return experiment.work / "baselines" / f"{name}-{experiment.table.id}" / f"predictions-{split}.parquet"
 
 
+def stored_baselines(experiment: Experiment) -> list[str]:
+    """Names of the published predictors whose predictions on every split of an experiment are stored."""
+    ending = f"-{experiment.table.id}"
+    folders = sorted((experiment.work / "baselines").glob(f"*{ending}"))
+    names = [folder.name.removesuffix(ending) for folder in folders]
+    return [
+        name
+        for name in names
+        if all(predictions_path(experiment, name, split).is_file() for split in experiment.splits)
+    ]
+
+
 def baseline_rows(experiment: Experiment, name: str) -> list[Row]:
     """Every figure of a published predictor on the splits of an experiment, without intervals.
+
+    Its composite is left out where it does not predict every axis of the table.
 
     Raises
     ------
@@ -36,7 +54,10 @@ def baseline_rows(experiment: Experiment, name: str) -> list[Row]:
         path = predictions_path(experiment, name, split)
         if not path.is_file():
             raise NotStoredError(f"{name} has no stored predictions on {split}: {path} is missing")
-        found += rows(Predictions.load(path), experiment.table.of(split), intervals=False)
+        said = Predictions.load(path)
+        whole = set(said.axes) == set(experiment.table.axes)
+        of_split = experiment.shown(rows(said, experiment.table.of(split), intervals=False))
+        found += [row for row in of_split if whole or row.axis != COMPOSITE]
     return found
 
 
@@ -77,7 +98,7 @@ def baseline_table(
     notes = (
         f"MSE lower by: the reduction against {name}, in % of its MSE; negative where {name} is better.",
     )
-    return Table(f"Against {name}", (*columns, "KTAU higher by"), tuple(body), notes)
+    return Table(f"{AGAINST}{name}", (*columns, "KTAU higher by"), tuple(body), notes)
 
 
 def _compared(

@@ -60,7 +60,7 @@ def write_report(work: Path, output: Path | None = None, runs: str = "") -> Path
     page = render(
         TITLE,
         "; ".join(facts),
-        experiment.caveats,
+        found.scored.caveats,
         tiles(found.scored.rows, ensemble.id, split),
         sections,
     )

@@ -15,7 +15,7 @@ from mmmos.heads.config import HeadConfig, encoder_name
 from mmmos.heads.ensemble import PAPER_RULE, TABLE4, Ensemble
 from mmmos.heads.grids import GRIDS, TRI_ENC, Cell, position
 from mmmos.heads.results import printed
-from mmmos.heads.results.claims import CLAIMS, Figures, answer
+from mmmos.heads.results.claims import CLAIMS, Figures, answer, best_by
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, rows
 from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.results.mse_table import in_paper, mse_table
@@ -202,11 +202,17 @@ def _over_seeds(table: str, name: str, of_seeds: Sequence[Sequence[Row]]) -> Ite
 
 
 def _printed(figure: PaperFigure) -> float | None:
-    """The paper's value of a figure of Table III, the only table that is known here."""
-    if figure.table != "III":
-        return None
-    encoders, aggregator, loss = figure.name.split()
-    row = TABLE_III.get((tuple(encoders.split("+")), aggregator, loss), {})
+    """The paper's value of a figure, as its Table III prints it.
+
+    Two of Table II's configurations are also in Table III, and the best single one of Table IV is that of
+    its highest SRCC on PAM.
+    """
+    row: printed.Row = {}
+    if figure.table in ("II", "III"):
+        encoders, aggregator, loss = figure.name.split()
+        row = TABLE_III.get((tuple(encoders.split("+")), aggregator, loss), {})
+    elif figure.name == TABLE4["best:pam"]:
+        row = best_by(TABLE_III, "pam")
     return row.get(Place(figure.split, figure.metric))
 
 

@@ -18,6 +18,7 @@ from mmmos.heads.results.baselines import baseline_of
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, index_rows, main_axis
 from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.results.page import Plot, Section, Tile
+from mmmos.heads.results.published import AGAINST
 from mmmos.heads.results.scores import note_seen
 from mmmos.heads.results.series import Series, worst
 from mmmos.heads.runs import Run
@@ -102,11 +103,11 @@ def result(found: Findings) -> Section:
         for metric, caption in captions.items()
     ]
     label = scored.labels[ensemble.id]
-    ridge = found.experiment.ridge.id if found.experiment.ridge else ""
     blocks: list[Table | Plot | str] = [
         *charts,
-        *tables.figures(scored.rows, ensemble.id, split, label, ridge),
+        *tables.figures(scored.rows, ensemble.id, split, label, scored.beside),
     ]
+    blocks += [table for table in scored.tables if table.title.startswith(AGAINST)]
     within = tables.domains(scored.rows, ensemble.id, split)
     opening = f"Every figure of the ensemble on {split}, beside the human ceiling and the trivial baseline."
     return Section("Result", opening, (*blocks, *([within] if within else [])))
@@ -118,7 +119,8 @@ def all_figures(found: Findings) -> Section:
     blocks: list[Table] = [t for t in scored.tables if " against " in t.title]
     for split in found.experiment.splits:
         if split != found.split:
-            blocks += tables.figures(scored.rows, ensemble.id, split, scored.labels[ensemble.id])
+            label = scored.labels[ensemble.id]
+            blocks += tables.figures(scored.rows, ensemble.id, split, label, scored.beside)
             within = tables.domains(scored.rows, ensemble.id, split)
             blocks += [within] if within else []
     opening = "The splits by which the ensemble was chosen flatter it; they are here to be complete."

@@ -69,11 +69,8 @@ def encoders(experiment: Experiment, rows: Sequence[Row], aggregator: str = "mlp
             where = [(run.id, split, TABLE3_LEVELS[split], EVERYWHERE, axis) for split in splits]
             shown = [value_of(found.get((*place, metric))) for place in where for metric in ("mse", "srcc")]
             body.append(("+".join(run.encoders), round(encoder_cost(run.encoders, experiment.gflop)), *shown))
-    columns = (
-        "encoders",
-        "GFLOP/crop",
-        *(f"{split} {metric}" for split in splits for metric in ("MSE", "SRCC")),
-    )
+    named = [f"{split} {metric}" for split in splits for metric in ("MSE", "SRCC")]
+    columns = ("encoders", "GFLOP/crop", *named)
     notes = (
         f"{axis_note(axis)}; aggregator {aggregator}, loss {loss}. Train all seven sets with "
         "`python pipeline.py heads --grid encoders`.",
@@ -93,25 +90,29 @@ def members(experiment: Experiment, ensemble: Ensemble) -> Table:
     return Table(f"Ensemble {ensemble.rule}: {len(body)} of {experiment.pooled}", columns, tuple(body))
 
 
-def figures(rows: Sequence[Row], run: str, split: str, title: str, ridge: str = "") -> list[Table]:
-    """Every axis of a run on a split, a table a level: the run, the human ceiling, baselines, `ridge`."""
+def figures(
+    rows: Sequence[Row], run: str, split: str, title: str, beside: Mapping[str, str] | None = None
+) -> list[Table]:
+    """Every axis of a run on a split, a table a level: the run, the human ceiling, baselines, and what else
+    stands `beside` (label -> run id).
+    """
     found = index_rows(rows)
+    others = {label: other for label, other in (beside or {}).items() if other != run}
     axes = _axes_of(rows, run, split)
-    result = []
+    result: list[Table] = []
     for level in LEVELS:
         body: list[tuple[Cell, ...]] = []
         reasons: dict[str, list[tuple[str, str]]] = {}
         for axis in axes:
             of_axis = {metric: found.get((run, split, level, EVERYWHERE, axis, metric)) for metric in METRICS}
-            beside = [found.get((baseline_of(m).run, split, level, EVERYWHERE, axis, m)) for m in METRICS]
+            trivial = [found.get((baseline_of(m).run, split, level, EVERYWHERE, axis, m)) for m in METRICS]
             body.append((axis, title, *(with_interval(row) for row in of_axis.values())))
-            body.append(
-                ("", "human ceiling", *(rounded(row.ceiling if row else None) for row in of_axis.values()))
-            )
-            body.append(("", "baseline", *(rounded(value_of(row)) for row in beside)))
-            if ridge and ridge != run:
-                plain = [found.get((ridge, split, level, EVERYWHERE, axis, m)) for m in METRICS]
-                body.append(("", "ridge regression", *(with_interval(row) for row in plain)))
+            ceilings = (rounded(row.ceiling if row else None) for row in of_axis.values())
+            body.append(("", "human ceiling", *ceilings))
+            body.append(("", "baseline", *(rounded(value_of(row)) for row in trivial)))
+            for label, other in others.items():
+                theirs = [found.get((other, split, level, EVERYWHERE, axis, m)) for m in METRICS]
+                body.append(("", label, *(with_interval(row) for row in theirs)))
             for metric, row in of_axis.items():
                 reason = NOT_KEPT if row is None else row.reason
                 if reason:

@@ -38,7 +38,7 @@ def compare(
     workers: Workers = None,
 ) -> None:
     """Is B better or worse than A?  Exit code 7 where it is worse on some axis, for use in checks."""
-    from mmmos.heads.scoring.ab import check_options, compare_scores, groups_by_pattern, namesakes
+    from mmmos.heads.scoring.ab import TOO_FEW, check_options, compare_scores, groups_by_pattern, namesakes
     from mmmos.heads.scoring.requests import list_requests
 
     check_options(pairing, margin)
@@ -68,6 +68,11 @@ def compare(
         scorer.caveats,
     )
     say("low, high: 95 % for all rows together; detectable: the smallest true difference that would show")
+    if any(row.verdict == TOO_FEW for row in outcome.differences):
+        say(
+            f"{TOO_FEW}: no interval is sure where few files stand against many and some are far off: "
+            "compare the same content on both sides (paired), or equally many files"
+        )
     first = outcome.differences[0]
     if (first.groups_a, first.groups_b) != (first.n_a, first.n_b):
         say(f"files of one group were left out together: {first.groups_a} groups in A, {first.groups_b} in B")

@@ -34,9 +34,10 @@ def audio_aes(
     device: Device = "auto",
 ) -> None:
     """Scores as audiobox-aesthetics' own `audio-aes` prints them: one JSON line for each line, in order."""
-    from mmmos.extract.front import Compute, choose_device
+    from mmmos.extract.front import Compute
     from mmmos.heads.scoring.audio_aes import AesPredictor
     from mmmos.store import files
+    from mmmos.store.device import choose_device
     from mmmos.store.rows import convert, json_rows, refusal
 
     text = files.read_bytes(input_file, MAX_LIST_BYTES).decode("utf-8-sig")

@@ -121,7 +121,7 @@ def _by_features(scorer: Scorer, experiment: Experiment) -> Predict:
                 head.scores(Batch((means,), seconds[at : at + CHUNK]).to(scorer.front.device)).cpu()
             )
         owner = torch.tensor([number for number, _ in crops])
-        return weighted_mean(torch.cat(scores), owner, seconds).numpy()
+        return weighted_mean(torch.cat(scores), owner, seconds, len(clips)).numpy()
 
     return predict
 

@@ -202,8 +202,7 @@ OF_MIXTURE = ("by_axis", "calibration")
 
 KEPT_ELSEWHERE = (
     *("format", "id", "axes", "scale", "members", "encoders", "intervals", "reference", "caveats"),
-    *OF_MIXTURE,
-    PRIOR,
+    *(*OF_MIXTURE, PRIOR),
 )
 
 

@@ -58,4 +58,4 @@ def clip_features(experiment: Experiment, clips: Sequence[Clip], spec: EncoderSp
     owner = np.repeat(np.arange(len(clips)), [len(of_clip) for of_clip in crops])
     seconds = np.array([crop.valid_s for of_clip in crops for crop in of_clip])
     owners, weights = map(torch.from_numpy, (owner, seconds))
-    return weighted_mean(torch.cat(parts), owners, weights).float().numpy()
+    return weighted_mean(torch.cat(parts), owners, weights, len(clips)).float().numpy()

@@ -21,6 +21,7 @@ from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.network.model import Head
 from mmmos.heads.results.assess import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
+from mmmos.heads.results.published import baseline_rows, stored_baselines
 from mmmos.heads.results.scores import score
 from mmmos.heads.scoring.bundle import Bundle, BundleError, encoders_of, fill, read_bundle, refuse_other
 from mmmos.heads.scoring.clip_features import reference_features, reference_of
@@ -125,6 +126,10 @@ def collect(experiment: Experiment, ensemble: Ensemble, accuracy: bool = True) -
         "accuracy": {
             split: [asdict(row) for row in score(ensemble, experiment, split).rows]
             for split in (experiment.splits if accuracy else ())
+        },
+        "baselines": {
+            name: [asdict(row) for row in baseline_rows(experiment, name)]
+            for name in (stored_baselines(experiment) if accuracy else ())
         },
         "versions": {"mmmos": __version__, **{name: version(name) for name in LIBRARIES}},
     }

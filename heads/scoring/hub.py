@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 
 from mmmos.heads.scoring.bundle import FILES, BundleError, read_bundle
-from mmmos.heads.scoring.loading import load_bundle
-from mmmos.heads.scoring.scorer import Scorer
 
 CONTENTS = list(FILES)
 
 
-def from_pretrained(repo: str, *, revision: str | None = None, **options: Any) -> Scorer:
-    """`load_bundle` of a bundle on the Hugging Face hub, or of its cached copy where there is no network.
+def download(repo: str, revision: str | None = None) -> Path:
+    """The folder of a bundle owner/name on the Hugging Face hub, or of its cached copy.
 
     Parameters
     ----------
-    repo
-        owner/name of the bundle's repository.
     revision
         Branch, tag or commit; left out, the newest.
-    options
-        Those of `load_bundle`.
 
     Raises
     ------
     BundleError
         With the reason, where neither the hub nor its cache has it.
     """
-    return load_bundle(download(repo, revision), **options)
-
-
-def download(repo: str, revision: str | None = None) -> Path:
-    """The folder of a bundle on the hub, or of its cached copy; BundleError where neither has it."""
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=CONTENTS))
     except Exception as error:  # the hub client's HTTP library, and so its errors, change with its version

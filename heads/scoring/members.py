@@ -13,7 +13,13 @@ from torch import Tensor
 from mmmos.extract.front import Encoded, Front
 from mmmos.heads.network.reading import Batch, Reading, as_read
 from mmmos.heads.scoring.bundle import Bundle
+from mmmos.store.device import BatchSize, float32_products, in_batches
 from mmmos.store.schema import EncoderSpec
+
+MOST = 1 << 16
+"""Windows at a time, until memory says otherwise."""
+LEAST = 4
+"""Rows from which on the libraries multiply matrices the same way, whatever their number."""
 
 
 class Members:
@@ -23,10 +29,31 @@ class Members:
         self.front, self.mixture, self.axes = front, bundle.mixture, len(bundle.axes)
         self.heads = [head.to(front.device).eval() for head in bundle.heads.values()]
         self.priors = {prior.spec.id: Members(prior, front) for prior in (bundle.prior,) if prior}
+        self.size = BatchSize(MOST)
 
     def scores(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
-        """Scores [B, M, A] of B windows by every member; features that members share are made once."""
+        """Scores [B, M, A] of B windows by every member, of half of them at a time where memory is short."""
+
         encoded = encoded | {name: of.as_features(encoded, valid_s) for name, of in self.priors.items()}
+
+        def some(part: slice) -> Tensor:
+            of_part = {spec: (frames[part], means[part]) for spec, (frames, means) in encoded.items()}
+            return self._scores(of_part, valid_s[part])
+
+        device = self.front.device
+        with float32_products(device):
+            what = f"{len(self.heads)} heads on {device}"
+            return torch.cat(list(in_batches(len(valid_s), self.size, some, what)))
+
+    def _scores(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
+        """The same of windows that fit; features that members share are made once.
+
+        Frames that are valid in none of the windows are not looked at.  Fewer windows than LEAST are repeated
+        up to so many: from there on a window's scores do not depend on how many others are beside it.
+        """
+        count = len(valid_s)
+        rows = [row % count for row in range(max(count, LEAST))]
+        valid_s = [valid_s[row] for row in rows]
         specs = {spec.id: spec for head in self.heads for spec in head.specs}
         valid = {name: [spec.valid_frames(seconds) for seconds in valid_s] for name, spec in specs.items()}
         sent = self.front.upload(np.array([valid_s, *valid.values()]))
@@ -36,11 +63,15 @@ class Members:
         for head in self.heads:
             for spec in head.specs:
                 if (spec.id, head.reading) not in made:
-                    read = _as_read(head.reading, spec, *encoded[spec.id], counts[spec.id])
+                    frames, means = encoded[spec.id]
+                    if len(rows) > count:
+                        frames, means = frames[rows], means[rows]
+                    frames = frames[:, : max(valid[spec.id])]
+                    read = _as_read(head.reading, spec, frames, means, counts[spec.id])
                     made[spec.id, head.reading] = read
             features = tuple(made[spec.id, head.reading] for spec in head.specs)
             outputs.append(head.scores(Batch(features, seconds)))
-        return torch.stack(outputs, dim=1)
+        return torch.stack(outputs, dim=1)[:count]
 
     def as_features(self, encoded: Encoded, valid_s: Sequence[float]) -> tuple[Tensor, Tensor]:
         """The mixture's scores of B windows in the form of an encoder's frames and means (see `prior`)."""

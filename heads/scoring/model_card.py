@@ -11,6 +11,8 @@ from typing import Any
 
 from mmmos.heads.documents import render_markdown
 from mmmos.heads.metrics import METRICS
+from mmmos.heads.results.evaluation import Row
+from mmmos.heads.results.published import baseline_table
 from mmmos.heads.scoring.answers import FLAGS
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.card_data import front_matter
@@ -43,6 +45,7 @@ def model_card(bundle: Bundle) -> str:
         about=about,
         training=_training(about.get("training") or {}),
         accuracy=_accuracy(about.get("accuracy") or {}),
+        against=_against(about),
         clips=intervals.clips,
         own=[f"{d} ({intervals.clips[d]})" for d in intervals.quantiles if d != ALL_DOMAINS],
         typical=[f"{axis} {error:.2f}" for axis, error in zip(axes, intervals.base, strict=True)],
@@ -115,6 +118,18 @@ def _accuracy(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table | No
             for place, of in figures.items()
         ),
     )
+
+
+def _against(about: Mapping[str, Any]) -> list[Table]:
+    """Published predictors on the same clips, where they had been scored before the bundle was written."""
+    baselines = about.get("baselines")
+    if not baselines:
+        return []
+    ours = [Row(**row) for rows in about["accuracy"].values() for row in rows]
+    labels = {row.run: f"ensemble {about['rule']}" for row in ours}
+    return [
+        baseline_table(ours, [Row(**row) for row in rows], name, labels) for name, rows in baselines.items()
+    ]
 
 
 def _figure(row: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,35 +30,39 @@ BundleOption = Annotated[
 
 
 def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
-    """The scorer of a bundle's folder, of one on the hub, of `audiobox`, or of a work folder's ensemble.
+    """The scorer of a bundle's folder, of one on the hub, of `audiobox`, or of a work folder's ensemble."""
+    from mmmos.heads.scoring.loading import load_scorer
+
+    scorer = load_scorer(bundle_meant(bundle, work), **options)
+    say_opened(any(scorer.bundle.intervals.clips.values()), scorer.caveats)
+    return scorer
+
+
+def bundle_meant(bundle: str, work: Path) -> str:
+    """A bundle as `loading.load_scorer` takes it: the named one, else that of a work folder's ensemble.
 
     Where neither a bundle nor a work folder is given, and the usual one is not there, it is audiobox's.
     """
     from mmmos.heads.scoring.audiobox import AUDIOBOX
-    from mmmos.heads.scoring.loading import is_ready, load_bundle
 
     if not bundle and work == USUAL_WORK and not work.exists():
         say(f"no --bundle, no folder {work}: scoring with {AUDIOBOX} (audiobox-aesthetics, the baseline)")
-        bundle = AUDIOBOX
-    if is_ready(bundle):
-        scorer = load_bundle(bundle, **options)
-    elif not bundle:
-        from mmmos.heads.scoring.export import bundle_of_work
+        return AUDIOBOX
+    if bundle:
+        return bundle
+    from mmmos.heads.scoring.export import bundle_of_work
 
-        folder = bundle_of_work(work)
-        say(f"scoring with {folder}, the ensemble of {work}")
-        scorer = load_bundle(folder, **options)
-    elif not Path(bundle).exists() and bundle.count("/") == 1:
-        from mmmos.heads.scoring.hub import from_pretrained
+    folder = bundle_of_work(work)
+    say(f"scoring with {folder}, the ensemble of {work}")
+    return str(folder)
 
-        scorer = from_pretrained(bundle, **options)
-    else:
-        scorer = load_bundle(bundle, **options)
-    if not any(scorer.bundle.intervals.clips.values()):
+
+def say_opened(with_intervals: bool, caveats: Sequence[str]) -> None:
+    """What is to be known of a bundle before it is used."""
+    if not with_intervals:
         say("without intervals: `mmmos calibrate` adds them from clips that you have rated")
-    for caveat in scorer.caveats:
+    for caveat in caveats:
         say(f"beware: {caveat}")
-    return scorer
 
 
 def known_id(bundle: str) -> str:

@@ -38,12 +38,16 @@ class Settings:
     domain: the kind of all the audio, "" where it was not given.
     bundle: id of the bundle; "" while it is not known yet.
     loudness_lufs: to which all audio was brought; None where it was scored as it is.
+    part: "3/64" of the list, "" for all of it.
+    asked: of a part, digest of the whole list.
     """
 
     hop_s: float | None
     domain: str
     bundle: str
     loudness_lufs: float | None = None
+    part: str = ""
+    asked: str = ""
 
     @property
     def level(self) -> str:
@@ -59,6 +63,10 @@ class Settings:
             raise ResumeError(f"{path} was written with --hop {before.hop_s:g}, not {self.hop_s:g}")
         if before.loudness_lufs != self.loudness_lufs:
             raise ResumeError(f"{path} was written with {before.level}, not with {self.level}")
+        if before.asked != self.asked:
+            raise ResumeError(f"{path} was scored for another list, or for this one before it changed")
+        if before.part != self.part:
+            raise ResumeError(f"{path} was written with --part {before.part!r}, not {self.part!r}")
         if before.domain != self.domain:
             raise ResumeError(f"{path} was written with --domain {before.domain!r}, not {self.domain!r}")
 

@@ -28,7 +28,7 @@ from mmmos.heads.scoring.hub import download
 from mmmos.heads.scoring.loading import is_ready
 from mmmos.heads.scoring.model_card import model_card
 from mmmos.heads.training.data import CHUNK, Features, Indices
-from mmmos.heads.training.fit import one_thread
+from mmmos.heads.training.outputs import one_thread
 from mmmos.store import folders
 from mmmos.store.features import FeatureStore
 from mmmos.store.names import differences

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mmmos.store.files import NOT_DECODED
+from mmmos.store.names import digest
+from mmmos.store.parts import WHOLE, Part, table_digest
 from mmmos.store.rows import RowError, convert, read_rows, refusal
 
 WAVE_SUFFIXES = {".aif", ".aifc", ".aiff", ".au", ".caf", ".w64", ".wav", ".wave"}
@@ -25,7 +27,7 @@ AUDIO_SUFFIXES = frozenset(WAVE_SUFFIXES | {".flac", ".mp3", ".oga", ".ogg", ".o
 """What is taken from a folder to be scored; a file that is named itself may have any suffix."""
 FOUND_SUFFIXES = AUDIO_SUFFIXES | NOT_DECODED
 """What is taken from a folder: audio that cannot be decoded too, so that its answer says so."""
-LIST_SUFFIXES = frozenset({".csv", ".jsonl", ".json"})
+LIST_SUFFIXES = frozenset({".csv", ".jsonl", ".json", ".parquet"})
 MAX_LIST_BYTES = 1 << 31
 
 
@@ -52,18 +54,22 @@ class AudioRequest:
     group: str = ""
 
 
-def list_requests(sources: Iterable[str], audio_root: Path | None = None) -> list[AudioRequest]:
+def list_requests(
+    sources: Iterable[str], audio_root: Path | None = None, part: Part = WHOLE
+) -> list[AudioRequest]:
     """Requests in the order given; folders are walked and patterns expanded in alphabetical order.
 
     Parameters
     ----------
     sources
         Audio files; folders (with all below them); patterns with * ? [ or **; lists: .csv with a `path`
-        column (a clip table is one), .jsonl with {"path", "start_time", "end_time"} in seconds as
-        audiobox-aesthetics has it.  Lists may have `id`, `domain` and `group`.
+        column (a clip table is one), .parquet with one, .jsonl with {"path", "start_time", "end_time"} in
+        seconds as audiobox-aesthetics has it.  Lists may have `id`, `domain` and `group`.
     audio_root
         Where a list's relative paths begin; without it the list's own folder, and, for files that are not
         there, the current one.
+    part
+        Take only every so many-th of what one source names; all others pass by unread.
 
     Returns
     -------
@@ -76,27 +82,40 @@ def list_requests(sources: Iterable[str], audio_root: Path | None = None) -> lis
         Where something is not understood, or two ids are equal.
     """
     requests: list[AudioRequest] = []
+    sources = list(sources)
+    if part != WHOLE and len(sources) != 1:
+        raise RequestError(f"--part takes one list, folder or pattern, not {len(sources)} names")
     for source in sources:
-        requests += _expand(source, audio_root)
+        requests += _expand(source, audio_root, part)
+    if sources and not requests:
+        raise RequestError(f"{sources[0]}: it has no rows for part {part}: take fewer parts")
     _refuse_repeated(requests)
     return requests
 
 
-def _expand(source: str, audio_root: Path | None) -> list[AudioRequest]:
+def digest_of(source: str) -> str:
+    """Names all that a source lists, also where only a part of it is asked for."""
     path = Path(source)
+    if path.suffix.lower() in LIST_SUFFIXES:
+        return table_digest(path)
+    return digest([request.path for request in _expand(source, None)])
+
+
+def _expand(source: str, audio_root: Path | None, part: Part = WHOLE) -> list[AudioRequest]:
+    path, ours = Path(source), slice(part.number - 1, None, part.of)
     if os.path.isdir(source):  # os.path: a name that no file can have is no error, and gets its answer
         found = sorted(_audio_below(path))
         if not found:
             raise RequestError(f"{source}: no audio below this folder ({' '.join(sorted(AUDIO_SUFFIXES))})")
-        return [_plain(str(p)) for p in found]
+        return [_plain(str(p)) for p in found[ours]]
     if path.suffix.lower() in LIST_SUFFIXES:
-        return read_list(path, audio_root)
+        return read_list(path, audio_root, part)
     if not os.path.exists(source) and glob.has_magic(source):
         matches = sorted(m for m in glob.glob(source, recursive=True) if os.path.isfile(m))  # noqa: PTH207
         if not matches:
             raise RequestError(f"{source}: nothing matches this pattern")
-        return [_plain(match) for match in matches]
-    return [_plain(source)]
+        return [_plain(match) for match in matches[ours]]
+    return [_plain(source)][ours]
 
 
 def _audio_below(folder: Path) -> Iterator[Path]:
@@ -119,14 +138,14 @@ def _plain(path: str) -> AudioRequest:
     return AudioRequest(path, path, Path(path))
 
 
-def read_list(path: Path, audio_root: Path | None) -> list[AudioRequest]:
+def read_list(path: Path, audio_root: Path | None, part: Part = WHOLE) -> list[AudioRequest]:
     """The requests of a list, row by row; ids may repeat, see `list_requests` for its columns."""
     try:
-        rows = read_rows(path, MAX_LIST_BYTES, _check_columns)
+        rows = read_rows(path, MAX_LIST_BYTES, _check_columns, part)
         made, reasons = convert(rows, lambda values: read_request(values, path.parent, audio_root))
     except RowError as reason:
         raise RequestError(str(reason)) from None
-    if reasons or not made:
+    if reasons or (not made and part == WHOLE):
         raise RequestError(refusal(str(path), reasons or ["it has no rows"]))
     return list(made.values())
 

@@ -6,13 +6,14 @@
     scorer(waveform, sample_rate)["PQ"]
 
 Every window goes through each encoder once, whatever the number of members, and windows of several files
-share batches.  A file's score is the mean of the scores of its 10 s crops weighted by `valid_s`, as in the
-evaluation of training.
+share batches, in the encoders and in the heads.  A file's score is the mean of the scores of its 10 s crops
+weighted by `valid_s`, as in the evaluation of training.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -33,10 +34,15 @@ from mmmos.heads.scoring.conformal import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.golden import deviations, golden_scores
 from mmmos.heads.scoring.members import Members
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
-from mmmos.heads.scoring.tally import Queued, Tally
+from mmmos.heads.scoring.tally import Held, Queued, Tally
 from mmmos.heads.scoring.waveforms import Waves, believable, many_clips, one_clip
 
 Array = NDArray[np.float64]
+
+HEADS_AT_ONCE = 16
+"""Windows whose heads run together on a CPU: reading their weights is most of the work for a single one."""
+HELD_S = 1.0
+"""No window waits longer than this for others, so that with slow encoders answers come one by one."""
 
 
 class Scorer:
@@ -176,6 +182,7 @@ class Scorer:
         """Answers for requests whose audio is opened by calling `pieces`, in their order."""
         tallies: dict[int, Tally] = {}
         waiting: list[tuple[Tally, Window]] = []
+        held = Held()
         queued: deque[Queued] = deque()
         for number, event in self.front.listen(pieces, hop_s):
             tally = tallies.setdefault(number, Tally(requests[number]))
@@ -183,15 +190,20 @@ class Scorer:
                 tally.open += 1
                 waiting.append((tally, event))
                 if len(waiting) >= self.front.batch:
-                    queued.append(self._queue(waiting))
+                    self._encode(waiting, held)
                     waiting = []
+                    if self._is_due(held):
+                        queued.append(self._queue(held))
+                        held = Held()
             else:
                 tally.end = event
             while len(queued) > self.front.in_flight:
                 self._add(queued.popleft())
             yield from self._finished(tallies)
         if waiting:
-            queued.append(self._queue(waiting))
+            self._encode(waiting, held)
+        if held.waiting:
+            queued.append(self._queue(held))
         for batch in queued:
             self._add(batch)
         yield from self._finished(tallies)
@@ -205,15 +217,23 @@ class Scorer:
             yield self._answer(tally)
 
     @torch.inference_mode()
-    def _queue(self, waiting: Sequence[tuple[Tally, Window]]) -> Queued:
-        """Score a batch of windows by every member; a card's work is queued, not awaited."""
-        windows = [window for _, window in waiting]
+    def _encode(self, waiting: Sequence[tuple[Tally, Window]], held: Held) -> None:
         with self._lock:  # encoders may reuse their buffers
-            encoded = self.front.encode(windows)
-            scores = self.members.scores(encoded, [window.valid_s for window in windows])
+            held.add(waiting, self.front.encode([window for _, window in waiting]))
+
+    def _is_due(self, held: Held) -> bool:
+        late = time.monotonic() - held.since_s > HELD_S
+        return self.front.device.type != "cpu" or len(held.waiting) >= HEADS_AT_ONCE or late
+
+    @torch.inference_mode()
+    def _queue(self, held: Held) -> Queued:
+        """Score encoded windows by every member; a card's work is queued, not awaited."""
+        encoded = held.together()
+        with self._lock:
+            scores = self.members.scores(encoded, [window.valid_s for _, window in held.waiting])
             features = {spec.id: layer_rule(encoded[spec.id][1], spec) for spec in self.front.specs}
             on_host = {spec_id: self.front.to_host(values) for spec_id, values in features.items()}
-            return Queued(waiting, self.front.to_host(scores), on_host, self.front.fence())
+            return Queued(held.waiting, self.front.to_host(scores), on_host, self.front.fence())
 
     def _add(self, batch: Queued) -> None:
         """Add the results of a batch, once they are there, to their pieces."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmmos.extract.front import AudioError, AudioInfo, Fence, Window
+from mmmos.extract.front import AudioError, AudioInfo, Encoded, Fence, Window
 from mmmos.heads.scoring.requests import AudioRequest
 
 Array = NDArray[np.float64]
@@ -47,6 +49,29 @@ class Tally:
     windows: list[dict[str, Any]] = field(default_factory=list)
     end: AudioInfo | AudioError | None = None
     open: int = 0
+
+
+@dataclass
+class Held:
+    """Windows that are encoded and wait for others, so that the heads run on all of them at once."""
+
+    waiting: list[tuple[Tally, Window]] = field(default_factory=list)
+    encoded: list[Encoded] = field(default_factory=list)
+    since_s: float = field(default_factory=time.monotonic)
+
+    def add(self, waiting: Sequence[tuple[Tally, Window]], encoded: Encoded) -> None:
+        self.waiting += ((tally, replace(window, waves={})) for tally, window in waiting)
+        self.encoded.append(encoded)
+
+    def together(self) -> Encoded:
+        first, *others = self.encoded
+        if not others:
+            return first
+        of = {spec_id: [one[spec_id] for one in self.encoded] for spec_id in first}
+        return {
+            spec_id: (torch.cat([frames for frames, _ in parts]), torch.cat([means for _, means in parts]))
+            for spec_id, parts in of.items()
+        }
 
 
 @dataclass(frozen=True)

@@ -1,54 +1,38 @@
-"""Training one head, and what it predicts.
+"""Training heads, and what they predict.
 
 Adam, learning rate 1e-4, batch 32 or 16, at most ten epochs, early stop on the dev loss (paper V-A).
 Targets are z-scored and features standardised with statistics of the train split alone.  One stored
-crop of each clip is drawn per epoch; evaluation averages all crops of a clip weighted by `valid_s`.
+crop of each clip is drawn per epoch; evaluation averages all crops of a clip (see `outputs`).
+
+Heads that draw the same batches are trained side by side: each batch is read once for all of them.  A head
+comes out as it would alone, on a CPU to the last bit.
 """
 
 from __future__ import annotations
 
-import copy
-import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mmmos.heads.config import CLOSED_FORM, HeadConfig
 from mmmos.heads.mixing import affine
 from mmmos.heads.network.model import Head
-from mmmos.heads.network.reading import weighted_mean
-from mmmos.heads.network.targets import Targets
-from mmmos.heads.training.data import Features, Indices
+from mmmos.heads.training.course import Course, DivergedError, Draws, Epoch
+from mmmos.heads.training.data import Features, Indices, sent
+from mmmos.heads.training.outputs import arithmetic, clip_outputs
 from mmmos.heads.training.solving import solve_head
+from mmmos.heads.training.waves import asked_by, steps
 from mmmos.store.clips import score_array
-
-EXPLODED = 1e4
-"""Losses are of order one on z-scored targets; a mean beyond this is not coming back."""
-
-EVALUATION_CROPS = {"means": 1024, "layers": 64, "statistics": 1024, "profile": 256, "frames": 32}
-"""Crops per forward pass without gradients, so that memory stays flat."""
+from mmmos.store.device import is_out_of_memory
 
 DEV_CLIPS_AT_ONCE = 512
 """Pairwise losses grow with the square of the clips: a larger dev split is averaged over parts."""
-
-
-class DivergedError(RuntimeError):
-    """The loss of a training run became NaN, infinite or absurd; the message says when."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """Mean losses of one epoch; `dev_loss` is None without a dev split."""
-
-    number: int
-    train_loss: float
-    dev_loss: float | None
 
 
 @dataclass(frozen=True)
@@ -57,8 +41,12 @@ class Fit:
 
     Parameters
     ----------
+    head
+        On the device that it was trained on.
     best_epoch
         The epoch whose weights the head has, counted from 1.
+    seconds
+        From the start of the heads that it was trained with.
     notes
         What a reader of the run's record must know about its data.
     """
@@ -70,21 +58,23 @@ class Fit:
     notes: tuple[str, ...]
 
 
+Outcome = Fit | DivergedError | ValueError
+"""Of one head among others: trained, or why it cannot be."""
+
+T = TypeVar("T")
+
+OnEpoch = Callable[[Epoch, Head], None]
+"""Called after every epoch with the head as it stands; may raise to stop all."""
+
+
 def fit(
     config: HeadConfig,
     features: Features,
     *,
     train: Indices | None = None,
-    on_epoch: Callable[[Epoch, Head], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Fit:
-    """Train one head on one thread; the same config and features give the same bits.
-
-    Parameters
-    ----------
-    train
-        Clip numbers to train on instead of the train split (out-of-fold training).
-    on_epoch
-        Called after every epoch with the head as it stands; may raise to stop.
+    """Train one head, see `fit_together`; on a CPU the same config and features give the same bits.
 
     Raises
     ------
@@ -93,44 +83,141 @@ def fit(
     DivergedError
         For a loss that is not finite or absurdly large.
     """
-    started = time.perf_counter()
+    ((_, found),) = fit_together([config], features, train=train, on_epoch=on_epoch)
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def fit_together(
+    configs: Sequence[HeadConfig],
+    features: Features,
+    *,
+    train: Indices | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> Iterator[tuple[HeadConfig, Outcome]]:
+    """Train heads, those side by side that draw the same batches; each is given back when it has ended.
+
+    Where memory does not suffice, features leave the device, and then half of the heads are trained at a
+    time: nothing of that changes a head.
+
+    Parameters
+    ----------
+    train
+        Clip numbers to train on instead of the train split (out-of-fold training).
+    """
     clips = rated(features, features.of("train") if train is None else train)
-    dev = rated(features, np.concatenate([features.of(split) for split in config.stop_on.split("+")]))
-    if config.aggregator in CLOSED_FORM:
-        return _in_one_step(config, features, clips, started)
-    with one_thread(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    waiting = side_by_side(configs)
+    while waiting:
+        group, lacking = list(waiting.pop(0)), ""
+        try:
+            for config, found in _train(group, features, clips, on_epoch):
+                group.remove(config)
+                yield config, found
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            lacking = str(error) or "out of memory"
+        if not lacking:  # not in the except clause: its traceback would keep the memory in use
+            continue
+        torch.cuda.empty_cache()
+        half = (len(group) + 1) // 2
+        if features.give_way():
+            waiting.insert(0, group)
+        elif len(group) > 1:
+            waiting[:0] = [group[:half], group[half:]]
+        else:
+            yield group[0], ValueError(f"it does not fit into the memory of {features.device}: {lacking}")
+
+
+def side_by_side(configs: Sequence[HeadConfig]) -> list[list[HeadConfig]]:
+    """Heads that draw the same batches, in groups; one in closed form draws none and stands alone."""
+    groups: dict[object, list[HeadConfig]] = {}
+    for config in configs:
+        alone = config.id if config.aggregator in CLOSED_FORM else ""
+        groups.setdefault((config.seed, config.batch, config.stop_on, alone), []).append(config)
+    return list(groups.values())
+
+
+def _train(
+    configs: Sequence[HeadConfig], features: Features, clips: Indices, on_epoch: OnEpoch | None
+) -> Iterator[tuple[HeadConfig, Outcome]]:
+    """One group of heads, from their first epoch to their last."""
+    started = time.perf_counter()
+    if configs[0].aggregator in CLOSED_FORM:
+        yield configs[0], _caught(partial(_in_one_step, configs[0], features.on_host(), clips, started))
+        return
+    dev = rated(features, np.concatenate([features.of(split) for split in configs[0].stop_on.split("+")]))
+    courses = []
+    for config in list(configs):
+        course = _caught(partial(_start, config, features, clips, dev))
+        if isinstance(course, Exception):
+            yield config, course
+        else:
+            courses.append(course)
+    number = 0
+    while courses:
+        number += 1
+        with arithmetic(features.device):
+            train_epoch(courses, features, clips, number)
+            dev_losses = _dev_losses(courses, features)
+        for course, dev_loss in zip(list(courses), dev_losses, strict=True):
+            found = _caught(partial(_end_epoch, course, features, clips, dev_loss, started, on_epoch))
+            if found is not None:
+                courses.remove(course)
+                yield course.config, found
+
+
+def _caught(work: Callable[[], T]) -> T | DivergedError | ValueError:
+    """What a call gives; the reason where this head cannot be trained, which is no reason for the others."""
+    try:
+        return work()
+    except (DivergedError, ValueError) as reason:
+        return reason
+
+
+def _start(config: HeadConfig, features: Features, clips: Indices, dev: Indices) -> Course:
+    draws = Draws(config.seed, features.device)
+    with arithmetic(features.device), draws.here():
         head = fresh_head(config, features, clips)
-        targets = Targets(head, features.clips)
-        dev = dev[targets.rated[dev]]
-        optimizer = torch.optim.AdamW(
-            head.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
-        curve: list[Epoch] = []
-        best, best_loss, best_state = 0, math.inf, copy.deepcopy(head.state_dict())
-        for number in range(1, config.epochs + 1):
-            train_loss = train_epoch(head, optimizer, features, targets, clips, number)
-            dev_loss = _dev_loss(head, features, targets, dev) if len(dev) else None
-            epoch = Epoch(number, train_loss, dev_loss)
-            _refuse_divergence(epoch)
-            curve.append(epoch)
-            if dev_loss is None or dev_loss < best_loss:
-                best, best_loss = number, math.inf if dev_loss is None else dev_loss
-                best_state = copy.deepcopy(head.state_dict())
-            if on_epoch is not None:
-                on_epoch(epoch, head)
-            if number - best >= config.patience:
-                break
-        head.load_state_dict(best_state)
-        if head.loss.calibrate:
+    return Course(head, draws, features, dev)
+
+
+def train_epoch(courses: Sequence[Course], features: Features, clips: Indices, epoch: int) -> None:
+    """All steps of one epoch of heads that draw the same batches."""
+    for course in courses:
+        course.head.train()
+    batches = list(epoch_batches(features, clips, courses[0].config, epoch))
+    for wave in steps(features, asked_by(course.head for course in courses), batches):
+        for course in courses:
+            course.step(wave)
+
+
+def _end_epoch(
+    course: Course,
+    features: Features,
+    clips: Indices,
+    dev_loss: Tensor | None,
+    started: float,
+    on_epoch: OnEpoch | None,
+) -> Fit | None:
+    """Take stock of an epoch; the trained head where it was the last one."""
+    epoch = course.end_epoch(len(clips), dev_loss)
+    if on_epoch is not None:
+        on_epoch(epoch, course.head)
+    if not course.has_ended:
+        return None
+    head = course.take_best()
+    if head.loss.calibrate:
+        with arithmetic(features.device):
             _calibrate(head, features, clips)
-    notes = _notes(head, features, clips, dev)
-    return Fit(head.eval(), tuple(curve), best, time.perf_counter() - started, notes)
+    notes = _notes(head, features, clips, course.dev)
+    return Fit(head, tuple(course.curve), course.best, time.perf_counter() - started, notes)
 
 
 def _in_one_step(config: HeadConfig, features: Features, clips: Indices, started: float) -> Fit:
     """A head in closed form; its one epoch has the errors of training and of cross-validation in it."""
-    with one_thread():
+    with arithmetic(features.device):
         head = fresh_head(config, features, clips).eval()
         report = solve_head(head, features, clips)
     epoch = Epoch(1, report.train_error, report.error)
@@ -168,26 +255,6 @@ def fresh_head(config: HeadConfig, features: Features, clips: Indices) -> Head:
     return head
 
 
-def train_epoch(
-    head: Head,
-    optimizer: torch.optim.Optimizer,
-    features: Features,
-    targets: Targets,
-    clips: Indices,
-    epoch: int,
-) -> float:
-    head.train()
-    total = 0.0
-    for batch in epoch_batches(features, clips, head.config, epoch):
-        rows = batch[:, 1]
-        optimizer.zero_grad(set_to_none=True)
-        loss = head.loss.function(_outputs(head, features, rows), targets[batch[:, 0]])
-        loss.backward()
-        optimizer.step()
-        total += loss.item() * len(batch)
-    return total / len(clips)
-
-
 def epoch_batches(features: Features, clips: Indices, config: HeadConfig, epoch: int) -> Iterator[Indices]:
     """Batches [B, 2] of (clip, crop) numbers: clips in random order, one random stored crop of each."""
     rng = np.random.default_rng([config.seed, epoch])
@@ -198,73 +265,34 @@ def epoch_batches(features: Features, clips: Indices, config: HeadConfig, epoch:
         yield pairs[start : start + config.batch]
 
 
-def _outputs(head: Head, features: Features, rows: Indices) -> Tensor:
-    """What the loss takes for each of these crops."""
-    return head.for_loss(features.batch(head.specs, head.reading, rows))
-
-
-@torch.no_grad()
-def clip_outputs(head: Head, features: Features, clips: Indices) -> Tensor:
-    """What the loss takes for each clip [N, A] (or [N, A, RATING_LEVELS]): its crops averaged by `valid_s`.
-
-    Distributions are averaged as probabilities and returned as their logarithm.
-    """
-    head.eval()
-    rows, step = features.rows(clips), EVALUATION_CROPS[head.reading.kind]
-    parts = (rows[at : at + step] for at in range(0, len(rows), step))
-    crops = torch.cat([_outputs(head, features, part) for part in parts]).double()
-    crops = crops.softmax(-1) if head.loss.distribution else crops
-    owner = torch.from_numpy(np.repeat(np.arange(len(clips)), features.counts[clips]))
-    mean = weighted_mean(crops, owner, torch.from_numpy(features.valid_s[rows]))
-    return mean.clamp(min=1e-30).log() if head.loss.distribution else mean
-
-
-def predict(head: Head, features: Features, clips: Indices) -> NDArray[np.float64]:
-    """Scores [N, A] of clips on the labels' scale, one column per axis of the head."""
-    with one_thread():
-        z = head.z_scores(clip_outputs(head, features, clips))
-        return head.to_scale(z).numpy()
-
-
 def rated(features: Features, clips: Indices) -> Indices:
     """Those of the clips that are rated on some axis."""
     return clips[np.isfinite(features.truth[clips]).any(axis=1)]
 
 
-def _dev_loss(head: Head, features: Features, targets: Targets, dev: Indices) -> float:
-    outputs = clip_outputs(head, features, dev)
-    total = 0.0
-    for start in range(0, len(dev), DEV_CLIPS_AT_ONCE):
-        part = slice(start, start + DEV_CLIPS_AT_ONCE)
-        loss = head.loss.function(outputs[part], targets[dev[part]].double())
-        total += loss.item() * len(dev[part])
-    return total / len(dev)
+def _dev_losses(courses: Sequence[Course], features: Features) -> list[Tensor | None]:
+    """The loss of each head on the clips that tell when to stop, still on the device; None without any."""
+    dev = courses[0].dev
+    if not len(dev):
+        return [None] * len(courses)
+    numbers = sent(torch.from_numpy(dev), features.device)
+    found: list[Tensor | None] = []
+    for course, outputs in zip(
+        courses, clip_outputs([course.head for course in courses], features, dev), strict=True
+    ):
+        parts = [
+            course.head.loss.function(outputs[at], course.targets[numbers[at]].double()) * len(numbers[at])
+            for at in (slice(n, n + DEV_CLIPS_AT_ONCE) for n in range(0, len(dev), DEV_CLIPS_AT_ONCE))
+        ]
+        found.append(torch.stack(parts).sum() / len(dev))
+    return found
 
 
 def _calibrate(head: Head, features: Features, clips: Indices) -> None:
-    z = head.z_scores(clip_outputs(head, features, clips)).numpy()
+    (outputs,) = clip_outputs([head], features, clips)
+    z = head.z_scores(outputs).cpu().numpy()
     scores = score_array([features.clips[n] for n in clips], head.axes)
-    truth = (scores - head.target_mean.numpy()) / head.target_std.numpy()
+    truth = (scores - head.target_mean.cpu().numpy()) / head.target_std.cpu().numpy()
     slope, offset = affine(z, truth)
     head.slope.copy_(torch.from_numpy(slope))
     head.offset.copy_(torch.from_numpy(offset))
-
-
-def _refuse_divergence(epoch: Epoch) -> None:
-    for name, loss in (("train", epoch.train_loss), ("dev", epoch.dev_loss)):
-        if loss is not None and not abs(loss) < EXPLODED:
-            what = "is not finite" if not math.isfinite(loss) else f"is {loss:.3g}"
-            raise DivergedError(
-                f"the {name} loss {what} after epoch {epoch.number}; try a lower learning rate"
-            )
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums do not depend on how many processors there are, so neither do the bits of a head."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -19,7 +19,8 @@ from mmmos.heads.mixing import Line, affine, through
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import OOF, OOF_RECORD, PREDICTED, RECORD, Run
 from mmmos.heads.training.data import Features, Indices
-from mmmos.heads.training.fit import fit, predict, rated
+from mmmos.heads.training.fit import fit, rated
+from mmmos.heads.training.outputs import predict
 from mmmos.heads.training.train_run import caveats_of, to_predictions
 from mmmos.store import sealed
 from mmmos.store.clips import score_array
@@ -131,14 +132,14 @@ def level_of(head: Head, features: Features, clips: Indices) -> NDArray[np.float
     its own training clips knows nothing of the ratings held out, and one level for all changes no rank.
     """
     truth = score_array([features.clips[n] for n in clips], head.axes)
-    level: NDArray[np.float64] = np.nanmean(truth, axis=0) - head.target_mean.numpy()
+    level: NDArray[np.float64] = np.nanmean(truth, axis=0) - head.target_mean.cpu().numpy()
     return level
 
 
 def uncalibrated(head: Head, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """[N, A] a head's scores as they would be without its calibration."""
     mean, std, slope, offset = (
-        x.numpy() for x in (head.target_mean, head.target_std, head.slope, head.offset)
+        x.cpu().numpy() for x in (head.target_mean, head.target_std, head.slope, head.offset)
     )
     plain: NDArray[np.float64] = ((values - mean) / std - offset) / slope * std + mean
     return plain

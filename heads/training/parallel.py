@@ -1,4 +1,4 @@
-"""Many heads at once: a grid over processes, each with one thread, on this machine or on many."""
+"""Many heads at once: over processes with one thread each, on one machine or many; on a card side by side."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from typing import Any
 
 from joblib import Parallel, delayed
 
-from mmmos.heads.config import HeadConfig
+from mmmos.heads.config import CLOSED_FORM, HeadConfig
 from mmmos.heads.runs import Run
+from mmmos.heads.training.course import DivergedError
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import DivergedError
+from mmmos.heads.training.fit import side_by_side
 from mmmos.heads.training.memory import spare_memory_bytes
 from mmmos.heads.training.out_of_fold import has_out_of_fold, keep_out_of_fold
-from mmmos.heads.training.train_run import train_run
+from mmmos.heads.training.train_run import train_runs
 from mmmos.store.cluster import ClusterError, this_worker, workers_of
+from mmmos.store.device import choose_device, device_type
 from mmmos.store.names import differences
 from mmmos.store.stopping import end_with_parent
 
@@ -46,42 +48,73 @@ def train_grid(
     progress: Progress | None = None,
     folds: int = 0,
     cluster: str = "",
+    device: str = "auto",
 ) -> GridResult:
     """Train those configs whose runs are missing in the work folder.
 
-    A config that cannot be trained fails alone; everything else is kept.
+    A config that cannot be trained fails alone; everything else is kept.  On a CPU every head is a task of
+    its own, which processes share better than groups.  On a card those that draw the same batches are one
+    task, and heads in closed form are the CPU's nevertheless.
 
     Parameters
     ----------
     progress
         Called with (run id, runs done, runs in all) as each run ends.
     jobs
-        Processes, each with one thread (0: one per processor); the heads do not depend on it.
+        Processes, each with one thread (0: one per processor, and one for a card); the heads do not depend on
+        it.
     folds
         Also out-of-fold predictions of the train split by so many folds (0: none).
     cluster
         "local:N" or a Dask scheduler's address, whose workers then train instead of `jobs` processes.
+    device
+        See `store.device`; with a cluster, that of its workers.
 
     Raises
     ------
+    ValueError
+        For a device that is not here.
     ClusterError
         Where there is no cluster, or a worker's code gives configs another meaning.
     """
+    if not cluster:
+        choose_device(device)
     work = Path(work).resolve()  # other processes and machines have other current folders
     missing = [config for config in configs if not _is_done(config, work, folds)]
     kept = tuple(config.id for config in configs if config not in missing)
     trained, failed = [], {}
     # Slow ones first, so that no process is left alone with one at the end.
     ordered = sorted(missing, key=lambda config: -config.frame_rate_hz)
-    tasks = [(config, config.id, work, folds) for config in ordered]
-    for done, (run, reason) in enumerate(in_processes(_train, tasks, jobs, cluster), 1):
-        if reason:
-            failed[run] = reason
-        else:
-            trained.append(run)
-        if progress is not None:
-            progress(run, done, len(missing))
+    for tasks, processes in _tasks(ordered, work, folds, device, jobs):
+        for outcomes in in_processes(_train, tasks, processes, cluster):
+            for run, reason in outcomes:
+                if reason:
+                    failed[run] = reason
+                else:
+                    trained.append(run)
+                if progress is not None:
+                    progress(run, len(trained) + len(failed), len(missing))
     return GridResult(tuple(trained), kept, failed)
+
+
+Task = tuple[tuple[HeadConfig, ...], tuple[str, ...], Path, int, str]
+"""Arguments of `_train`."""
+
+
+def _tasks(
+    configs: Sequence[HeadConfig], work: Path, folds: int, device: str, jobs: int
+) -> Iterator[tuple[list[Task], int]]:
+    """What is trained by how many processes (0: one per processor), first on the CPU, then on a card."""
+    on_card = device_type(device) == "cuda"
+    by_cpu = [config for config in configs if not on_card or config.aggregator in CLOSED_FORM]
+    by_card = [config for config in configs if config not in by_cpu]
+    for groups, place, processes in (
+        ([[config] for config in by_cpu], "cpu", jobs),
+        (side_by_side(by_card), device, jobs or 1),
+    ):
+        runs = [tuple(config.id for config in group) for group in groups]
+        tasks = [(tuple(group), run, work, folds, place) for group, run in zip(groups, runs, strict=True)]
+        yield tasks, processes
 
 
 @dataclass(frozen=True)
@@ -143,29 +176,42 @@ def _alone(task: Callable[..., Any], *arguments: Any) -> Any:
 
 
 @lru_cache(maxsize=1)
-def features_of(work: Path, share: Share) -> Features:
+def features_of(work: Path, share: Share, device: str) -> Features:
     """The features of a work folder, opened once per process and pool: every run of a grid reads the same."""
     limit_bytes = share.limit_bytes
     if limit_bytes is None:
         limit_bytes = spare_memory_bytes() // (2 * share.processes)
-    return Features.open(work, limit_bytes)
+    return Features.open(work, limit_bytes, choose_device(device))
 
 
 def _is_done(config: HeadConfig, work: Path, folds: int) -> bool:
     return Run.of(work, config).is_whole and (not folds or has_out_of_fold(work, config, folds))
 
 
-def _train(config: HeadConfig, run: str, work: Path, folds: int, share: Share) -> tuple[str, str]:
-    """(run id, reason of failure or ""); ClusterError where this process' code is another than the run's."""
-    _check_version(config, run)
+def _train(
+    configs: Sequence[HeadConfig], runs: Sequence[str], work: Path, folds: int, device: str, share: Share
+) -> list[tuple[str, str]]:
+    """(run id, reason of failure or "") of each; ClusterError where this process has other code than they."""
+    for config, run in zip(configs, runs, strict=True):
+        _check_version(config, run)
     try:
-        features = features_of(work, share)
-        train_run(config, features, work)
+        features = features_of(work, share, device)
+        return [
+            (config.id, reason or _fold(config, features, work, folds))
+            for config, reason in train_runs(configs, features, work)
+        ]
+    except ValueError as error:
+        return [(config.id, str(error)) for config in configs]
+
+
+def _fold(config: HeadConfig, features: Features, work: Path, folds: int) -> str:
+    """Make the out-of-fold predictions that a run lacks; the reason of failure or ""."""
+    try:
         if folds:
             keep_out_of_fold(config, features, work, folds)
     except (DivergedError, ValueError) as error:
-        return config.id, str(error)
-    return config.id, ""
+        return str(error)
+    return ""
 
 
 def _check_version(config: HeadConfig, run: str) -> None:

@@ -159,6 +159,17 @@ def _folds(clips: int, groups: int) -> int:
     return min(most, groups) if groups >= 3 else 0
 
 
+def folds_of(clips: Sequence[Clip]) -> int:
+    """Folds where a preset has none and no clip is held out; ValueError where there cannot be any."""
+    groups = len(groups_of(clips))
+    if groups < 3:
+        raise ValueError(
+            f"{len(clips)} clips in {groups} groups: none can be held out, so nothing would tell what a "
+            "predictor is worth. Rate clips of 3 groups or more"
+        )
+    return min(FOLDS, groups)
+
+
 def _has_single_ratings(clips: Sequence[Clip]) -> bool:
     counts = [len(single) for clip in clips for single in clip.ratings if single]
     return bool(counts) and float(np.median(counts)) >= 3

@@ -86,7 +86,7 @@ def _averaged(crops: Tensor, features: Features, clips: Indices) -> NDArray[np.f
     """[N, D] the vectors of crops averaged over each clip by `valid_s`."""
     owner = torch.from_numpy(np.repeat(np.arange(len(clips)), features.counts[clips]))
     seconds = torch.from_numpy(features.valid_s[features.rows(clips)])
-    return weighted_mean(crops, owner, seconds).numpy()
+    return weighted_mean(crops, owner, seconds, len(clips)).numpy()
 
 
 def _columns(head: Head, features: Features) -> list[int]:

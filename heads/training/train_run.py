@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,24 +14,32 @@ from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import CONFIG, PREDICTED, RECORD, Run
 from mmmos.heads.training.data import Features, Indices
-from mmmos.heads.training.fit import Fit, fit, predict
+from mmmos.heads.training.fit import Fit, fit_together
+from mmmos.heads.training.outputs import predict
 from mmmos.store import sealed
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import EncoderSpec
 
 
-def train_run(config: HeadConfig, features: Features, work: Path) -> Run:
-    """Train a config and keep the run; a run that is there already is returned at once.
+def train_runs(
+    configs: Sequence[HeadConfig], features: Features, work: Path
+) -> Iterator[tuple[HeadConfig, str]]:
+    """Train configs and keep their runs, each as it ends; runs that are there already are left alone.
 
+    Yields each config with the reason why it could not be trained, "" where it was.
     ValueError for a config of another clip table.
     """
-    run = Run.of(work, config)
-    if run.is_whole:
-        return run
-    if config.data != features.table.id:
-        raise ValueError(f"the config is for {config.data}, the clip table here is {features.table.id}")
-    keep(fit(config, features), features, run)
-    return run
+    for config in configs:
+        if config.data != features.table.id:
+            raise ValueError(f"the config is for {config.data}, the clip table here is {features.table.id}")
+    missing = [config for config in configs if not Run.of(work, config).is_whole]
+    yield from ((config, "") for config in configs if config not in missing)
+    for config, found in fit_together(missing, features):
+        if isinstance(found, Exception):
+            yield config, str(found)
+        else:
+            keep(found, features, Run.of(work, config))
+            yield config, ""
 
 
 def keep(fitted: Fit, features: Features, run: Run, **extra: Any) -> None:
@@ -88,6 +96,7 @@ def record(fitted: Fit, features: Features, caveats: Sequence[str]) -> dict[str,
         "best_epoch": fitted.best_epoch,
         "stopped": "early" if epochs < config.epochs else "after the last epoch",
         "seconds": round(fitted.seconds, 3),
+        "device": str(head.target_mean.device),
         "versions": {
             "mmmos": __version__,
             "python": platform.python_version(),

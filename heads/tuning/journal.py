@@ -18,6 +18,7 @@ from typing import Any
 from optuna.storages.journal import BaseJournalBackend
 
 from mmmos.store import files, sealed
+from mmmos.store.lines import cut_torn_tail
 
 LOCK_SUFFIX = ".flock"
 MAX_JOURNAL_BYTES, MAX_LINE_BYTES = 1 << 32, 1 << 22
@@ -99,27 +100,6 @@ class SealedJournal(BaseJournalBackend):
             yield
         finally:
             self._lock.release()
-
-
-def cut_torn_tail(journal: Path) -> int:
-    """Cut a journal back to its last whole line; returns how many bytes went.  Hold its lock."""
-    try:
-        fd = files.open_regular(journal)
-    except FileNotFoundError:
-        return 0
-    try:
-        size = files.size_of(fd)
-        last = bytearray(1)
-        if size:
-            files.read_into(fd, last, size - 1)
-    finally:
-        files.close(fd)
-    if not size or last == b"\n":
-        return 0
-    whole = files.read_bytes(journal, MAX_JOURNAL_BYTES)
-    kept = whole[: whole.rfind(b"\n") + 1]
-    files.write_atomic(journal, kept)
-    return len(whole) - len(kept)
 
 
 def worker_key() -> str:

@@ -20,8 +20,8 @@ from optuna.trial import Trial, TrialState
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.runs import Run
+from mmmos.heads.training.course import DivergedError
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import DivergedError
 from mmmos.heads.training.parallel import Share, features_of, in_processes
 from mmmos.heads.tuning.journal import worker_key
 from mmmos.heads.tuning.objective import Objective
@@ -41,6 +41,7 @@ from mmmos.heads.tuning.storage import (
 from mmmos.heads.tuning.study import Plan, Result, TrialRow, plans, summarise
 from mmmos.heads.tuning.trials import stored_predictions, train_trial
 from mmmos.store import files
+from mmmos.store.device import choose_device
 from mmmos.store.predictions import Predictions
 
 JOURNAL = "sweep.journal"
@@ -59,6 +60,7 @@ def sweep(
     storage: str = "",
     folds: int = 5,
     progress: Callable[[int, int], None] | None = None,
+    device: str = "auto",
 ) -> tuple[Result, ...]:
     """Tune the configs `bases` (one per cell of a grid); each study's best against its first trial.
 
@@ -73,23 +75,26 @@ def sweep(
     study
         "cell" tunes each config by itself, "grid" all of them in one study.
     jobs
-        Processes with one thread each (0: one per processor), shared out over the studies.
+        Processes with one thread each (0: one per processor, one for a card), shared out over the studies.
     storage
         A database URL; "" keeps the journal file `sweep.journal` in the work folder.
     folds
         Of the out-of-fold predictions, for an objective "oof:...".
     progress
         Called with (trials settled, trials in all) as they change.
+    device
+        See `store.device`.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    work, jobs = Path(work).resolve(), jobs or os.cpu_count() or 1
+    jobs = jobs or (1 if choose_device(device).type == "cuda" else os.cpu_count() or 1)
+    work = Path(work).resolve()
     storage, features = storage or str(work / JOURNAL), Features.open(work)
     todo = plans(bases, Objective.parse(objective), study, seed, folds)
     todo[0].objective.require(features.clips)
     for plan in todo:
         prepare(plan, storage, work)
     workers = max(1, jobs // len(todo))
-    tasks = [(plan, storage, work, trials) for plan in todo for _ in range(workers)]
+    tasks = [(plan, storage, work, trials, device) for plan in todo for _ in range(workers)]
     count = partial(settled, [open_study(plan, storage) for plan in todo], trials)
     with watched(count, trials * len(todo), progress):
         for _ in in_processes(_work_on, tasks, jobs):
@@ -126,10 +131,10 @@ def watched(count: Callable[[], int], of: int, progress: Callable[[int, int], No
             thread.join()
 
 
-def _work_on(plan: Plan, storage: str, work: Path, trials: int, share: Share) -> None:
+def _work_on(plan: Plan, storage: str, work: Path, trials: int, device: str, share: Share) -> None:
     """Run trials of a study, one after the other, until there are enough or others are at the last ones."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study, features = open_study(plan, storage), features_of(work, share)
+    study, features = open_study(plan, storage), features_of(work, share, device)
     while True:
         with ExitStack() as turn:
             turn.enter_context(files.lock(work / LOCK))

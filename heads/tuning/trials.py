@@ -8,8 +8,9 @@ from pathlib import Path
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import OOF, Run, runs_folder
+from mmmos.heads.training.course import Epoch
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import Epoch, fit
+from mmmos.heads.training.fit import fit
 from mmmos.heads.training.out_of_fold import keep_out_of_fold, out_of_fold
 from mmmos.heads.training.train_run import keep, to_predictions
 from mmmos.heads.tuning.study import Plan, TrialRow, best_of

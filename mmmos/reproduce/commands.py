@@ -96,7 +96,7 @@ def reproduce(
         return
     if run(request, work, compute) == COVERAGE:
         raise typer.Exit(COVERAGE)
-    code = _train(planned, work, jobs)
+    code = _train(planned, work, jobs, device)
     if baseline:
         from mmmos.heads.scoring.baseline import predict_audiobox
 
@@ -107,11 +107,15 @@ def reproduce(
     raise typer.Exit(code)
 
 
-def _train(planned: Plan, work: Path, jobs: int) -> int:
+def _train(planned: Plan, work: Path, jobs: int, device: str) -> int:
     """Every grid; the exit code of the worst."""
     from mmmos.heads.commands import train
 
-    return max(train(configs, work, name, jobs=jobs) for name, configs in planned.configs.items() if configs)
+    return max(
+        train(configs, work, name, jobs=jobs, device=device)
+        for name, configs in planned.configs.items()
+        if configs
+    )
 
 
 def _compare(planned: Plan, work: Path, baseline: str, caveats: list[str]) -> None:

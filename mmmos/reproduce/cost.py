@@ -11,7 +11,7 @@ from mmmos.extract.compute import Compute
 from mmmos.extract.rate import seconds_a_crop
 from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.run import written_table
-from mmmos.extract.survey import CoverageError, check_coverage, survey
+from mmmos.extract.survey import CACHE, CoverageError, check_coverage, survey
 from mmmos.extract.tasks import plan
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.grids import TRI_ENC, grid
@@ -145,7 +145,7 @@ def plan_of(request: ExtractRequest, work: Path, compute: Compute, **choices: ob
     _refuse_other_tables(written)
     features = work / "features"
     encoders = load_encoders(request, compute, stored=stored_specs(features))
-    table, rejects = survey(written, request.audio_root, work / "survey.json", compute.workers)
+    table, rejects = survey(written, request.audio_root, work / CACHE, compute.workers)
     try:
         check_coverage(len(written), rejects, request.min_coverage)
     except CoverageError as error:

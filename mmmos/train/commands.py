@@ -110,7 +110,7 @@ def train(
     keep(reading, clips)
     steps.extract(request, work, Compute(device), deadline)
     steps.start_from(work, source)
-    steps.train_heads(work, preset, seed, jobs, deadline)
+    steps.train_heads(work, preset, seed, jobs, device, deadline)
     found = steps.judge(steps.choose(work))
     steps.export(work, output, found, weights)
     _tell(found, output)

@@ -105,13 +105,13 @@ def start_from(work: Path, source: Bundle | None) -> None:
     say(f"starting from {source.id}: its {', '.join(source.axes)} of every clip are features, too")
 
 
-def train_heads(work: Path, preset: str, seed: int, jobs: int, deadline: Deadline) -> None:
+def train_heads(work: Path, preset: str, seed: int, jobs: int, device: str, deadline: Deadline) -> None:
     """Train the heads that suit the number of clips, and a ridge regression, as far as the time allows."""
     from mmmos.heads.commands import train_recipe
 
     try:
         with deadline.held():
-            train_recipe(work, preset, seed=seed, jobs=jobs)
+            train_recipe(work, preset, seed=seed, jobs=jobs, device=device)
     except TimeUpError:
         say("the minutes are over: the heads that are trained by now are used")
 

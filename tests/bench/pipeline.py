@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmmos.extract.cluster import extract_on
+from mmmos.extract.cluster import extract_on, machines
 from mmmos.extract.compute import Compute
 from mmmos.extract.encoders import load_encoder
 from mmmos.extract.extraction import extract
@@ -89,9 +89,8 @@ def busy_cluster(crops: int, local: int, workers: int) -> float:
         request = ExtractRequest(clips=folder, audio_root=folder, encoders="logmel")
         specs = (load_encoder("logmel", audio_recipe=simulated_recipe()).spec,)
         compute = Compute(device="cuda", workers=max(1, workers // local))
-        extract_on(
-            f"local:{local}", table_of(crops, "wav"), request, folder / "f", specs, compute, quiet=True
-        )
+        with machines(f"local:{local}", compute) as there:
+            extract_on(there, table_of(crops, "wav"), request, folder / "f", specs, quiet=True)
         logs = [list(map(float, path.read_text().split())) for path in (folder / "log").iterdir()]
     return min(busy_s / (until_s - first_s) for busy_s, first_s, until_s in logs)
 

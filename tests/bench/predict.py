@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from mmmos.extract.audio import AUDIO_RECIPE, write_audio
-from mmmos.extract.compute import Compute, choose_device
+from mmmos.extract.compute import Compute
 from mmmos.extract.decoding import open_file
 from mmmos.extract.encoders import Encoder, load_encoder
 from mmmos.extract.front import Front
@@ -34,6 +34,7 @@ from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, Intervals
 from mmmos.heads.scoring.reference import Reference
 from mmmos.heads.scoring.requests import list_requests
 from mmmos.heads.scoring.scorer import Scorer
+from mmmos.store.device import choose_device
 from mmmos.store.schema import AES_AXES, EncoderSpec, Scale
 from tests.conftest import ROOT
 
@@ -54,7 +55,12 @@ def eight_members(specs: dict[str, EncoderSpec]) -> list[Head]:
 
 
 def scorer_of(encoders: list[Encoder], batch: int | None) -> Scorer:
-    specs = {encoder.spec.name: encoder.spec for encoder in encoders}
+    bundle = bundle_of({encoder.spec.name: encoder.spec for encoder in encoders})
+    return Scorer(bundle, Front(encoders, Compute(batch=batch, workers=1)))
+
+
+def bundle_of(specs: dict[str, EncoderSpec]) -> Bundle:
+    """The eight members over encoders by name, with intervals and a reference of no meaning."""
     members = {head.config.id: head for head in eight_members(specs)}
     dims = {spec.id: spec.frame_dim for spec in specs.values()}
     reference = Reference(
@@ -67,8 +73,7 @@ def scorer_of(encoders: list[Encoder], batch: int | None) -> Scorer:
     quantiles = {"": dict.fromkeys(CONFIDENCE_LEVELS, (1.0,) * 4)}
     intervals = Intervals(AES_AXES.names, (1.0,) * 4, quantiles, {"": 1}, "none")
     weights = (1 / len(members),) * len(members)
-    bundle = Bundle(members, weights, intervals, reference, ("untrained",), {})
-    return Scorer(bundle, Front(encoders, Compute(batch=batch, workers=1)))
+    return Bundle(members, weights, intervals, reference, ("untrained",), {})
 
 
 @torch.inference_mode()

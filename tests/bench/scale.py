@@ -1,4 +1,4 @@
-"""What a second worker is worth, and what a million crops cost beside their bytes.
+"""What a second worker is worth, and what a million crops, rows and files cost beside their bytes.
 
     python -m tests.bench.scale [--quick]
 
@@ -6,9 +6,14 @@
    encoder: full-size M2D with random weights (the arithmetic does not depend on them), one thread a worker.
 2. A simulated store of a million crops, one number each, in shards of 64, on the disk of the temporary
    folder: listed, opened (first by the shards' heads, then by the index cache), asked what a table of a
-   million crops is missing when every shard of the last tenth is gone, and read in random batches of 32.
+   million crops is missing when every shard of the last tenth is gone, read in random batches of 32, and
+   appended to, shard by shard (`append_1m_ms`; `append_empty_ms` in an empty store on
+   the same disk).
+3. Large tables, parts of them, and many short files: see `growth`.
+4. A greedy choice among 1,000 runs by their predictions of 100,000 clips, which fill 4 GB.
 
---quick takes tiny M2D and 64,000 crops; `crops` says how many the figures ending in 1m_s are for.
+--quick takes tiny M2D, 64,000 crops, and 100 runs of 10,000 clips; `crops` says how many the figures ending
+in 1m_s are for.
 Ends with one JSON line: `efficiency_2` = seconds of one worker / (2 x seconds of two), the median of turns;
 `machine_2` is what the machine allows: the seconds that an encoder alone takes for waves in memory in one
 process, divided by those that it takes while a second process does the same.
@@ -31,24 +36,28 @@ import numpy as np
 import torch
 
 from mmmos.extract.audio import write_audio
-from mmmos.extract.cluster import extract_on
+from mmmos.extract.cluster import extract_on, machines
 from mmmos.extract.compute import Compute
 from mmmos.extract.extraction import SHARD_CROPS
 from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.survey import survey
 from mmmos.extract.tasks import plan
+from mmmos.heads.pool import Pool, agreement
+from mmmos.heads.selectors import select
 from mmmos.store import files, shards
 from mmmos.store.clips import ClipTable
 from mmmos.store.cluster import workers_of
 from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
 from mmmos.store.index import CACHE_FILE
-from mmmos.store.schema import Clip, EncoderSpec
+from mmmos.store.schema import Clip, Crop, EncoderSpec
 from mmmos.store.specs import write_spec
+from tests.bench.growth import growth
 
 BLOCKS = 8
 CLIP_CROPS = 10
 BATCH, BATCHES = 32, 200
+APPENDS = 50
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -82,18 +91,12 @@ def efficiency(folder: Path, size: str, block: int, turns: int) -> dict[str, flo
         for turn in range(turns + 1):
             for count, workers in ((1, one), (2, two)):
                 address = workers.client.scheduler.address
-                taken_s, done = timed(
-                    lambda a=address: extract_on(
-                        a,
-                        table,
-                        request,
-                        folder / "out",
-                        specs,
-                        Compute("cpu"),
-                        shard_crops=block,
-                        quiet=True,
+                with machines(address, Compute("cpu")) as there:
+                    taken_s, done = timed(
+                        lambda there=there: extract_on(
+                            there, table, request, folder / "out", specs, shard_crops=block, quiet=True
+                        )
                     )
-                )
                 assert done.encoded == {"m2d": len(clips)}
                 shutil.rmtree(folder / "out")
                 if turn:  # the first turn loads the encoders
@@ -157,6 +160,9 @@ def million(folder: Path, clips: int) -> dict[str, float]:
     expected = [int(crop_id[:32], 16) * CLIP_CROPS + int(crop_id[33:]) for crop_id in ids[-1]]
     assert values[-1][:, 0, 0].tolist() == expected
     cache = (place / CACHE_FILE).stat().st_size
+    more = [Crop(f"{clips + n:032x}", 0, 0.0, 10.0) for n in range(APPENDS)]
+    append_ms = appended(store, more)
+    empty_ms = appended(FeatureStore(folder / "empty", spec), more)
     gone = made[-(len(made) // 10) :]
     for path in gone:
         path.unlink()
@@ -172,10 +178,37 @@ def million(folder: Path, clips: int) -> dict[str, float]:
         "open_1m_s": open_s,
         "refresh_1m_s": refresh_s,
         "plan_1m_s": plan_s,
+        "append_1m_ms": append_ms,
+        "append_empty_ms": empty_ms,
         "batch_first_ms": 1e3 * cold_s / BATCHES,
         "batch_ms": 1e3 * warm_s / BATCHES,
         "index_cache_mb": cache / 1e6,
     }
+
+
+def greedy_selection(runs: int, clips: int) -> dict[str, float]:
+    """Processor seconds of choosing greedily, in twenty rounds, among runs with out-of-fold predictions."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(5.5, 1.5, (clips, 4))
+    predictions = {f"run-{n}": truth + rng.normal(0, 1.5, (clips, 4)) for n in range(runs)}
+    scores = {"oof": {run: agreement(pred, truth) for run, pred in predictions.items()}}
+    pool = Pool(scores, {"oof": predictions}, {"oof": truth})
+    started_s = time.process_time()
+    chosen = select("greedy:oof:20", pool)
+    return {
+        "greedy_runs": runs,
+        "greedy_clips": clips,
+        "greedy_s": time.process_time() - started_s,
+        "greedy_members": len(chosen),
+    }
+
+
+def appended(store: FeatureStore, crops: list[Crop]) -> float:
+    """Milliseconds, the median, of an append of one crop."""
+    frames, means = np.zeros((1, 1, 1), np.float16), np.zeros((1, 1, 1), np.float32)
+    return 1e3 * statistics.median(
+        timed(lambda c=crop: store.append([c], frames, means))[0] for crop in crops
+    )
 
 
 def main() -> None:
@@ -184,6 +217,8 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
+    selection = greedy_selection(*((100, 10_000) if quick else (1_000, 100_000)))
+    print("selection:", selection, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         store = million(Path(folder), 6_400 if quick else 100_000)
         print("store:", {name: round(value, 3) for name, value in store.items()}, flush=True)
@@ -191,7 +226,13 @@ def main() -> None:
         scaling = efficiency(Path(folder), *(("tiny", 4, 1) if quick else ("full", 2, 3)))
         print("scaling:", {name: round(value, 3) for name, value in scaling.items()}, flush=True)
     scaling["crops_encoded"] = scaling.pop("crops")
-    print(json.dumps({name: round(value, 4) for name, value in {**scaling, **store}.items()}))
+    large = growth(quick=quick)
+    print("growth:", {name: round(value, 3) for name, value in large.items()}, flush=True)
+    print(
+        json.dumps(
+            {name: round(value, 4) for name, value in {**scaling, **store, **large, **selection}.items()}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -35,8 +35,9 @@ from scipy.stats import spearmanr
 from mmmos.heads.config import CLOSED_FORM, HeadConfig
 from mmmos.heads.grids import grid
 from mmmos.heads.training.data import Features, Indices
-from mmmos.heads.training.fit import fit, predict
+from mmmos.heads.training.fit import fit
 from mmmos.heads.training.out_of_fold import level_of
+from mmmos.heads.training.outputs import predict
 from mmmos.heads.training.recipe import MANY_FOLDS, recipe_for
 from mmmos.store.splits import group_folds, groups_of
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mmmos.heads.training.fit import one_thread
+from mmmos.heads.training.outputs import one_thread
 from tests.bench.sweep import KINDS, Pool, measure, seconds_apart, worst_difference
 
 
@@ -25,7 +25,7 @@ def test_ours_agrees_with_ordinary_modules_at_the_real_widths() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_way_runs_and_is_scaled_to_a_whole_epoch(kind: str) -> None:
     times = vars(measure(kind, Pool(24), train=16, scored=8, rounds=1))
-    assert set(times) == {"floor", "ordinary", "ours", "ours_bf16"}
+    assert set(times) == {"floor", "floor_mkl", "floor_onednn", "ordinary", "ours", "ours_bf16"}
     assert all(math.isfinite(seconds) and seconds > 0 for seconds in times.values())
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -114,6 +115,23 @@ class Traffic(TorchDispatchMode):
             self.waits["cpu", line()] += 1
 
 
+def cudnn_lstm(
+    x: torch.Tensor, state: Any, weights: Any, *, has_biases: bool, batch_first: bool, train: bool, **_: Any
+) -> tuple[torch.Tensor, ...]:
+    """What torch.lstm calls on a card, and a build for CPUs does not know of."""
+    per_direction, size, lstm = 4 if has_biases else 2, state[0].shape[-1], 2
+    return aten._cudnn_rnn(
+        x, weights, per_direction, None, *state, lstm, size, 0, 1, batch_first, 0.0, train, True, [], None
+    )[:3]
+
+
+def as_array(tensor: FakeTensor) -> np.ndarray:
+    """What a fake tensor on the host holds: ones.  One on the card has to be fetched first."""
+    if on_card(tensor.device):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+    return np.ones(tuple(tensor.shape), torch.empty(0, dtype=tensor.dtype).numpy().dtype)
+
+
 def on_card(device: Any) -> bool:
     return device is not None and torch.device(device).type == "cuda"
 
@@ -151,6 +169,10 @@ class Card:
         # torch turns autocast off, with a warning, where it has no card.
         monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
+        monkeypatch.setattr(torch, "lstm", cudnn_lstm)
+        monkeypatch.setattr(FakeTensor, "numpy", as_array)
+        monkeypatch.setattr(torch.cuda, "get_rng_state", lambda *_: torch.zeros(16, dtype=torch.uint8))
+        monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *_: None)
 
     def take(self, tensor: torch.Tensor) -> torch.Tensor:
         """A real tensor as a fake one on the card."""

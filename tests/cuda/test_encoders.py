@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from mmmos.extract.encoders import ENCODERS, Encoder, load_encoder
+from mmmos.extract.encoders import ENCODERS, Encoder, load_encoder, muq
+from mmmos.extract.encoders.muq_fast import FastMuQ
+from mmmos.extract.encoders.packed import Arithmetic
 from mmmos.extract.encoders.precision import PRECISIONS
+from mmmos.extract.encoders.wavlm_fast import MASK_ALIGNMENT
 from tests.cuda.fake import CARD, Card
 
 CROPS = 3
@@ -69,3 +73,44 @@ def test_what_a_card_rounds_is_not_what_a_cpu_or_the_stock_network_rounds(card: 
 def test_fp32_is_the_same_everywhere(card: Card) -> None:
     here = load_encoder("wavlm", audio_recipe="test", random_seed=0, size="tiny").spec
     assert {on_card("wavlm", stock=stock).spec.id for stock in (False, True)} == {here.id}
+
+
+def calls_of(function: str, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
+    """The tensors of every call of one of torch's functions from now on, by their names."""
+    calls: list[dict[str, torch.Tensor]] = []
+    plain = getattr(F, function)
+
+    def spy(*args: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:
+        calls.append({**dict(zip(("input", "weight"), args, strict=False)), **kwargs})
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(F, function, spy)
+    return calls
+
+
+def test_images_and_kernels_of_convolutions_lie_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules for a card, run on the CPU: without cuDNN a fake card lays results out by another rule."""
+    network = FastMuQ(muq.build(muq.TINY, seed=0), 10 * muq.SAMPLE_RATE_HZ, Arithmetic(on_cpu=False)).eval()
+    calls = calls_of("conv2d", monkeypatch)
+    with torch.inference_mode():
+        network(torch.zeros(2, 10 * muq.SAMPLE_RATE_HZ))
+    assert len(calls) == 4
+    for call in calls:
+        for tensor in (call["input"], call["weight"]):
+            assert tensor.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_mask_of_every_layer_can_be_read_where_it_lies(
+    card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that begin elsewhere would be copied, for each layer anew."""
+    encoder = on_card("wavlm")
+    calls = calls_of("scaled_dot_product_attention", monkeypatch)
+    with card.running():
+        encoder.encode([np.zeros(encoder.samples, np.float32)] * CROPS, [10.0, 4.2, 0.3])
+    assert len(calls) == len(encoder.network.blocks)
+    for call in calls:
+        mask = call["attn_mask"]
+        assert mask.shape[-1] == encoder.spec.frames
+        assert all(stride % MASK_ALIGNMENT == 0 for stride in mask.stride()[:-1])
+        assert mask.stride(-1) == 1

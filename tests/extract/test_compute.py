@@ -7,18 +7,8 @@ import os
 import pytest
 import torch
 
-from mmmos.extract.compute import AUTO, CPU_BATCH, CUDA_BATCH, Compute, choose_device, device_type
+from mmmos.extract.compute import AUTO, CPU_BATCH, CUDA_BATCH, Compute
 from mmmos.extract.extraction import SHARD_CROPS
-
-
-def test_devices_are_chosen_by_name() -> None:
-    assert choose_device("cpu") == torch.device("cpu")
-    assert choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
-    for name in ("gpu", "cuda:x", "mps", ""):
-        with pytest.raises(ValueError, match="known: auto, cpu, cuda"):
-            choose_device(name)
-    with pytest.raises(ValueError, match="is not here"):
-        choose_device("cuda:99")
 
 
 def test_the_batch_that_is_left_out_depends_on_the_device() -> None:
@@ -37,7 +27,3 @@ def test_decoding_threads_are_one_per_processor_up_to_a_limit(monkeypatch: pytes
 def test_a_card_leaves_all_processors_to_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
     assert AUTO.threads(torch.device("cuda"), 4) == 16
-
-
-def test_the_kind_of_a_device_is_known_where_the_device_is_not() -> None:
-    assert [device_type(name) for name in ("cpu", "cuda", "cuda:7")] == ["cpu", "cuda", "cuda"]

@@ -23,11 +23,12 @@ from mmmos.extract.demo_corpus import (
 from mmmos.extract.demo_sounds import CONTENTS, DEGRADATIONS, content, unit
 from mmmos.extract.encoders import load_encoder
 from mmmos.extract.extraction import extract
-from mmmos.extract.survey import shared_audio, survey
+from mmmos.extract.survey import survey
 from mmmos.store.clips import ClipTable, read_clips
 from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
 from mmmos.store.schema import AES_AXES, Clip
+from mmmos.store.splits import shared_audio
 
 
 @pytest.fixture(scope="module")

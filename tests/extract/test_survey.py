@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,20 @@ import pytest
 from mmmos.extract import content
 from mmmos.extract import survey as room
 from mmmos.extract.audio import write_audio
-from mmmos.extract.survey import CoverageError, Reject, check_coverage, shared_audio, survey, write_rejects
+from mmmos.extract.survey import (
+    CACHE,
+    OLD_CACHE,
+    CoverageError,
+    Reject,
+    check_coverage,
+    survey,
+    write_rejects,
+)
+from mmmos.store import sealed
 from mmmos.store.clips import ClipTable
+from mmmos.store.lines import read_lines
 from mmmos.store.schema import Clip
+from mmmos.store.splits import shared_audio
 
 
 def tone(path: Path, seconds: float = 1.0, pitch_hz: float = 440.0) -> None:
@@ -34,6 +46,12 @@ def root(tmp_path: Path) -> Path:
     (folder / "link.wav").symlink_to(tmp_path / "secret.wav")
     os.mkfifo(folder / "pipe.wav")
     return folder
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were written just now are remembered too."""
+    monkeypatch.setattr(content, "UNSETTLED_S", 0.0)
 
 
 def table(*paths: str) -> ClipTable:
@@ -66,7 +84,7 @@ def test_a_file_is_decoded_again_only_after_it_changed(
     real = room.survey_file
     monkeypatch.setattr(content, "UNSETTLED_S", 0.0)
     monkeypatch.setattr(room, "survey_file", lambda path: decoded.append(path.name) or real(path))
-    cache = tmp_path / "survey.json"
+    cache = tmp_path / CACHE
     first, _ = survey(table("a.wav", "b.flac"), root, cache, quiet=True)
     assert sorted(decoded) == ["a.wav", "b.flac"]
     decoded.clear()
@@ -79,11 +97,60 @@ def test_a_file_is_decoded_again_only_after_it_changed(
     assert changed.clips[1] == first.clips[1]
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"recipe": "another", "files": 3}', b"\xff\x00"])
-def test_a_spoilt_cache_only_costs_time(root: Path, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "survey.json").write_bytes(content)
-    surveyed, rejects = survey(table("a.wav"), root, tmp_path / "survey.json", quiet=True)
-    assert (len(surveyed.clips), rejects) == (1, [])
+@pytest.mark.parametrize("name", [CACHE, OLD_CACHE])
+@pytest.mark.parametrize("content", [b"", b"[]\n", b'{"recipe": "another", "files": 3}\n', b"\xff\x00\n"])
+def test_a_spoilt_cache_only_costs_time(
+    root: Path, tmp_path: Path, name: str, content: bytes, settled
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    for _ in range(2):
+        surveyed, rejects = survey(table("a.wav"), root, tmp_path / CACHE, quiet=True)
+        assert (len(surveyed.clips), rejects) == (1, [])
+    assert [line["path"] for line in read_lines(tmp_path / CACHE) if "path" in line] == ["a.wav"]
+
+
+def test_a_survey_that_was_killed_goes_on_where_it_was(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled
+) -> None:
+    for number in range(20):
+        tone(root / f"{number}.wav", 1.0, 100.0 + number)
+    decoded: list[str] = []
+    real, parent = room.survey_file, os.getpid()
+
+    def until_the_kill(path: Path):
+        if os.getpid() != parent and len(decoded) == 18:
+            os._exit(9)
+        decoded.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(room, "KEPT_EVERY_S", 0.0)
+    monkeypatch.setattr(room, "survey_file", until_the_kill)
+    whole = table(*(f"{number}.wav" for number in range(20)))
+    child = os.fork()
+    if not child:
+        survey(whole, root, tmp_path / CACHE, 1, quiet=True)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    with (tmp_path / CACHE).open("ab") as file:
+        file.write(b'{"path":"torn')
+    surveyed, _ = survey(whole, root, tmp_path / CACHE, quiet=True)
+    assert len(decoded) <= 20 - 13, "what the other threads had in hand"
+    assert surveyed == survey(whole, root, quiet=True)[0]
+    assert len(list(read_lines(tmp_path / CACHE))) == 1 + 20
+
+
+def test_the_cache_of_an_earlier_version_is_taken_over(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = (root / "a.wav").stat()
+    info = asdict(room.survey_file(root / "a.wav"))
+    entry = {"state": [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino], "info": info}
+    old = {"recipe": room.AUDIO_RECIPE, "files": {str(root / "a.wav"): entry}}
+    sealed.write_json(tmp_path / OLD_CACHE, old)
+    monkeypatch.setattr(room, "survey_file", lambda path: pytest.fail(f"{path} is decoded again"))
+    for _ in range(2):
+        assert survey(table("a.wav"), root, tmp_path / CACHE, quiet=True)[0].clips[0].audio == info["audio"]
+        (tmp_path / OLD_CACHE).unlink(missing_ok=True)
 
 
 def test_a_hash_follows_the_content_not_the_name(root: Path) -> None:

@@ -13,8 +13,11 @@ class Missing:
     def __init__(self, *audio: str) -> None:
         self.audio = audio
 
-    def missing(self, crops) -> list[Crop]:
-        return [crop for crop in crops if crop.audio in self.audio]
+    def refresh(self) -> None:
+        pass
+
+    def __contains__(self, crop_id: str) -> bool:
+        return crop_id.partition("-")[0] not in self.audio
 
 
 def task(number: int, *stores: int) -> Task:

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from mmmos.extract.survey import survey
+from mmmos.extract.survey import CACHE, survey
 from mmmos.heads.ensemble import Ensemble, from_weights
 from mmmos.store import files, folders, index, sealed
 from mmmos.store.clips import ClipTable, load_table, save_table
 from mmmos.store.features import FeatureStore
+from mmmos.store.lines import read_lines
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip, Crop
 from mmmos.store.work_check import gc_work
@@ -83,14 +84,14 @@ def _survey(folder: Path, version: int) -> None:
     corpus = load_table(folder.parent / "corpus" / "clips.json")
     table = replace(corpus, clips=corpus.clips[: 1 + version])
     save_table(
-        survey(table, folder.parent / "corpus" / "audio", folder / "survey.json", 1, quiet=True)[0],
+        survey(table, folder.parent / "corpus" / "audio", folder / CACHE, 1, quiet=True)[0],
         folder / "clips.json",
     )
 
 
 def _read_survey(folder: Path) -> Any:
-    cached = sealed.read_json(folder / "survey.json") if (folder / "survey.json").exists() else {"files": {}}
-    return load_table(folder / "clips.json"), len(cached["files"]) >= len(load_table(folder / "clips.json"))
+    lines = list(read_lines(folder / CACHE)) if (folder / CACHE).exists() else []
+    return load_table(folder / "clips.json"), len(lines) > len(load_table(folder / "clips.json"))
 
 
 def _index(folder: Path, version: int) -> None:

@@ -103,6 +103,9 @@ def test_encoders_joined_by_a_plus_are_one_set() -> None:
         ({"epochs": 0}, "at least 1"),
         ({"learning_rate": float("nan")}, "finite"),
         ({"precision": "fp16"}, "known: bf16, fp32"),
+        ({"layer": "wavlm:last,muq:mean"}, "ENCODER=RULE,.*wavlm=layermix,muq=last"),
+        ({"layer": "mean,muq=last"}, "ENCODER=RULE"),
+        ({"layer": "wavlm=last,mqu=last"}, "unknown encoder in the layer rule 'mqu'.*'muq'"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(arguments: dict[str, object], message: str) -> None:

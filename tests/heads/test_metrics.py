@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 
-from mmmos.heads.metrics import METRICS, composite, lcc, mse, mse_parts, srcc, system_means
+from mmmos.heads.metrics import METRICS, composite, lcc, mse, mse_parts, ranks, srcc, system_means
 
 
 def reference_mse(p, t):
@@ -53,6 +54,11 @@ def test_matches_the_double_loop(name, ties, shift, rng):
             p[0], t[0] = 11.0, 12.0
         got = METRICS[name](p + shift, t + shift)
         assert got == pytest.approx(REFERENCES[name]((p + shift).tolist(), (t + shift).tolist()), abs=1e-12)
+
+
+@given(st.lists(st.integers(0, 6)))
+def test_ranks_are_those_of_scipy_and_ties_share_theirs(values):
+    assert ranks(np.array(values, dtype=np.float64)).tolist() == rankdata(values).tolist()
 
 
 def test_hand_worked_values():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from mmmos.heads.pool import Pool, agreement, checked_split, composite_of_rated, of_split
+from mmmos.heads.pool import Growing, Pool, agreement, checked_split, composite_of_rated, of_split
 
 
 def test_runs_are_ranked_best_first_ties_by_name_and_undefined_ones_not_at_all() -> None:
@@ -32,6 +32,24 @@ def test_the_score_of_members_is_that_of_their_plain_average_and_repeats_count(
     mean = (2 * runs["a"] + runs["b"]) / 3
     expected = spearmanr(mean.mean(axis=1), truth.mean(axis=1)).statistic
     assert pool.score(["a", "a", "b"], ["dev"]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_growing_average_scores_as_the_average_of_its_members(
+    rng: np.random.Generator, together: bool
+) -> None:
+    """Thirds, halves and clips without a rating: equal means tie as they do in the average itself."""
+    truth = {split: np.round(rng.normal(size=(50, 3)), 1) for split in ("dev", "pam")}
+    truth["pam"][::4, 1] = truth["dev"][::7] = np.nan
+    runs = {split: {n: rng.integers(0, 3, (50, 3)) / 10 for n in "abc"} for split in truth}
+    pool = Pool({}, runs, truth, together=together)
+    average, members = Growing(pool, ["dev", "pam"]), []
+    for run in "abbc":
+        members.append(run)
+        means = {split: np.mean([runs[split][m] for m in members], axis=0) for split in truth}
+        expected = [agreement(means[split], truth[split], together=together) for split in truth]
+        assert average.score_with(run) == pytest.approx(np.mean(expected), abs=1e-12)
+        average.add(run)
 
 
 def test_clips_without_any_rating_have_no_composite() -> None:

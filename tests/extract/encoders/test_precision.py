@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmmos.extract.encoders import load_encoder, precision
-from mmmos.extract.encoders.precision import family, float32_products, require_gain
+from mmmos.extract.encoders.precision import family, require_gain
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
@@ -66,14 +66,3 @@ def test_the_arithmetic_is_named_where_it_changes_more_than_rounding() -> None:
     assert family("bf16", "cpu", stock=False) == ""  # as in stores that are there
     named = [family("bf16", device, stock=stock) for device in ("cpu", "cuda") for stock in (False, True)]
     assert named == ["", "stock", "cuda", "cuda stock"]
-
-
-@pytest.mark.parametrize("kind", ["ieee", "tf32"])
-def test_float32_is_what_was_asked_whatever_the_process_has_set(kind: str) -> None:
-    places = torch.backends.cuda.matmul, torch.backends.cudnn.conv
-    before = [place.fp32_precision for place in places]
-    with float32_products(CUDA, kind):
-        assert [place.fp32_precision for place in places] == [kind, kind]
-    assert [place.fp32_precision for place in places] == before
-    with float32_products(CPU, kind):
-        assert [place.fp32_precision for place in places] == before

@@ -125,6 +125,26 @@ def test_a_feature_that_never_varied_keeps_its_unit() -> None:
     assert (head.gain_0 == 1).all()
 
 
+def test_a_deviation_counts_as_a_thousandth_of_the_level_at_least() -> None:
+    head = head_of()
+
+    def around(level: float, deviation: float) -> list[Statistics]:
+        shapes = [head.reading.shape(spec) for spec in SPECS]
+        mean = [torch.full(shape, level) for shape in shapes]
+        spread = [torch.full(shape, deviation) for shape in shapes]
+        return [Statistics(m, s, m - 3 * s, m + 3 * s) for m, s in zip(mean, spread, strict=True)]
+
+    # A level of 200 is stored in steps that a deviation of 0.01 is smaller than: it counts as 0.2.
+    for level, deviation, unit in (
+        (200.0, 0.01, 0.2),
+        (-200.0, 0.01, 0.2),
+        (200.0, 5.0, 5.0),
+        (0.0, 0.01, 0.01),
+    ):
+        head.set_statistics(around(level, deviation), torch.zeros(4), torch.ones(4))
+        torch.testing.assert_close(head.gain_0, torch.full_like(head.gain_0, 1 / unit))
+
+
 def test_the_way_back_to_the_scale() -> None:
     head = head_of(axes=("CE", "PQ"))
     head.slope.copy_(torch.tensor([2.0, 1.0]))

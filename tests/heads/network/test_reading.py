@@ -30,9 +30,9 @@ def test_the_mean_of_layers_has_the_bits_that_numpy_gave_it(rng: np.random.Gener
 def test_crops_count_by_their_seconds() -> None:
     values = torch.tensor([[1.0, 10.0], [4.0, 40.0], [7.0, 70.0]])
     owner, seconds = torch.tensor([0, 0, 1]), torch.tensor([10.0, 5.0, 0.5])
-    assert weighted_mean(values, owner, seconds).tolist() == [[2.0, 20.0], [7.0, 70.0]]
-    deep = weighted_mean(values[..., None].expand(-1, -1, 4), owner, seconds)
+    assert weighted_mean(values, owner, seconds, 2).tolist() == [[2.0, 20.0], [7.0, 70.0]]
+    deep = weighted_mean(values[..., None].expand(-1, -1, 4), owner, seconds, 2)
     assert deep.shape == (2, 2, 4)
     assert deep.dtype == torch.float64
     assert deep[0, 1].tolist() == [20.0] * 4
-    assert weighted_mean(values[:0], owner[:0], seconds[:0]).shape == (0, 2)
+    assert weighted_mean(values[:0], owner[:0], seconds[:0], 0).shape == (0, 2)

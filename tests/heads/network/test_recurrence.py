@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmmos.heads.network.recurrence import Recurrence, bidirectional, single_step
+from mmmos.heads.network.recurrence import Recurrence, bidirectional, single_step, through_lstm
 
 SIZE, DIM, BATCH, STEPS = 5, 7, 4, 9
 
@@ -89,6 +89,25 @@ def test_single_precision_agrees_to_1e_5_at_the_real_width() -> None:
     torch.testing.assert_close(ours, theirs, atol=1e-5 * theirs.abs().max().item(), rtol=0)
 
 
+@pytest.mark.parametrize("lengths", [[9, 9, 9, 9], [9, 4, 1, 6]])
+def test_what_a_card_calls_gives_the_same_sums_and_gradients(lengths: list[int]) -> None:
+    """On a CPU the same call is torch's own LSTM."""
+    torch.manual_seed(3)
+    given = torch.randn(BATCH, STEPS, 2, 4 * SIZE), torch.randn(2, 4 * SIZE, SIZE)
+    valid, pull = torch.tensor(lengths), torch.randn(2, BATCH, SIZE)
+    found = []
+    for way in (bidirectional, through_lstm):
+        inputs = [tensor.clone().requires_grad_() for tensor in given]
+        hidden = way(*inputs, valid)
+        assert hidden.shape == (STEPS, 2, BATCH, SIZE)
+        gradients = torch.autograd.grad((hidden.sum(0) * pull).sum(), inputs)
+        found.append((hidden.sum(0), *gradients))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    if min(lengths) < STEPS:
+        assert through_lstm(*given, valid)[min(lengths) :, :, lengths.index(min(lengths))].abs().max() == 0
+
+
 def test_gradcheck() -> None:
     torch.manual_seed(2)
     projected = torch.randn(3, 4, 2, 8, dtype=torch.float64, requires_grad=True)
@@ -102,7 +121,8 @@ def test_what_lies_behind_the_end_cannot_matter() -> None:
     recurrent, valid = torch.randn(2, 4 * SIZE, SIZE), torch.tensor([4, 7])
     loud = projected.clone()
     loud[0, 4:], loud[1, 7:] = 1e3, -1e3
-    assert torch.equal(bidirectional(projected, recurrent, valid), bidirectional(loud, recurrent, valid))
+    for way in (bidirectional, through_lstm):
+        assert torch.equal(way(projected, recurrent, valid), way(loud, recurrent, valid))
 
 
 def test_single_step_is_an_lstm_over_a_sequence_of_one() -> None:

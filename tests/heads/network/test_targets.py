@@ -22,7 +22,7 @@ def test_targets_are_z_scores_or_level_probabilities_of_the_rated_axes(tmp_path:
     for loss in ("ut", "listeners"):
         config = configure(features.table.id, [WAVLM.id], "mlp", loss)
         targets = Targets(fresh_head(config, features, train), features.clips)
-        values = targets[every]
+        values = targets[torch.from_numpy(every)]
         assert targets.rated.all()
         assert torch.isfinite(values).all()
         if loss == "ut":

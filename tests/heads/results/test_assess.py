@@ -11,6 +11,8 @@ from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble
 from mmmos.heads.metrics import METRICS
 from mmmos.heads.results.assess import compare_ensembles, evaluate_runs, select_ensemble
 from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.results.published import predictions_path
+from mmmos.heads.results.report import write_report
 from mmmos.heads.results.tables import members
 from tests.heads.made_up import CAVEAT, find, made_up_run, made_up_table, made_up_work
 
@@ -101,3 +103,43 @@ def test_one_axis_only_and_an_ensemble_of_other_data(tmp_path):
     with pytest.raises(ValueError, match="was chosen on data-other"):
         evaluate_runs(experiment)
     assert len(compare_ensembles(experiment).tables[0].rows) == len({**TABLE4, **FURTHER})
+
+
+def test_a_published_predictor_whose_predictions_are_stored_stands_beside_every_figure(tmp_path):
+    """In the tables of `evaluate`, in evaluation.csv and in the report; else nowhere."""
+    experiment = open_experiment(made_up_work(tmp_path))
+    assert "audiobox" not in {row.run for row in evaluate_runs(experiment).rows}
+    assert "audiobox" not in write_report(tmp_path).read_text(encoding="utf-8")
+    for split in experiment.splits:
+        said = replace(
+            made_up_run(experiment.table, split, 0.9, "audiobox"), caveats=(CAVEAT, "not the real one")
+        )
+        said.save(predictions_path(experiment, "audiobox", split))
+    got = evaluate_runs(experiment)
+    expected = find(
+        got.rows,
+        run="audiobox",
+        split="test",
+        level="utterance",
+        domain="all",
+        axis="composite",
+        metric="mse",
+    )
+    test = next(t for t in got.tables if t.title.startswith("test, utterance level"))
+    shown = [line for line in test.rows if line[1] == "audiobox"]
+    assert len(shown) == 5, "four axes and the composite"
+    assert shown[-1][2] == f"{expected.value:.3f}"
+    assert got.tables[-1].title == "Against audiobox"
+    assert got.caveats == (CAVEAT, "not the real one")
+    assert "audiobox" in set(pd.read_csv(tmp_path / "evaluation.csv").run)
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "Against audiobox" in page
+    assert "not the real one" in page
+    assert page.count(">audiobox</td>") > 5
+
+
+def test_a_predictor_that_lacks_a_split_does_not_stand_beside(tmp_path):
+    experiment = open_experiment(made_up_work(tmp_path))
+    said = made_up_run(experiment.table, "dev", 0.9, "audiobox")
+    said.save(predictions_path(experiment, "audiobox", "dev"))
+    assert "audiobox" not in {row.run for row in evaluate_runs(experiment, intervals=False).rows}

@@ -8,7 +8,12 @@ import pytest
 from mmmos.heads.metrics import METRICS
 from mmmos.heads.results.evaluation import rows
 from mmmos.heads.results.experiment import open_experiment
-from mmmos.heads.results.published import baseline_rows, baseline_table, predictions_path
+from mmmos.heads.results.published import (
+    baseline_rows,
+    baseline_table,
+    predictions_path,
+    stored_baselines,
+)
 from mmmos.heads.runs import NotStoredError
 from mmmos.store.schema import COMPOSITE
 from tests.heads.made_up import made_up_run, made_up_table, made_up_work
@@ -43,11 +48,21 @@ def test_the_composite_is_compared_only_over_the_same_axes():
 
 def test_predictions_belong_to_one_clip_table(tmp_path):
     experiment = open_experiment(made_up_work(tmp_path, TABLE))
+    assert stored_baselines(experiment) == []
     with pytest.raises(NotStoredError, match="audiobox has no stored predictions on dev"):
         baseline_rows(experiment, "audiobox")
     for split in experiment.splits:
         made_up_run(TABLE, split, 0.9, "audiobox").save(predictions_path(experiment, "audiobox", split))
+    assert stored_baselines(experiment) == ["audiobox"]
     found = baseline_rows(experiment, "audiobox")
     assert {row.split for row in found} == set(experiment.splits)
     assert np.isfinite([row.value for row in found if row.metric == "mse"]).all()
     assert TABLE.id in str(predictions_path(experiment, "audiobox", "dev"))
+
+
+def test_a_predictor_of_fewer_axes_has_no_composite(tmp_path):
+    experiment = open_experiment(made_up_work(tmp_path, TABLE))
+    for split in experiment.splits:
+        said = made_up_run(TABLE, split, 0.9, "other", axes=("CE", "PQ"))
+        said.save(predictions_path(experiment, "other", split))
+    assert {row.axis for row in baseline_rows(experiment, "other")} == {"CE", "PQ"}

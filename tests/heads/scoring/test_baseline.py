@@ -46,8 +46,9 @@ def test_by_hearing_the_clips_and_from_stored_features(cli, work, tmp_path):
     (answer,) = scorer.files([paths[by_audio.clip_ids[0]]])
     np.testing.assert_allclose(by_audio.values[0], [answer[axis] for axis in AXES], atol=1e-4)
 
-    again = cli("evaluate", "--work", work, "--baseline", "audiobox")
-    assert again.code == OK
+    again = cli("report", "--work", work, "--baseline", "audiobox")
+    assert again.code == OK, again.err
+    assert "Against audiobox" in (work / "report.html").read_text(encoding="utf-8")
     assert "audiobox on" not in again.err, "what is stored is not made again"
 
     shutil.rmtree(work / "baselines")

@@ -13,7 +13,7 @@ import soundfile
 import typer
 from typer.testing import CliRunner, Result
 
-from mmmos.heads.scoring import ab_commands
+from mmmos.heads.scoring import ab_commands, predict_commands
 from mmmos.heads.scoring import commands as scoring_commands
 from mmmos.heads.scoring.bundle import read_bundle, save_bundle
 from mmmos.store.console import DAMAGED, WORSE
@@ -22,7 +22,7 @@ from tests.heads.scoring.experiment import Experiment, scoring_experiment
 from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle
 
 app = typer.Typer(pretty_exceptions_enable=False)
-for verb in (scoring_commands.predict, ab_commands.compare, scoring_commands.sensitivity):
+for verb in (predict_commands.predict, ab_commands.compare, scoring_commands.sensitivity):
     app.command()(verb)
 
 
@@ -105,6 +105,26 @@ def test_worse_audio_fails_a_check_and_the_same_audio_passes(
     assert worse.exit_code == WORSE
     assert "paired" in worse.stdout
     assert "B lower" in worse.stdout
+
+
+def test_few_files_against_many_of_which_one_is_far_off_get_no_verdict(
+    experiment: Experiment, audio: Path, tmp_path: Path
+) -> None:
+    first, second = sorted(audio.iterdir())[:2]
+    few, many = tmp_path / "few", tmp_path / "many"
+    for folder in (few, many):
+        folder.mkdir()
+    for number in range(2):
+        shutil.copy(first, few / f"a{number}{first.suffix}")
+    for number in range(12):
+        shutil.copy(first, many / f"b{number}{first.suffix}")
+    frames, rate = soundfile.read(second, always_2d=True)
+    noise = 0.3 * np.random.default_rng(0).standard_normal(frames.shape)
+    soundfile.write(many / "odd.wav", np.clip(0.1 * frames + noise, -1, 1), rate)
+    said = run("compare", few, many, "--bundle", experiment.bundle)
+    assert said.exit_code == 0
+    assert "too few files for scores so skewed" in said.stdout
+    assert "equally many files" in said.stderr
 
 
 def test_files_of_one_group_are_compared_as_one(experiment: Experiment, audio: Path) -> None:

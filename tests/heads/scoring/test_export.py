@@ -12,6 +12,7 @@ import pytest
 from mmmos import __version__
 from mmmos.heads.ensemble import from_weights
 from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.results.published import predictions_path
 from mmmos.heads.scoring.bundle import ABOUT, CARD, read_bundle, save_bundle
 from mmmos.heads.scoring.export import (
     add_to_bundle,
@@ -51,6 +52,22 @@ def test_a_work_folders_bundle_is_made_once_and_again_for_another_ensemble(
     from_weights("one", {opened.runs[0].id: 1.0}, opened.table.id).save(work / "ensemble.json")
     assert len(read_bundle(bundle_of_work(work)).heads) == 1
     assert not (work / "test-scores").exists() or len(list((work / "test-scores").iterdir())) == 1
+
+
+def test_the_card_shows_a_published_predictor_that_was_scored_on_the_same_clips(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    work = Path(shutil.copytree(experiment.work, tmp_path / "work"))
+    opened = open_experiment(work)
+    export_bundle(work, tmp_path / "without", golden=False)
+    assert "Against" not in (tmp_path / "without" / CARD).read_text(encoding="utf-8")
+    for split in opened.splits:
+        said = replace(opened.runs[0].predictions(split), run="audiobox")
+        said.save(predictions_path(opened, "audiobox", split))
+    export_bundle(work, tmp_path / "with", golden=False)
+    card = (tmp_path / "with" / CARD).read_text(encoding="utf-8")
+    assert "Against audiobox" in card
+    assert "MSE lower by" in card
 
 
 def test_a_bundle_names_the_versions_that_made_it(experiment: Experiment) -> None:

@@ -26,7 +26,7 @@ from mmmos.heads.scoring.export import export_bundle
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.prior import FOLDER, adopt, encoders_with, forget, open_source
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import predict
+from mmmos.heads.training.outputs import predict
 from mmmos.heads.training.parallel import train_grid
 from mmmos.store.clips import ClipTable, load_table, save_table
 from mmmos.store.features import FeatureStore

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +15,10 @@ from mmmos.heads.grids import configure, grid
 from mmmos.heads.metrics import srcc
 from mmmos.heads.network.losses import LOSSES
 from mmmos.heads.training import fit as training
+from mmmos.heads.training.course import DivergedError, Epoch
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import (
-    DivergedError,
-    Epoch,
-    clip_outputs,
-    epoch_batches,
-    fit,
-    fresh_head,
-    predict,
-)
+from mmmos.heads.training.fit import epoch_batches, fit, fit_together, fresh_head, side_by_side
+from mmmos.heads.training.outputs import clip_outputs, predict
 from mmmos.store.schema import AES_AXES, Scale
 from tests.heads.small import M2D, MUQ, WAVLM, work_folder
 
@@ -147,7 +142,7 @@ def test_an_unrated_axis_is_absent_and_a_sparse_one_is_masked(tmp_path: Path) ->
 
 def test_stops_early_and_keeps_the_best(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([1.0, 0.5, 0.7, 0.6, 0.1])
-    monkeypatch.setattr(training, "_dev_loss", lambda *a: next(losses))
+    monkeypatch.setattr(training, "_dev_losses", lambda *a: [torch.tensor(next(losses), dtype=torch.float64)])
     states: list[torch.Tensor] = []
 
     def watch(epoch: Epoch, head: torch.nn.Module) -> None:
@@ -183,7 +178,8 @@ def test_the_dev_loss_is_that_of_whole_clips(features: Features) -> None:
     fitted = fit(config, features)
     dev = features.of("dev")
     truth = (features.truth[dev] - fitted.head.target_mean.numpy()) / fitted.head.target_std.numpy()
-    expected = LOSSES["ccc"].function(clip_outputs(fitted.head, features, dev), torch.from_numpy(truth))
+    (outputs,) = clip_outputs([fitted.head], features, dev)
+    expected = LOSSES["ccc"].function(outputs, torch.from_numpy(truth))
     assert fitted.curve[0].dev_loss == pytest.approx(expected.item(), abs=1e-6)
 
 
@@ -192,7 +188,8 @@ def test_pam_has_a_say_in_when_training_stops_where_it_is_asked_for(features: Fe
     fitted = fit(config, features)
     both = np.concatenate([features.of("dev"), features.of("pam")])
     truth = (features.truth[both] - fitted.head.target_mean.numpy()) / fitted.head.target_std.numpy()
-    expected = LOSSES["ccc"].function(clip_outputs(fitted.head, features, both), torch.from_numpy(truth))
+    (outputs,) = clip_outputs([fitted.head], features, both)
+    expected = LOSSES["ccc"].function(outputs, torch.from_numpy(truth))
     assert fitted.curve[0].dev_loss == pytest.approx(expected.item(), abs=1e-6)
     assert fitted.curve[0].dev_loss != fit(replace(config, stop_on="dev"), features).curve[0].dev_loss
 
@@ -230,3 +227,93 @@ def test_one_step_equals_ordinary_adam_on_an_ordinary_model(features: Features) 
 
 def test_axes_follow_the_order_of_the_project(features: Features) -> None:
     assert fit(config_of(features, epochs=1), features).head.axes == AES_AXES.names
+
+
+def grid_of(features: Features) -> list[HeadConfig]:
+    """Heads of many kinds that draw the same batches: with dropout, fewer epochs, other encoders."""
+    some = [
+        config_of(features, "mlp", "ut", dropout=0.3, epochs=3),
+        config_of(features, "blstm_t", "con", epochs=3),
+        config_of(features, "blstm_h", "ccc", epochs=2),
+        config_of(features, "layermix", "listeners", dropout=0.1, epochs=3),
+        config_of(features, "mlp", "dcq", learning_rate=0.1, patience=1, epochs=9),
+    ]
+    return [*some, replace(some[0], encoders=(WAVLM.id, M2D.id))]
+
+
+def test_a_head_comes_out_side_by_side_as_it_does_alone(features: Features) -> None:
+    configs = grid_of(features)
+    assert side_by_side(configs) == [configs]
+    together = dict(fit_together(configs, features))
+    for config in configs:
+        alone, beside = fit(config, features), together[config]
+        assert not isinstance(beside, Exception)
+        assert (alone.best_epoch, alone.notes) == (beside.best_epoch, beside.notes)
+        np.testing.assert_allclose(
+            [(e.train_loss, e.dev_loss) for e in alone.curve],
+            [(e.train_loss, e.dev_loss) for e in beside.curve],
+            atol=1e-5,
+        )
+        for (name, one), other in zip(
+            alone.head.state_dict().items(), beside.head.state_dict().values(), strict=True
+        ):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=0, msg=f"{config.title}: {name}")
+
+
+def test_a_batch_is_read_once_for_all_that_are_side_by_side(
+    features: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    batch = Features.batch
+    monkeypatch.setattr(Features, "batch", lambda *a: reads.append(len(a[3])) or batch(*a))
+    counts = []
+    configs = [config_of(features, loss=loss, epochs=1) for loss in ("ut", "ccc", "mse")]
+    for some in (configs[:1], configs):
+        reads.clear()
+        assert len(list(fit_together(some, features))) == len(some)
+        counts.append(len(reads))
+    assert counts[0] == counts[1]
+
+
+def test_heads_with_other_batches_or_in_closed_form_are_groups_of_their_own(features: Features) -> None:
+    base = config_of(features)
+    others = [replace(base, seed=1), replace(base, batch=8), replace(base, stop_on="dev+pam")]
+    closed = [configure(features.table.id, [WAVLM.id], family) for family in ("ridge", "svr")]
+    grouped = side_by_side([base, *others, *closed, replace(base, loss="ccc")])
+    assert [len(group) for group in grouped] == [2, 1, 1, 1, 1, 1]
+
+
+def test_one_that_cannot_be_trained_does_not_stop_those_beside_it(features: Features) -> None:
+    bad = config_of(features, loss="mse", learning_rate=1e6)
+    good, unknown = config_of(features, epochs=2), replace(bad, encoders=("wavlm-000000000000",))
+    found = dict(fit_together([bad, good, unknown], features))
+    assert isinstance(found[bad], DivergedError)
+    assert "unknown features" in str(found[unknown])
+    assert len(found[good].curve) == 2  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("fits", [4, 2, 1, 0])
+def test_where_memory_does_not_suffice_half_of_the_heads_are_trained_at_a_time(
+    features: Features, monkeypatch: pytest.MonkeyPatch, fits: int
+) -> None:
+    configs = [config_of(features, loss=loss, epochs=1) for loss in ("ut", "ccc", "mse", "huber")]
+    expected = {config: fit(config, features).curve for config in configs}
+    tried, gave_way = [], chain([True], repeat(False))
+    train_epoch = training.train_epoch
+
+    def tight(courses: list[object], *others: object) -> None:
+        tried.append(len(courses))
+        if len(courses) > fits:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        train_epoch(courses, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "train_epoch", tight)
+    monkeypatch.setattr(Features, "give_way", lambda _: next(gave_way))
+    found = dict(fit_together(configs, features))
+    if fits:
+        assert {config: fitted.curve for config, fitted in found.items()} == expected  # type: ignore[union-attr]
+        assert tried == {4: [4], 2: [4, 4, 2, 2], 1: [4, 4, 2, 1, 1, 2, 1, 1]}[fits]
+    else:
+        assert {str(reason) for reason in found.values()} == {
+            "it does not fit into the memory of cpu: CUDA out of memory. Tried to allocate 2.00 GiB"
+        }

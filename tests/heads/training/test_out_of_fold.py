@@ -14,13 +14,14 @@ from mmmos.heads.network.model import Head
 from mmmos.heads.runs import Run
 from mmmos.heads.training import out_of_fold as module
 from mmmos.heads.training.data import Features, Indices
-from mmmos.heads.training.fit import Fit, fit, predict
+from mmmos.heads.training.fit import Fit, fit
 from mmmos.heads.training.out_of_fold import (
     has_out_of_fold,
     keep_out_of_fold,
     out_of_fold,
     uncalibrated,
 )
+from mmmos.heads.training.outputs import predict
 from mmmos.heads.training.parallel import train_grid
 from mmmos.store.clips import load_table, save_table
 from tests.heads.small import M2D, WAVLM, work_folder

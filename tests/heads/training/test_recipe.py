@@ -13,7 +13,7 @@ from mmmos.heads.grids import grid
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.scoring.scores_spec import spec_of_scores
 from mmmos.heads.training.parallel import train_grid
-from mmmos.heads.training.recipe import recipe_for
+from mmmos.heads.training.recipe import folds_of, recipe_for
 from mmmos.store.clips import ClipTable
 from tests.heads.small import MUQ, WAVLM, clips, spec, work_folder
 
@@ -76,6 +76,12 @@ def test_another_bundles_scores_are_read_alone_and_beside_all_encoders() -> None
     assert [c.aggregator for c in more] == ["ridge", "ridge", "kernel_ridge", "svr"]
     every = (LOGMEL.id, FULLBAND.id, scores.id)
     assert [c.encoders for c in more] == [(scores.id,), every, every, every]
+
+
+def test_two_groups_are_too_few_to_hold_any_out() -> None:
+    assert folds_of(table(8).clips) == 4  # two clips a group
+    with pytest.raises(ValueError, match="4 clips in 2 groups: none can be held out"):
+        folds_of(table(4).clips)
 
 
 def test_nothing_to_learn_from_is_refused() -> None:

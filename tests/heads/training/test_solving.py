@@ -13,8 +13,9 @@ from mmmos.heads.grids import configure
 from mmmos.heads.network.model import Head
 from mmmos.heads.network.towers import BoundedLinear
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import fit, predict
+from mmmos.heads.training.fit import fit
 from mmmos.heads.training.out_of_fold import out_of_fold
+from mmmos.heads.training.outputs import predict
 from tests.heads.small import M2D, MUQ, work_folder
 
 SPECS = (MUQ, M2D)

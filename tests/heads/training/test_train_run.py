@@ -12,8 +12,8 @@ from mmmos.heads.grids import configure
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import Run
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import predict
-from mmmos.heads.training.train_run import train_run
+from mmmos.heads.training.outputs import predict
+from mmmos.heads.training.train_run import train_runs
 from mmmos.store import files
 from tests.heads.small import M2D, WAVLM, work_folder
 
@@ -26,8 +26,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_is_kept_whole_and_read_back(work: Path) -> None:
     features = Features.open(work)
     config = configure(features.table.id, [WAVLM.id, M2D.id], "mlp", "con", epochs=2)
-    run = train_run(config, features, work)
-    assert run == Run.of(work, config) == Run.open(run.folder)
+    assert list(train_runs([config], features, work)) == [(config, "")]
+    run = Run.of(work, config)
+    assert run == Run.open(run.folder)
     head = Head.load(run.head_path)
     for split in ("dev", "pam", "test"):
         stored = run.predictions(split)
@@ -46,7 +47,7 @@ def test_a_run_is_kept_whole_and_read_back(work: Path) -> None:
     assert {"torch", "numpy", "python"} <= set(about["versions"])
     assert about["versions"]["mmmos"] == mmmos.__version__
     written = {path.name: path.stat().st_mtime_ns for path in run.folder.iterdir()}
-    assert train_run(config, features, work) == run
+    assert list(train_runs([config], features, work)) == [(config, "")]
     assert {path.name: path.stat().st_mtime_ns for path in run.folder.iterdir()} == written
 
 
@@ -65,13 +66,14 @@ def test_the_record_comes_last(work: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
         monkeypatch.setattr(files, "write_atomic", fail)
         with pytest.raises(OSError, match="no space"):
-            train_run(config, features, work)
+            list(train_runs([config], features, work))
         assert not Run.of(work, config).is_whole
     monkeypatch.setattr(files, "write_atomic", kept)
-    assert train_run(config, features, work).is_whole
+    list(train_runs([config], features, work))
+    assert Run.of(work, config).is_whole
 
 
 def test_a_config_for_other_data_is_refused(work: Path) -> None:
     config = configure("data-000000000000", [WAVLM.id], "mlp", "ut")
     with pytest.raises(ValueError, match="the config is for data-000000000000, the clip table here is data-"):
-        train_run(config, Features.open(work), work)
+        list(train_runs([config], Features.open(work), work))

@@ -17,7 +17,7 @@ from mmmos.heads.grids import grid
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import Run
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import predict
+from mmmos.heads.training.outputs import predict
 from mmmos.heads.training.parallel import train_grid
 from mmmos.heads.tuning.objective import Objective
 from mmmos.heads.tuning.space import paper_params
@@ -176,6 +176,13 @@ def test_a_trial_that_explodes_fails_with_its_reason(work: Path) -> None:
 def test_hopeless_trials_are_pruned(work: Path) -> None:
     (result,) = sweep(cells(work, epochs=4), work, trials=14, jobs=1, seed=0)
     assert any(trial.state == "pruned" for trial in result.trials)
+
+
+def test_the_first_trial_is_never_pruned(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its values there would be nothing that a gain is measured against."""
+    monkeypatch.setattr("optuna.trial.Trial.should_prune", lambda trial: True)
+    (result,) = sweep(cells(work, epochs=4), work, trials=3, jobs=1, seed=77)
+    assert [trial.state for trial in result.trials] == ["complete", "pruned", "pruned"]
 
 
 @pytest.mark.parametrize(
