@@ -13,6 +13,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+
+from mmmos.store.stopping import stop_at_once, stoppable
+
+if __name__ == "__main__" or Path(sys.argv[0]).stem == "mmmos":
+    stop_at_once()
+
 from typing import Annotated, Any
 
 import typer
@@ -31,7 +37,7 @@ from mmmos.heads.scoring.opening import open_scorer
 from mmmos.reproduce import commands as reproduce_commands
 from mmmos.store import commands as store_commands
 from mmmos.store.console import REFUSED, say, table
-from mmmos.store.stopping import stoppable
+from mmmos.store.work_folder import refuse_foreign_work
 from mmmos.train import commands as train_commands
 
 app = typer.Typer(
@@ -64,7 +70,7 @@ app.add_typer(corpora_commands.app, name="prepare")
 app.command()(weights_commands.weights)
 app.command()(extract_commands.extract)
 app.command()(heads_commands.heads)
-app.command()(results_commands.ensemble_command(scoring_commands.export))
+app.command()(results_commands.ensemble_command(scoring_commands.export, scoring_commands.refuse_other))
 app.command()(results_commands.evaluate)
 app.command()(results_commands.report)
 app.command()(reproduce_commands.reproduce)
@@ -101,6 +107,7 @@ def demo(
     from mmmos.extract.run import run
     from mmmos.store.clips import load_table
 
+    refuse_foreign_work(work)
     there = sorted(path.name for path in work.iterdir()) if work.is_dir() else []
     if there and not (work / "corpus").is_dir():
         raise ValueError(

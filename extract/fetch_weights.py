@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import fnmatch
-import json
 import shutil
 import urllib.error
 import urllib.request
@@ -23,7 +22,7 @@ from mmmos.extract.encoders import ENCODERS, load_encoder
 from mmmos.extract.encoders.locate import download, find_present
 from mmmos.extract.encoders.published import FIRST_USE, Published, first_use, weights_home
 from mmmos.extract.encoders.weights import WeightsMismatch, WeightsMissing, file_sha256
-from mmmos.store import files
+from mmmos.store import files, sealed
 from mmmos.store.names import choose
 
 TIMEOUT_S = 30.0
@@ -105,7 +104,11 @@ def fetch(published: Published) -> Path:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsMissing(f"{published.name} could not be fetched from the hub: {reason}") from error
     if not published.pinned:
-        record_first_use(published, path)
+        try:
+            record_first_use(published, path)
+        except WeightsMismatch:
+            path.unlink()
+            raise
     return path
 
 
@@ -119,10 +122,9 @@ def fetch_release(published: Published, folder: Path) -> Path:
     except OSError:
         raise
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
-        archive.unlink()
+        files.remove(archive)
         raise WeightsMismatch(f"{published.release} is not the published zip: {error}") from error
-    record_first_use(published, path)
-    archive.unlink()
+    files.remove(archive)
     return path
 
 
@@ -138,7 +140,7 @@ def download_resumed(url: str, part: Path) -> None:
         except urllib.error.HTTPError as error:
             reason = f"HTTP {error.code} {error.reason}"
             if error.code == 416 and before:
-                part.unlink()  # what is kept is longer than the file: start anew
+                files.remove(part)  # what is kept is longer than the file: start anew
             elif error.code < 500:
                 break
         except (HTTPException, urllib.error.URLError, TimeoutError, ConnectionError) as error:
@@ -164,20 +166,19 @@ def _download_some(url: str, part: Path) -> bool:
             have = 0  # the server knows no ranges and sends everything
         length = answer.headers.get("Content-Length")
         whole = have + int(length) if length else None
-        with part.open("r+b" if have else "wb") as out:
-            out.seek(have)
+        with files.growing(part, have) as write:
             while chunk := answer.read(CHUNK_BYTES):
                 if have == 0 and not chunk.startswith(b"PK"):
                     _refuse_start(url, chunk, part)
                 have += len(chunk)
                 if have > MAX_BYTES:
                     raise WeightsMismatch(f"{url} has more than {MAX_BYTES} bytes")
-                out.write(chunk)
+                write(chunk)
     return whole is None or have >= whole
 
 
 def _refuse_start(url: str, chunk: bytes, part: Path) -> None:
-    part.unlink()
+    files.remove(part)
     kind = "a web page" if chunk.lstrip()[:1] == b"<" else "something else"
     raise WeightsMismatch(f"{url} answered with {kind}, not with a zip file")
 
@@ -208,14 +209,11 @@ def unzip_one(archive: Path, published: Published, folder: Path) -> Path:
             held = ", ".join(member.filename for member in content.infolist()[:8])
             raise WeightsMismatch(f"it does not hold one {published.name}/{pattern} but {held or 'nothing'}")
         path = folder / published.name / PurePosixPath(wanted[0].filename).name
-        part = path.with_name(f"{path.name}.part")
         files.make_folder(path.parent)
-        try:
-            with content.open(wanted[0]) as source, part.open("wb") as out:
-                shutil.copyfileobj(source, out, CHUNK_BYTES)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with content.open(wanted[0]) as source, files.writing(path) as out:
+            shutil.copyfileobj(source, out, CHUNK_BYTES)
+            # Before the file has its name: one that is not the first one is never there.
+            record_first_use(published, out.path)
     return path
 
 
@@ -225,15 +223,14 @@ def record_first_use(published: Published, path: Path) -> None:
     Raises
     ------
     WeightsMismatch
-        Where another one was recorded before; the file is removed.
+        Where another one was recorded before.
     """
     sha256, recorded = file_sha256(path), first_use()
     if recorded.setdefault(published.name, sha256) != sha256:
-        path.unlink()
         raise WeightsMismatch(
             f"{published.name}: the file has sha256 {sha256[:12]}..., the one that was fetched first had "
-            f"{recorded[published.name][:12]}..., so it was removed. If its publisher changed it, take the "
+            f"{recorded[published.name][:12]}..., so it is not kept. If its publisher changed it, take the "
             f"entry out of {weights_home() / FIRST_USE}."
         )
     files.make_folder(weights_home())
-    files.write_text(weights_home() / FIRST_USE, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
+    sealed.write_json(weights_home() / FIRST_USE, dict(sorted(recorded.items())))

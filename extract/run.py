@@ -14,6 +14,7 @@ from mmmos.extract.demo_corpus import CAVEAT
 from mmmos.extract.extraction import ExtractionSummary, extract
 from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.survey import CACHE, CoverageError, Reject, check_coverage, survey, write_rejects
+from mmmos.store import noted
 from mmmos.store.axes import axes_beside, parse_axes, parse_scale
 from mmmos.store.clips import ClipTable, check_size, read_clips, save_table
 from mmmos.store.console import COVERAGE, OK, REJECTS, say, table
@@ -81,7 +82,8 @@ def _run(request: ExtractRequest, work: Path, compute: Compute, there: Machines 
         say(f"stopped: {error}. All reasons: {work / 'rejects.csv'}")
         return COVERAGE
     finally:
-        write_rejects(work / "rejects.csv", rejects)
+        with noted.noting(work, "rejects.csv"):
+            write_rejects(work / "rejects.csv", rejects)
     kept = _keep(request, work, written, surveyed, rejects)
     _show(kept, specs, done, features)
     if rejects:

@@ -91,13 +91,14 @@ def look_at(
     threads = workers or os.cpu_count() or 1
     surveyor = surveyor or partial(_by_threads, threads=threads)
     cache = _Cache(cache_path)
-    found = cache.known(clips, audio_root, threads)
-    todo = [number for number, one in enumerate(found) if one is None]
+    known = cache.known(clips, audio_root, threads)
+    todo = [number for number, one in enumerate(known) if one is None]
+    found: list[AudioInfo | Reject | None] = list(known)
     try:
         with ClipProgress(title, "files", {clip.id: 1 for clip in clips}, quiet=quiet) as progress:
-            for clip, one in zip(clips, found, strict=True):
-                if one is not None:
-                    progress.advance(clip.id, one.duration_s)
+            for clip, info in zip(clips, known, strict=True):
+                if info is not None:
+                    progress.advance(clip.id, info.duration_s)
             for at, (one, state) in surveyor([clips[number] for number in todo], audio_root):
                 clip = clips[todo[at]]
                 found[todo[at]] = one
@@ -210,7 +211,7 @@ class _Cache:
         self.new: list[dict[str, Any]] = []
         self.kept_s = time.monotonic()
 
-    def known(self, clips: Sequence[Clip], audio_root: Path, threads: int) -> list[AudioInfo | Reject | None]:
+    def known(self, clips: Sequence[Clip], audio_root: Path, threads: int) -> list[AudioInfo | None]:
         """What is remembered of the audio of each clip as it is now; None where nothing is."""
         entries = self._entries({clip.path for clip in clips}, audio_root)
         resolve = resolving(audio_root)
@@ -260,7 +261,7 @@ class _Cache:
             return
         old = path.with_name(OLD_CACHE)
         if old.exists():
-            stored = sealed.read_object(old, MAX_CACHE_BYTES)
+            stored = sealed.read_object(old, MAX_CACHE_BYTES, '"recipe"')
             yield {"recipe": stored["recipe"]}
             root = f"{audio_root.resolve()}{os.sep}"
             yield from ({"path": path.removeprefix(root), **entry} for path, entry in stored["files"].items())

@@ -67,11 +67,16 @@ def heads(
     storage: Annotated[
         str, typer.Option(help="Database URL of the studies, for many machines; left out: a journal file.")
     ] = "",
+    tensorboard: options.TensorBoard = False,
 ) -> None:
     """Stage two: train every head of a grid from the stored features; finished runs are kept."""
+    settings: dict[str, Any] = {
+        "jobs": jobs, "cluster": cluster, "device": device, "tensorboard": tensorboard,
+    }  # fmt: skip
     if preset:
         _refuse_with_preset(grid=grid != "paper", sweep=sweep)
-        raise typer.Exit(train_recipe(work, preset, seed=seed, jobs=jobs, cluster=cluster, device=device))
+        settings = {"jobs": jobs, "cluster": cluster, "device": device, "tensorboard": tensorboard}
+        raise typer.Exit(train_recipe(work, preset, seed=seed, **settings))
     configs = configs_of(
         work,
         grid,
@@ -96,10 +101,11 @@ def heads(
     )
     _refuse_cluster_with(cluster, jobs=bool(jobs), sweep=sweep)
     if not sweep:
-        raise typer.Exit(train(configs, work, grid, jobs=jobs, folds=folds, cluster=cluster, device=device))
+        settings = {"cluster": cluster, "device": device, "tensorboard": tensorboard}
+        raise typer.Exit(train(configs, work, grid, jobs=jobs, folds=folds, **settings))
     tune(
         configs, work, trials=trials, objective=objective, study=study, seed=seed,
-        jobs=jobs, storage=storage, folds=folds or 5, device=device,
+        jobs=jobs, storage=storage, folds=folds or 5, device=device, tensorboard=tensorboard,
     )  # fmt: skip
 
 
@@ -108,12 +114,11 @@ def _refuse_with_preset(*, grid: bool, sweep: bool) -> None:
         raise ValueError("--preset says what is trained: leave --grid and --sweep out")
 
 
-def train_recipe(
-    work: Path, preset: str, *, seed: int = 0, jobs: int = 0, cluster: str = "", device: str = "auto"
-) -> int:
+def train_recipe(work: Path, preset: str, *, seed: int = 0, **settings: Any) -> int:
     """Train what suits the number of clips and groups, or the paper's heads, and keep how to choose by it.
 
-    See `training.recipe`.  Where no clip is held out, out-of-fold predictions are made in any case.
+    See `training.recipe`; the settings are those of `train`.  Where no clip is held out, out-of-fold
+    predictions are made in any case.
     """
     from mmmos.heads.recipe_file import Choice
     from mmmos.heads.training.recipe import folds_of, recipe_for
@@ -130,7 +135,7 @@ def train_recipe(
     Choice(recipe.configs[0].data, recipe.rule, only, recipe.per_axis, calibrate).save(work)
     # The ridge regression first: where the time is short, at least there is something to beat.
     codes = [
-        train(some, work, preset, jobs=jobs, folds=folds, cluster=cluster, device=device)
+        train(some, work, preset, folds=folds, **settings)
         for some in (recipe.baselines, recipe.configs)
         if some
     ]
@@ -185,17 +190,27 @@ def train(
     folds: int = 0,
     cluster: str = "",
     device: str = "auto",
+    tensorboard: bool = False,
 ) -> int:
     """Train what is missing of a grid, note it as trained, and print each run's dev loss; the exit code."""
     from mmmos.heads.run_sets import note_grid
     from mmmos.heads.runs import Run
     from mmmos.heads.training.parallel import train_grid
 
+    _tensorboard_in(work, tensorboard)
+
     def progress(run: str, done: int, of: int) -> None:
         say(f"heads: {done}/{of} {run}")
 
     result = train_grid(
-        configs, work, jobs=jobs, progress=progress, folds=folds, cluster=cluster, device=device
+        configs,
+        work,
+        jobs=jobs,
+        progress=progress,
+        folds=folds,
+        cluster=cluster,
+        device=device,
+        tensorboard=tensorboard,
     )
     note_grid(work, grid, configs)
     done = [Run.of(work, config).record for config in configs if config.id not in result.failed]
@@ -239,7 +254,23 @@ def say_where_training_ended(records: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def tune(configs: Sequence[HeadConfig], work: Path, *, objective: str = "", **settings: Any) -> None:
+def _tensorboard_in(work: Path, tensorboard: bool) -> None:
+    """Where events are asked for, say how to see them; RuntimeError where they cannot be written."""
+    if tensorboard:
+        from mmmos.heads.training.tracking import writer_class
+
+        writer_class()
+        say(f"to watch: tensorboard --logdir {work / 'tensorboard'}")
+
+
+def tune(
+    configs: Sequence[HeadConfig],
+    work: Path,
+    *,
+    objective: str = "",
+    tensorboard: bool = False,
+    **settings: Any,
+) -> None:
     """Tune the configs and print each study's best trial against its first, which has the given values."""
     from mmmos.heads.tuning.sweep import sweep
     from mmmos.store.clips import load_table
@@ -248,10 +279,12 @@ def tune(configs: Sequence[HeadConfig], work: Path, *, objective: str = "", **se
     if not objective:
         objective = "pam:srcc" if data.of("pam") else "dev:srcc"
     say(f"tuning {len(configs)} configurations for {objective}")
+    _tensorboard_in(work, tensorboard)
     results = sweep(
         configs,
         work,
         objective=objective,
+        tensorboard=tensorboard,
         progress=lambda done, of: say(f"sweep: {done}/{of} trials"),
         **settings,
     )

@@ -37,3 +37,9 @@ Tau = Annotated[
     float | None,
     typer.Option(min=0, help="Errors up to this, in deviations, are free in the loss ut. Left out: 0.5."),
 ]
+TensorBoard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard", help="Write losses and metrics of training to WORK/tensorboard (needs tensorboard)."
+    ),
+]

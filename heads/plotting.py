@@ -73,16 +73,13 @@ def panels_of(
     columns: int,
     size: tuple[float, float],
     sharey: bool = False,
-    heights: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Panel]]:
-    """A figure with `count` panels of `size` inches in rows of `columns`; `heights` weigh the rows."""
+    """A figure with `count` panels of `size` inches in rows of `columns`."""
     lines = -(-count // columns)
     # Room between a panel's label and the title of the one below.
     layout = ConstrainedLayoutEngine(h_pad=0.09 if lines > 1 else 0.04, hspace=0.05)
     figure = Figure(figsize=(size[0] * min(columns, count), size[1] * lines), layout=layout)
-    grid = figure.subplots(
-        lines, min(columns, count), squeeze=False, sharey=sharey, height_ratios=heights
-    ).ravel()
+    grid = figure.subplots(lines, min(columns, count), squeeze=False, sharey=sharey).ravel()
     for spare in grid[count:]:
         figure.delaxes(spare)
     return figure, list(grid[:count])

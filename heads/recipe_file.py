@@ -5,14 +5,14 @@ So the steps of `train` can be repeated one by one, and mean the same.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmmos.heads.ensemble import choose_ensemble
-from mmmos.store import files
+from mmmos.store import sealed
+from mmmos.store.shape import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mmmos.heads.run_sets import RunSet
 
 FILE = "recipe.json"
+SHAPE = {"data": str, "rule": str, "only": [str], "per_axis": bool, "calibrate": bool}
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,14 @@ class Choice:
 
     def save(self, work: Path) -> None:
         """Keep it in a work folder."""
-        files.write_json(work / FILE, asdict(self))
+        sealed.write_json(work / FILE, asdict(self))
 
     @staticmethod
     def of(work: Path, data: str) -> Choice:
         """That of a work folder, if it is for this table; else the plain default rule."""
         try:
-            kept = json.loads(files.read_bytes(work / FILE))
+            kept = sealed.read_object(work / FILE)
+            require(kept, SHAPE, work / FILE)
             choice = Choice(**{**kept, "only": tuple(kept["only"])})
         except FileNotFoundError:
             return Choice(data)

@@ -16,6 +16,7 @@ from mmmos.heads.grids import GRIDS, position
 from mmmos.heads.runs import Run
 from mmmos.store import sealed
 from mmmos.store.names import choose
+from mmmos.store.shape import require
 
 GRIDS_FILE = "grids.json"
 BY_SIZE = "size"
@@ -63,9 +64,12 @@ def trained_grids(work: Path) -> list[dict[str, Any]]:
     path = Path(work) / GRIDS_FILE
     if not path.is_file():
         return []
-    found = sealed.read_object(path).get("grids")
-    if not isinstance(found, list) or any({"grid", "data", "runs"} - set(one) for one in found):
-        raise ValueError(f"{path} does not list trained grids; remove it and train the grid again")
+    kept = sealed.read_object(path)
+    try:
+        require(kept, {"grids": [{"grid": str, "data": str, "runs": [str]}]}, path)
+    except ValueError as reason:
+        raise ValueError(f"{reason}: not trained grids; remove it and train the grid again") from None
+    found: list[dict[str, Any]] = kept["grids"]
     return found
 
 

@@ -19,6 +19,7 @@ from mmmos.heads.config import HeadConfig, encoder_name
 from mmmos.store import sealed
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import OOF as OOF
+from mmmos.store.shape import NOTHING, NUMBER, require
 
 RECORD = "record.json"
 CONFIG = "config.json"
@@ -27,6 +28,18 @@ OOF_RECORD = "record-oof.json"
 """Beside out-of-fold predictions: how many folds there were."""
 
 PREDICTED = ("dev", "pam", "test")
+
+RECORD_SHAPE = {
+    "run": str,
+    "title?": str,
+    "study?": str,
+    "encoders?": {str: dict},
+    "curve?": [{"number": int, "train_loss": (*NUMBER, NOTHING), "dev_loss": (*NUMBER, NOTHING)}],
+    "best_epoch?": int,
+    "seconds?": NUMBER,
+    "caveats?": [str],
+}
+"""What readers take for granted of a record."""
 
 
 class NotStoredError(ValueError):
@@ -59,7 +72,7 @@ class Run:
         except ValueError as reason:
             raise ValueError(str(reason) if str(path) in str(reason) else f"{path}: {reason}") from None
         if config.id != folder.name:
-            raise ValueError(f"{folder} holds the config of {config.id}")
+            raise ValueError(f"{path} is the config of {config.id}")
         return Run(folder, config)
 
     @property
@@ -93,6 +106,7 @@ class Run:
         record = sealed.read_object(path)
         if record.get("run") != self.id:
             raise ValueError(f"{path} is the record of {record.get('run')!r:.60}, not of {self.id}")
+        require(record, RECORD_SHAPE, path)
         return record
 
     def predictions_path(self, split: str) -> Path:

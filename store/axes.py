@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from mmmos.store import files
+from mmmos.store import files, sealed
 from mmmos.store.names import choose
 from mmmos.store.rows import TableError
 from mmmos.store.schema import Axes, Scale
@@ -28,11 +27,11 @@ def axes_beside(table: Path) -> Axes | None:
     if not sidecar.is_file():
         return None
     try:
-        content = json.loads(files.read_bytes(sidecar, MAX_SIDECAR_BYTES))
+        content = sealed.parse_json(files.read_bytes(sidecar, MAX_SIDECAR_BYTES), sidecar)
         if not isinstance(content, dict) or not all(isinstance(title, str) for title in content.values()):
             raise ValueError('it should be an object of name -> title, like {"MOS": "Overall quality"}')
         return Axes(tuple(content), tuple(content.values()))
-    except (OSError, ValueError, RecursionError) as reason:
+    except (OSError, ValueError, EOFError) as reason:
         raise TableError(f"{sidecar} does not name axes: {reason}") from None
 
 

@@ -168,11 +168,11 @@ def _text(name: str, value: Any, reasons: list[str]) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # JSON ids are often numbers
     if not isinstance(value, str):
-        reasons.append(f"{name} {value!r} is not text")
+        reasons.append(f"{name} {value!r:.60} is not text")
         return ""
     value = value.strip()
     if CONTROL.search(value):
-        reasons.append(f"{name} {value!r} holds control characters")
+        reasons.append(f"{name} {value!r:.60} holds control characters")
     return value
 
 
@@ -186,10 +186,10 @@ def _number(name: str, value: Any, reasons: list[str]) -> float | None:
         number = parse_number(value) if isinstance(value, str) else float(value)
     except (ValueError, OverflowError):
         hint = " (decimal comma?)" if isinstance(value, str) and "," in value else ""
-        reasons.append(f"{name} {value!r} is not a number{hint}")
+        reasons.append(f"{name} {value!r:.60} is not a number{hint}")
         return None
     if not math.isfinite(number):
-        reasons.append(f"{name} {value!r} is not a finite number")
+        reasons.append(f"{name} {value!r:.60} is not a finite number")
         return None
     return number
 

@@ -275,7 +275,7 @@ def check_size(table: ClipTable) -> None:
 def load_table(path: Path) -> ClipTable:
     """Read what `save_table` wrote; TableError if it is something else or was changed by hand."""
     try:
-        content: Any = sealed.read_object(Path(path), MAX_BYTES)
+        content: Any = sealed.read_object(Path(path), MAX_BYTES, '"format"')
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, where {FORMAT!r} is known")
         axes = AES_AXES

@@ -25,8 +25,8 @@ from mmmos.store.console import say
 if TYPE_CHECKING:
     from distributed import Client
 
-LOCAL = re.compile(r"local:([1-9]\d*)")
-ADDRESS = re.compile(r"(?!local:)((tcp|tls)://)?(\[[0-9a-fA-F:.%]+\]|[\w.-]+):\d{1,5}")
+LOCAL = re.compile(r"local:([1-9][0-9]*)")
+ADDRESS = re.compile(r"(?!local:)((tcp|tls)://)?(\[[0-9a-fA-F:.%]+\]|[\w.-]+):[0-9]{1,5}")
 """What Dask's scheduler can be reached at; other schemes would be tried in vain for half a minute."""
 LOOPBACK = "127.0.0.1"
 CONNECT_S = 10
@@ -130,6 +130,15 @@ def _backend(client: Client) -> Any:
     return Backend(client=client, wait_for_workers_timeout=WAIT_S)
 
 
+def check_address(cluster: str) -> None:
+    """ClusterError for what --cluster cannot mean."""
+    if not LOCAL.fullmatch(cluster) and not ADDRESS.fullmatch(cluster):
+        raise ClusterError(
+            f"--cluster takes local:N with a number of processes, or a scheduler's address like "
+            f"tcp://HOST:8786 or tls://HOST:8786, not {cluster!r}"
+        )
+
+
 @contextmanager
 def workers_of(cluster: str, devices: Sequence[str] = (), tasks_at_once: int = 1) -> Iterator[Workers]:
     """Connect to a cluster, and wait until there is a worker.
@@ -148,16 +157,12 @@ def workers_of(cluster: str, devices: Sequence[str] = (), tasks_at_once: int = 1
     ClusterError
         Where the extra is not installed, nothing answers, or no worker comes.
     """
+    check_address(cluster)
     try:
         from distributed import Client
     except ImportError as error:
         raise ClusterError("--cluster needs Dask: pip install '.[cluster]'") from error
     local = LOCAL.fullmatch(cluster)
-    if local is None and not ADDRESS.fullmatch(cluster):
-        raise ClusterError(
-            f"--cluster takes local:N with a number of processes, or a scheduler's address like "
-            f"tcp://HOST:8786 or tls://HOST:8786, not {cluster!r}"
-        )
     with _local(int(local[1]), devices, tasks_at_once) if local else nullcontext(cluster) as address:
         try:
             client = Client(address, timeout=CONNECT_S, set_as_default=False)

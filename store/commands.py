@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmmos.store.console import DAMAGED, MISSING, OK, REJECTS, Work, say, table
+from mmmos.store.console import DAMAGED, MISSING, OK, REJECTS, WORK_HELP, say, table
 
 if TYPE_CHECKING:
     from mmmos.store.clips import ClipTable
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Look after stored features: info, verify, gc, merge, export.")
 
+Work = Annotated[Path, typer.Option(help=WORK_HELP)]
 Clips = Annotated[
     Path | None, typer.Option(help="A surveyed clip table (clips.json); left out: the work folder's, if any.")
 ]
@@ -157,9 +158,7 @@ def gc(
 def merge(
     source: Annotated[
         Path,
-        typer.Argument(
-            help="The folder of one store, of several, or of the parts of an extraction."
-        ),
+        typer.Argument(help="The folder of one store, of several, or of the parts of an extraction."),
     ],
     work: Work = Path("work"),
 ) -> None:
@@ -222,13 +221,17 @@ def export(
     ] = False,
 ) -> None:
     """Write the features of a clip table as .npz, for use outside of this project."""
+    from mmmos.store import folders
     from mmmos.store.export import export as write
     from mmmos.store.features import FeatureStore
 
     wanted = _table(work, clips)
     if wanted is None:
         raise FileNotFoundError(f"{work / 'clips.json'} is not there: name a surveyed clip table by --clips")
-    for folder in _folders(work, encoder):
+    stores = _folders(work, encoder)
+    for folder in stores:
+        folders.refuse_foreign_file(npz / f"{folder.name}.npz", ["spec.npy"], "export of features")
+    for folder in stores:
         done = write(FeatureStore.open(folder), wanted, npz / f"{folder.name}.npz", frames=frames)
         say(f"{done.path}: {done.clips} clips, {done.crops} crops, {done.bytes / 1e6:.1f} MB")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +15,7 @@ from rich.console import Console
 
 from mmmos.store.escape import inert, inert_lines
 from mmmos.store.table import Cell, Table
+from mmmos.store.work_folder import refuse_foreign_work
 
 OK = 0
 FAILED = 1
@@ -31,7 +34,8 @@ MISSING = 6
 WORSE = 7
 """`compare`: B is worse than A beyond chance and margin."""
 
-Work = Annotated[Path, typer.Option(help="Folder of this experiment: table, features, runs, ensemble.")]
+WORK_HELP = "Folder of this experiment: table, features, runs, ensemble."
+Work = Annotated[Path, typer.Option(help=WORK_HELP, callback=refuse_foreign_work)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:K.")]
 Weights = Annotated[
     Path | None,
@@ -56,6 +60,17 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads. Left
 _plain = partial(Console, highlight=False, emoji=False)
 out = _plain()
 err = _plain(stderr=True)
+
+
+@contextmanager
+def kept_if_writable(what: object) -> Iterator[None]:
+    """Where the block cannot write because a folder is read-only, say that `what` is not kept, and go on."""
+    try:
+        yield
+    except OSError as refused:
+        if refused.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        say(f"{what} is not kept: {refused.strerror}")
 
 
 def say(message: str) -> None:

@@ -18,9 +18,10 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,19 @@ def append(path: Path, data: Buffer) -> None:
         os.fsync(file.fileno())
 
 
+@contextmanager
+def growing(path: Path, keep_bytes: int) -> Iterator[Callable[[Buffer], None]]:
+    """Go on writing a file after its first `keep_bytes`; what there is when it breaks off stays."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    fd = os.open(path, flags if keep_bytes else flags | os.O_TRUNC, 0o666)
+    try:
+        os.lseek(fd, keep_bytes, os.SEEK_SET)
+        yield partial(_write_all, fd)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def remove(path: Path) -> None:
     os.unlink(path)
     sync_folder(Path(path).parent)
@@ -157,6 +171,16 @@ def read_bytes(path: Path, limit_bytes: int = 1 << 30) -> bytes:
         data = bytearray(size)
         read_into(file.fileno(), data, 0)
     return bytes(data)
+
+
+def ends(path: Path, count: int) -> bytes:
+    """The first and the last `count` bytes of a regular file, one after the other."""
+    fd = open_regular(path)
+    try:
+        size = size_of(fd)
+        return os.pread(fd, count, 0) + os.pread(fd, count, max(0, size - count))
+    finally:
+        os.close(fd)
 
 
 def open_regular(path: Path) -> int:
@@ -207,8 +231,11 @@ def listing(folder: Path) -> dict[str, int]:
 
 @contextmanager
 def lock(path: Path) -> Iterator[int]:
-    """Hold a file's lock, yields its descriptor; waits for whoever has it, and a dead process has none."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    """Hold a file's or folder's lock, yields its descriptor; waits for its holder, and the dead hold none."""
+    if path.is_dir():
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    else:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         flock(fd)
         yield fd

@@ -128,8 +128,8 @@ def refuse_foreign_file(path: Path, marks: Sequence[str], what: str) -> None:
     Parameters
     ----------
     marks
-        Texts of which one stands in the first 4,096 bytes of every file of this kind: a CSV's header,
-        a page's generator line.
+        Texts of which one stands in the first or last 4,096 bytes of every file of this kind: a CSV's
+        header, a page's title, the word that a checksum begins with.
     what
         The kind, for the message: "table of scores".
     """
@@ -137,15 +137,14 @@ def refuse_foreign_file(path: Path, marks: Sequence[str], what: str) -> None:
     if not os.path.lexists(path):
         return
     try:
-        fd = files.open_regular(path)
+        ends = files.ends(path, 4096)
     except ValueError as reason:
         raise ValueError(f"{reason}: nothing is written over it; name another file") from None
-    try:
-        start = os.pread(fd, 4096, 0)
-    finally:
-        os.close(fd)
-    if start and not any(mark.encode() in start for mark in marks):
-        raise ValueError(f"{path} is there and is no {what} of MMMOS: nothing is written over it")
+    if ends and not any(mark.encode() in ends for mark in marks):
+        raise ValueError(
+            f"{path} is there and is no {what} of MMMOS: nothing is written over it; move it away, or name "
+            "another place"
+        )
 
 
 def sweep_unfinished(folder: Path) -> list[Path]:

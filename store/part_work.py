@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmmos.store import files, sealed
+from mmmos.store import files, noted, sealed
 from mmmos.store.clips import MAX_BYTES, ClipTable, load_table, save_table
 from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
@@ -21,12 +21,17 @@ from mmmos.store.maintenance import Merged, merge
 from mmmos.store.names import differences
 from mmmos.store.parts import REQUEST, Part, PartError, complete, in_name
 from mmmos.store.schema import Clip
+from mmmos.store.shape import require
 from mmmos.store.specs import store_folders
 
 FOLDER = "parts"
 RECORD = "part.json"
 FORMAT = "mmmos-part-1"
 MAX_RECORD_BYTES = 1 << 28
+SHAPE = {
+    **{"format": str, "part": str, "table": str, "request": dict, "rows": int, "clips": str},
+    "rejects": [[(int, str)]],
+}
 OWN = ("part", "clips", "audio_root", "weights")
 """Options that may differ between parts: paths may on other machines.  What lies there is compared itself."""
 
@@ -55,6 +60,7 @@ class PartRecord:
     @staticmethod
     def load(work: Path) -> PartRecord:
         content = sealed.read_object(work / RECORD, MAX_RECORD_BYTES)
+        require(content, SHAPE, work / RECORD)
         try:
             if content.pop("format") != FORMAT:
                 raise KeyError("format")
@@ -119,7 +125,8 @@ def merge_parts(source: Path, work: Path) -> MergedParts:
     specs = {one.spec.id: one.spec for one in done}
     _check_stored(table, [FeatureStore(work / "features", spec) for spec in specs.values()])
     first, rejects = records[parts[0]], _rejects(records)
-    files.write_csv(work / "rejects.csv", ("id", "path", "reason"), rejects)
+    with noted.noting(work, "rejects.csv"):
+        files.write_csv(work / "rejects.csv", ("id", "path", "reason"), rejects)
     sealed.write_json(work / REQUEST, {**first.request, "part": ""})
     save_table(table, work / "clips.json")
     return MergedParts(done, table, len(rejects), twice)

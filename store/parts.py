@@ -59,7 +59,6 @@ class Part:
 WHOLE = Part()
 
 
-
 def table_digest(path: Path) -> str:
     """Names the bytes of a table's file."""
     found = hashlib.blake2b(digest_size=16)

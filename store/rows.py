@@ -33,7 +33,7 @@ MAX_REASONS = 50
 ENOUGH_REASONS = 1000
 """After so many refused rows the rest of a file is not looked at."""
 NUMBER = re.compile(
-    r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE
+    r"[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE
 )
 
 T = TypeVar("T")
@@ -102,8 +102,16 @@ def read_rows(
     return chain([first], given) if (first := next(given, None)) else iter(())
 
 
+def open_text(path: Path, max_bytes: int) -> TextIO:
+    """A regular file as UTF-8 text with or without a byte order mark, lines ended as they are.
+
+    OSError or ValueError where it cannot be read, or is larger.
+    """
+    return io.TextIOWrapper(_open(path, max_bytes), encoding="utf-8-sig", newline="")
+
+
 def _open(path: Path, max_bytes: int) -> BinaryIO:
-    """A regular file; its text is UTF-8 with or without a byte order mark, lines ended as they are."""
+    """A regular file that is not larger; OSError or ValueError for others."""
     file = open(files.open_regular(path), "rb")  # noqa: SIM115, PTH123
     if (size := files.size_of(file.fileno())) > max_bytes:
         file.close()
@@ -243,6 +251,11 @@ def convert(rows: Iterable[Row], make: Callable[[Mapping[str, Any]], T]) -> tupl
         except ValueError as reason:
             reasons.append(f"row {row.number}: {reason}")
     return made, reasons
+
+
+def taken(rows: Iterable[Row]) -> tuple[dict[int, Mapping[str, Any]], list[str]]:
+    """`convert` without any change: row number -> values, and the reasons against the other rows."""
+    return convert(rows, lambda values: values)
 
 
 def refusal(what: str, reasons: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 from mmmos.store.names import signature
@@ -256,7 +257,7 @@ class EncoderSpec:
             settings["checkpoint"] = self.checkpoint
         return settings
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Name and 12 hex digits of the signature, e.g. "wavlm-0a1b2c3d4e5f"."""
         return signature(self.name, self.settings)

@@ -101,8 +101,13 @@ def read_json(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> Any:
     return value
 
 
-def read_object(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
-    """`read_json` of a file that holds a JSON object; ValueError for anything else."""
+def read_object(path: Path, limit_bytes: int = MAX_JSON_BYTES, mark: str = "") -> dict[str, Any]:
+    """`read_json` of a file that holds a JSON object; ValueError for anything else.
+
+    A file without `mark` in its first or last 4,096 bytes is refused before it is read as a whole.
+    """
+    if mark and mark.encode() not in files.ends(path, 4096):
+        raise ValueError(f"{path}: {mark} does not stand where it should")
     value = read_json(path, limit_bytes)
     if not isinstance(value, dict):
         raise ValueError(f"{path}: a JSON object was expected, not {type(value).__name__}")

@@ -16,9 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-import psutil
-
-GRACE_S = 3.0
+GRACE_S = 1.5
 """So long a command may take to tidy up."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MESSAGE = "stopped; run the same command again to go on"
@@ -45,6 +43,8 @@ def stoppable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    import psutil  # noqa: F401  ready when it is needed, see `end_workers`
+
     seen: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -71,8 +71,21 @@ def stoppable() -> Iterator[None]:
             os.close(writer)
 
 
+def stop_at_once() -> None:
+    """Until `stoppable` is entered (while modules are imported) SIGINT and SIGTERM end this process."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        _say()
+        os._exit(128 + number)
+
+    for number in SIGNALS:
+        signal.signal(number, stop)
+
+
 def end_workers() -> None:
     """Kill every process that this one has started, directly or not."""
+    import psutil  # here: the sooner this module is loaded, the sooner a command can be stopped
+
     with suppress(psutil.Error):
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error, OSError):

@@ -63,8 +63,11 @@ class Table:
             body += f"<tr{' class=sub' if row and row[0] == '' else ''}>{cells}</tr>"
         notes = "".join(f"<li>{html_text(note)}</li>" for note in self.notes)
         wide = ' class="wide"' if len(self.columns) > MANY_COLUMNS else ""
+        title = html_text(self.title)
         return (
-            f'<div class="table"><table{wide}><caption>{html_text(self.title)}</caption>'
+            # What scrolls can be reached by keys.
+            f'<div class="table" tabindex="0" role="region" aria-label="{title}">'
+            f"<table{wide}><caption>{title}</caption>"
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
             + (f'<ul class="notes">{notes}</ul>' if notes else "")
         )

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmmos.store import files, folders, sealed
+from mmmos.store import files, folders, noted, sealed
 from mmmos.store.clips import load_table
 from mmmos.store.maintenance import Collected, sort_out
 from mmmos.store.predictions import Predictions
 
-SEALED, UNSEALED, DAMAGED = "clean", "no checksum (written by 0.1)", "damaged"
+SEALED, UNSEALED, DAMAGED = "clean", "no checksum (of 0.1, or its writer was stopped)", "damaged"
 MAX_BYTES = 1 << 32
 OWN_TEMPORARY = re.compile(r"tmp-[0-9]+-[0-9a-f]{32}")
 UNFINISHED = re.compile(r"(?P<name>.+)" + re.escape(folders.UNFINISHED) + "[0-9]+")
@@ -59,26 +59,46 @@ def _journal(path: Path) -> bool:
     return all(sealed.KEY.encode() in line for line in whole)
 
 
+def _bundle(path: Path) -> bool:
+    about = sealed.read_object(path, MAX_BYTES)
+    for name, written in about.get("shown", {}).items():
+        if (path.parent / name).is_file() and noted.sha256(path.parent / name) != written:
+            raise sealed.DamagedFileError(f"{path.parent / name} is damaged or changed by hand")
+    return _seal(path)
+
+
 KINDS: dict[str, Callable[[Path], bool]] = {
     "clips.json": _table,
-    "survey.json": _json,
+    **dict.fromkeys(
+        ("survey.json", "extract.json", "ensemble.json", "grids.json", "recipe.json", "reproduction.json"),
+        _json,
+    ),
+    "part.json": _json,
     "survey.jsonl": _journal,
-    "extract.json": _json,
-    "ensemble.json": _json,
+    noted.FILE: _json,
+    **dict.fromkeys(
+        ("rejects.csv", "evaluation.csv", "comparison.csv", "ensembles.csv", "report.html", "clips.csv"),
+        noted.check,
+    ),
+    "clips.raters.csv": noted.check,
+    "clips.axes.json": noted.check,
     JOURNAL: _journal,
     "sweeps/*.json": _json,
     "test-scores/*.json": _json,
     "runs/*/*.json": _json,
     "runs/*/*.parquet": _predictions,
     "runs/*/*.safetensors": _seal,
+    "baselines/*/*.parquet": _predictions,
     "bundle/heads/*.safetensors": _seal,
+    "bundle/reference.safetensors": _seal,
+    "bundle/bundle.json": _bundle,
 }
 """The files of a work folder that are read again, and how each kind is checked; True where it is sealed."""
 
 
 def check_work(work: Path) -> list[Checked]:
     """Every stored file of a work folder but for its features, which `maintenance.verify` checks."""
-    found = []
+    found = [one for part in sorted(Path(work).glob("parts/*/")) for one in check_work(part)]
     for pattern, check in KINDS.items():
         for path in sorted(Path(work).glob(pattern)):
             try:

@@ -105,12 +105,12 @@ class Browser:
     def open(self, address: str) -> None:
         self.call("Page.navigate", url=address)
 
-    def choose_file(self, selector: str, path: Path) -> None:
-        """Hand a file to an <input type=file>, as a user's drop would."""
+    def choose_files(self, selector: str, *paths: Path) -> None:
+        """Hand files to an <input type=file>, as a user's drop would."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         assert node, f"no {selector} on the page"
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+        self.call("DOM.setFileInputFiles", nodeId=node, files=list(map(str, paths)))
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))

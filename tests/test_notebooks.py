@@ -47,7 +47,7 @@ def test_the_six_are_there():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_thin_stripped_and_opening_with_one_sentence(path):
+def test_thin_stripped_opening_with_what_it_shows_and_ending_with_what_to_do_next(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     opening = notebook.cells[0]
@@ -56,6 +56,13 @@ def test_thin_stripped_and_opening_with_one_sentence(path):
     assert first.startswith("This notebook shows ")
     assert first.endswith(".")
     assert first.count(". ") == 0
+    ending = notebook.cells[-1]
+    assert ending.cell_type == "markdown"
+    assert ending.source.startswith("**Next.** ")
+    links = re.findall(r"\]\(([^)]+)\)", opening.source + ending.source)
+    assert all((path.parent / link).is_file() for link in links)
+    if path.stem == "05_own_data":
+        assert any("!{PIPELINE} train " in cell.source for cell in notebook.cells)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == []

@@ -116,3 +116,33 @@ def test_a_tag_that_everything_agrees_with_is_published(
     assert release.obstacles("v1.2.3") == []
     (tmp_path / "CHANGELOG.md").write_text("## [1.2.3] - soon\n")
     assert release.obstacles("v1.2.3") == ["CHANGELOG.md dates 1.2.3 at 'soon', which is no date"]
+
+
+CHANGES = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_changelog_has_releases_with_dates_below_what_is_not_released() -> None:
+    first, *releases = re.findall(r"^## (.*)$", CHANGES, flags=re.M)
+    assert first == "[Unreleased]"
+    for heading in releases:
+        found = re.fullmatch(r"\[\d+\.\d+\.\d+\] - (.*)", heading)
+        assert found is not None, heading
+        assert release.is_date(found[1]) or found[1] == "not published"
+    assert releases == sorted(
+        releases, reverse=True, key=lambda one: [*map(int, re.findall(r"\d+", one)[:3])]
+    )
+
+
+def test_the_changelog_says_nothing_twice_and_keeps_its_sections_in_order() -> None:
+    lines = [" ".join(one.split()) for one in re.findall(r"^- .*(?:\n  .*)*", CHANGES, flags=re.M)]
+    assert [one for one in lines if lines.count(one) > 1] == []
+    order = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+    for part in re.split(r"^## ", CHANGES, flags=re.M)[1:]:
+        sections = re.findall(r"^### (.*)$", part, flags=re.M)
+        assert sections == [name for name in order if name in sections]
+
+
+def test_nothing_stands_between_this_version_and_its_tag() -> None:
+    if ".dev" in __version__:
+        pytest.skip(f"{__version__} is not meant to be released")
+    assert release.obstacles(f"v{__version__}") == []

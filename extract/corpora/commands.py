@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmmos.extract.corpora.table_command import table_command
+from mmmos.extract.corpora.table_command import refuse_existing, table_command
 from mmmos.store.console import MISSING, OK, say, table
 
 app = typer.Typer(no_args_is_help=True, help="Make a clip table from ratings, yours or public.")
@@ -72,6 +72,7 @@ def aes(
     from mmmos.extract.corpora.prepare import prepare_aes
 
     renamed = dict(_pair(text) for text in corpus or ())
+    refuse_existing(output)
     if download:
         fetched = fetch_labels(label_folder, LABELS, BASES).fetched
         say(f"{len(fetched)} label files fetched (CC BY 4.0): {label_folder}")
@@ -121,6 +122,7 @@ def _add_set(name: str) -> None:
         from mmmos.extract.corpora.set_tables import READERS
         from mmmos.extract.corpora.table_command import keep, scale_text, tell
 
+        refuse_existing(output)
         if not no_download:
             fetch(name, folder, accepted=accept_licence)
         reading = READERS[name](folder)

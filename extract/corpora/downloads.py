@@ -85,6 +85,12 @@ def fetch_labels(folder: Path, wanted: Mapping[str, str], bases: Sequence[str]) 
         it is published and where it belongs.  Running again fetches only these.
     """
     todo = missing_labels(folder, wanted)
+    for path, problem in todo.items():
+        if _kept(folder, path).exists():
+            raise DownloadError(
+                f"{_kept(folder, path)} is there and is not the published file ({problem}): it is not "
+                "written over; move it away, or name another folder"
+            )
     reasons = {path: _fetch(folder, path, wanted[path], bases) for path in todo}
     failed = {path: reason for path, reason in reasons.items() if reason}
     if failed:

@@ -67,9 +67,9 @@ def prepare_aes(
     findings = audit(placed, facts, refused)
     table = replace(labelled, clips=usable(placed, findings))
     findings_path = output.with_name(f"{output.stem}-findings.csv")
+    write_findings(findings_path, findings)
     if len(table):  # a table without clips is of no use, and would take the place of one that is
         write_clips(table, output)
-    write_findings(findings_path, findings)
     return Prepared(table, len(labelled), tuple(findings), output, findings_path)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import urllib.request
 import zipfile
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmmos.extract.corpora.downloads import DownloadError
+from mmmos.store import files
 from mmmos.store.console import say
 
 HUB: str | None = None
@@ -91,6 +93,7 @@ def fetch(name: str, folder: Path, *, accepted: bool) -> None:
             f"{name} is fetched ({one.size}) once you accept its licence ({one.licence}, {one.page}): "
             "--accept-licence. What lies in the folder already needs no download: --no-download"
         )
+    refuse_others(one, folder)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -111,6 +114,20 @@ def fetch(name: str, folder: Path, *, accepted: bool) -> None:
         ) from None
 
 
+def refuse_others(one: PublicSet, folder: Path) -> None:
+    """ValueError where a set of the hub would be fetched into a folder of something else.
+
+    The hub's client replaces what has the name of a published file; where it has fetched before, it keeps a
+    folder .cache of its own.  What is fetched otherwise is compared file by file.
+    """
+    if one.hub and folder.exists() and any(folder.iterdir()) and not (folder / ".cache").is_dir():
+        first = min(path.name for path in folder.iterdir())
+        raise ValueError(
+            f"{folder} holds {first} and more that was not fetched here: name a new folder, or say "
+            "--no-download to take what lies in it"
+        )
+
+
 def _fetch_record(number: str, folder: Path) -> None:
     """The files of a record on Zenodo, each checked by its md5; archives are unpacked beside themselves."""
     with urllib.request.urlopen(ZENODO + number, timeout=TIMEOUT_S) as answer:
@@ -119,19 +136,23 @@ def _fetch_record(number: str, folder: Path) -> None:
         name, checksum = Path(file["key"]).name, file["checksum"].removeprefix("md5:")
         target = folder / name
         if not target.is_file() or _md5(target) != checksum:
-            _download(file["links"]["self"], target)
-            if (found := _md5(target)) != checksum:
-                target.unlink()
-                raise ValueError(f"{name} has md5 {found}, the record says {checksum}; it was removed")
+            if os.path.lexists(target):
+                raise ValueError(f"{target} is there and is not the published file: move it away")
+            _download(file["links"]["self"], target, checksum)
         if name.endswith(".zip"):
             unpack(target, folder)
 
 
-def _download(address: str, target: Path) -> None:
-    partial = target.with_name(target.name + ".part")
-    with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer, partial.open("wb") as file:
-        shutil.copyfileobj(answer, file, PIECE_BYTES)
-    partial.replace(target)
+def _download(address: str, target: Path, checksum: str) -> None:
+    found = hashlib.md5(usedforsecurity=False)
+    with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer, files.writing(target) as file:
+        while piece := answer.read(PIECE_BYTES):
+            found.update(piece)
+            file.write(piece)
+        if found.hexdigest() != checksum:
+            raise ValueError(
+                f"{target.name} has md5 {found.hexdigest()}, the record says {checksum}; it was removed"
+            )
 
 
 def _md5(path: Path) -> str:
@@ -148,6 +169,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 raise ValueError(f"{archive} holds {entry.filename}, which leads out of {folder}")
             if entry.is_dir() or (target.is_file() and target.stat().st_size == entry.file_size):
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with opened.open(entry) as source, target.open("wb") as file:
+            if os.path.lexists(target):
+                raise ValueError(f"{target} is there and is not the one of {archive.name}: move it away")
+            with opened.open(entry) as source, files.writing(target) as file:
                 shutil.copyfileobj(source, file, PIECE_BYTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,16 +76,41 @@ def tell(reading: Reading, path: Path) -> None:
     )
 
 
+RATERS = ("id", "axis", "rater", "rating")
+BESIDE = {".raters.csv": ",".join(RATERS), "-findings.csv": "id,path,split,kind,detail"}
+"""What may be written beside a clip table: ends of names, and how such files begin."""
+
+
+def refuse_existing(output: Path) -> None:
+    """ValueError where a clip table, or what lies beside it, would take the place of a file that is there."""
+    if os.path.lexists(output):
+        raise ValueError(f"{output} is already there: name another table by -o, or remove it")
+    refuse_beside(output)
+
+
+def refuse_beside(output: Path) -> None:
+    """ValueError where what is written beside a clip table would take the place of somebody's file."""
+    from mmmos.store import folders
+
+    for end, mark in BESIDE.items():
+        folders.refuse_foreign_file(output.with_name(output.stem + end), [mark], "list beside a clip table")
+
+
 def keep(reading: Reading, output: Path) -> None:
     """Write a reading as a clip table, its axes beside it, and who gave each rating where that is known."""
     from mmmos.store import files
+    from mmmos.store.axes import axes_beside, axes_path
     from mmmos.store.clips import write_clips
+    from mmmos.store.schema import AES_AXES
 
-    write_clips(reading.table, output)
+    # A table of ours has a sidecar of ours.
+    if not output.exists() and axes_beside(output) not in (None, reading.table.axes):
+        raise ValueError(f"{axes_path(output)} names other axes: name another table by -o, or remove it")
+    if output.exists() and reading.table.axes == AES_AXES and axes_path(output).exists():
+        files.remove(axes_path(output))
     if reading.raters:
-        files.write_csv(
-            output.with_name(f"{output.stem}.raters.csv"), ("id", "axis", "rater", "rating"), reading.raters
-        )
+        files.write_csv(output.with_name(f"{output.stem}.raters.csv"), RATERS, reading.raters)
+    write_clips(reading.table, output)
 
 
 def scale_text(reading: Reading) -> str:
@@ -109,6 +135,7 @@ def table_command(
     min_coverage: MissingShare = MIN_COVERAGE,
 ) -> None:
     """Write a clip table from ratings in any form of docs/tables.md, and say what was understood."""
+    refuse_existing(output)
     reading = understood(ratings, audio, wishes_of(axes, scale, column, split, seed), min_coverage)
     keep(reading, output)
     say(

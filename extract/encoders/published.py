@@ -17,15 +17,13 @@ encoder takes that spec.  So old stores are found and extended, and old bundles 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mmmos.extract.encoders.weights import file_sha256
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.schema import TENSORS, EncoderSpec
 
 FIRST_USE = "first-use.json"
@@ -150,9 +148,15 @@ def weights_home() -> Path:
 
 
 def first_use() -> dict[str, str]:
-    """Published name -> sha256 of the file that was fetched first, for what has no published sha256."""
+    """Published name -> sha256 of the file that was fetched first, for what has no published sha256.
+
+    Raises
+    ------
+    OSError, ValueError
+        Where it cannot be read: without it, any other file would count as the first one.
+    """
     try:
-        content: Any = json.loads(files.read_bytes(weights_home() / FIRST_USE, 1 << 16))
-    except (OSError, ValueError):
+        content = sealed.read_object(weights_home() / FIRST_USE, 1 << 16)
+    except FileNotFoundError:
         return {}
-    return {str(k): str(v) for k, v in content.items()} if isinstance(content, dict) else {}
+    return {name: str(sha256) for name, sha256 in content.items()}

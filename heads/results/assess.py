@@ -19,7 +19,8 @@ from mmmos.heads.results.nested import predict
 from mmmos.heads.results.published import baseline_rows, baseline_table, caveats, stored_baselines
 from mmmos.heads.results.scores import contenders, score, times_test_was_scored
 from mmmos.heads.runs import Run
-from mmmos.store import files
+from mmmos.store import files, noted
+from mmmos.store.console import kept_if_writable
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import OOF
 from mmmos.store.table import Table
@@ -237,7 +238,8 @@ def _assessment(
 def _write(path: Path, kind: type[Row | Comparison], records: Sequence[Row | Comparison]) -> None:
     """Rows or comparisons in long form; an undefined figure is an empty cell."""
     columns = [field.name for field in fields(kind)]
-    files.write_csv(path, columns, ([*asdict(record).values()] for record in records))
+    with kept_if_writable(path), noted.noting(path.parent, path.name):
+        files.write_csv(path, columns, ([*asdict(record).values()] for record in records))
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,9 @@ BaselineAudio = Annotated[
 ]
 
 
-def ensemble_command(export: Callable[[Path, Path, str], None]) -> Callable[..., None]:
+def ensemble_command(
+    export: Callable[[Path, Path, str], None], refuse: Callable[[Path], None]
+) -> Callable[..., None]:
     """The command `ensemble`.
 
     Parameters
@@ -50,6 +52,8 @@ def ensemble_command(export: Callable[[Path, Path, str], None]) -> Callable[...,
     export
         (work, folder, hub repository or "") writes the ensemble of a work folder as a bundle to the folder,
         and uploads that to the hub where a repository is named.
+    refuse
+        ValueError where a bundle cannot be written to a folder.
     """
 
     def ensemble(
@@ -92,6 +96,8 @@ def ensemble_command(export: Callable[[Path, Path, str], None]) -> Callable[...,
         """
         if push_to_hub and to is None:
             raise ValueError("--push-to-hub uploads the bundle that --export writes: name its folder, too")
+        if to is not None:
+            refuse(to)
         if compare:
             compare_ensembles(work, runs)
             return
@@ -153,9 +159,13 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Every metric per axis, level and domain, with intervals, human ceiling and baselines."""
-    from mmmos.heads.results.assess import evaluate_runs
+    from mmmos.heads.results.assess import ENSEMBLE, evaluate_runs
     from mmmos.heads.results.experiment import open_experiment
 
+    if baseline:
+        known = open_experiment(work, runs)
+        for name in {*(names or ()), against} - {"", ENSEMBLE}:
+            known.run(name)  # an unknown one is told before any audio is scored
     _have(baseline, work, audio_root, weights, device)
     _show(evaluate_runs(open_experiment(work, runs), names or (), against))
     say(f"all rows: {work / 'evaluation.csv'}, comparisons: {work / 'comparison.csv'}")

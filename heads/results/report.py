@@ -12,8 +12,9 @@ from mmmos.heads.results.page import render
 from mmmos.heads.results.scores import score
 from mmmos.heads.results.sections import SECTIONS, Findings, tiles
 from mmmos.heads.results.series import series
-from mmmos.store import files, folders
+from mmmos.store import files, folders, noted
 
+REPORT_FILE = "report.html"
 TITLE = "How well people's ratings are predicted"
 
 
@@ -64,9 +65,12 @@ def write_report(work: Path, output: Path | None = None, runs: str = "") -> Path
         tiles(found.scored.rows, ensemble.id, split),
         sections,
     )
-    target = output or experiment.work / "report.html"
-    files.write_text(target, page)
-    return target
+    if output is not None:
+        files.write_text(output, page)
+        return output
+    with noted.noting(experiment.work, REPORT_FILE):
+        files.write_text(experiment.work / REPORT_FILE, page)
+    return experiment.work / REPORT_FILE
 
 
 def _readable(moment: str) -> str:

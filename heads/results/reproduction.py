@@ -16,6 +16,7 @@ from mmmos.heads.results.page import Section
 from mmmos.heads.results.printed import PRINTED_METRICS, TABLE_III
 from mmmos.heads.runs import NotStoredError
 from mmmos.store import sealed
+from mmmos.store.shape import NOTHING, NUMBER, require, shape_of
 from mmmos.store.table import Cell, Table
 
 REPRODUCTION_FILE = "reproduction.json"
@@ -84,6 +85,17 @@ class PaperFigure:
         return self.low <= self.printed <= self.high
 
 
+SHAPE = {
+    "data": str,
+    "seeds": [int],
+    "caveats": [str],
+    "figures": [shape_of(PaperFigure)],
+    "claims": [shape_of(Answer)],
+    "mse": {"title": str, "columns": [str], "rows": [[(str, *NUMBER, NOTHING)]], "notes": [str]},
+}
+"""Of the file that keeps a reproduction."""
+
+
 @dataclass(frozen=True)
 class Reproduction:
     """The paper's tables and claims from runs of our own.
@@ -141,6 +153,7 @@ class Reproduction:
             )
         content = sealed.read_object(path)
         try:
+            require(content, SHAPE, path)
             figures = tuple(
                 PaperFigure(**{name: value for name, value in one.items() if name != "inside"})
                 for one in content["figures"]

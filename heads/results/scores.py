@@ -14,12 +14,21 @@ from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.results.nested import predict
 from mmmos.heads.runs import Run
 from mmmos.store import sealed
+from mmmos.store.console import kept_if_writable
+from mmmos.store.shape import require, shape_of
 
 STATISTICS = 2
 """Raised whenever the same predictions get other figures or intervals; older kept rows are computed anew."""
 
 SEEN = "seen.json"
 """Id of each single run that was scored on test in passing (Table III) -> when it was first."""
+
+SEEN_SHAPE = {str: {"data": str, "at": str}}
+SHAPE = (
+    {"data": str, "scored_at": str, "statistics?": int, "intervals?": bool, "rows": [dict]},
+    {"ensemble": {"data": str}, "scored_at": str, "rows": [dict]},
+)
+"""Of what is kept of a scoring; the second is that of 0.1."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,9 @@ def score(subject: Ensemble | Run, experiment: Experiment, split: str, intervals
     before: dict[str, Any] = {}
     if split == "test" and kept.is_file():
         before = sealed.read_object(kept)
-        if before.get("statistics") == STATISTICS and (before["intervals"] or not intervals):
+        require(before, SHAPE, kept)
+        if before.get("statistics") == STATISTICS and (before.get("intervals") or not intervals):
+            require(before["rows"], [shape_of(Row)], kept)
             return Scored(subject, split, tuple(Row(**row) for row in before["rows"]), before["scored_at"])
     if isinstance(subject, Run):
         predictions = subject.predictions(split)
@@ -53,7 +64,9 @@ def score(subject: Ensemble | Run, experiment: Experiment, split: str, intervals
     if split == "test":
         what = {"run": subject.id} if isinstance(subject, Run) else {"ensemble": asdict(subject)}
         content = {**what, "data": experiment.table.id, "scored_at": at, "statistics": STATISTICS}
-        sealed.write_json(kept, {**content, "intervals": intervals, "rows": [asdict(row) for row in found]})
+        content |= {"intervals": intervals, "rows": [asdict(row) for row in found]}
+        with kept_if_writable(kept):
+            sealed.write_json(kept, content)
     return Scored(subject, split, tuple(found), at)
 
 
@@ -61,9 +74,11 @@ def note_seen(experiment: Experiment, runs: Sequence[Run]) -> None:
     """Note that these runs were scored on the test split without keeping their rows."""
     path = _kept(experiment) / SEEN
     before = sealed.read_object(path) if path.is_file() else {}
+    require(before, SEEN_SHAPE, path)
     new = {run.id: {"data": run.config.data, "at": _now()} for run in runs if run.id not in before}
     if new:
-        sealed.write_json(path, {**before, **new})
+        with kept_if_writable(path):
+            sealed.write_json(path, {**before, **new})
 
 
 def times_test_was_scored(experiment: Experiment) -> tuple[int, int]:
@@ -72,6 +87,7 @@ def times_test_was_scored(experiment: Experiment) -> tuple[int, int]:
     runs: set[str] = set()
     for path in _kept(experiment).glob("*.json"):
         content = sealed.read_object(path)
+        require(content, SEEN_SHAPE if path.name == SEEN else SHAPE, path)
         if path.name == SEEN:
             runs |= {run for run, seen in content.items() if seen["data"] == experiment.table.id}
         elif (content.get("data") or content["ensemble"]["data"]) == experiment.table.id:

@@ -21,8 +21,8 @@ from mmmos.heads.results.page import Plot, Section, Tile
 from mmmos.heads.results.published import AGAINST
 from mmmos.heads.results.scores import note_seen
 from mmmos.heads.results.series import Series, worst
+from mmmos.heads.results.studies import metric_of, read_study
 from mmmos.heads.runs import Run
-from mmmos.store import sealed
 from mmmos.store.rows import read_rows
 from mmmos.store.schema import SPLITS
 from mmmos.store.table import Cell, Table
@@ -212,14 +212,14 @@ def sweeps(found: Findings) -> Section | None:
         return None
     body: list[tuple[Cell, ...]] = []
     charts = []
-    for study in (sealed.read_object(path) for path in paths):
+    for study in map(read_study, paths):
         first, best = ((study[which] or {}).get("value") for which in ("first", "best"))
         bounds = None if study["low"] is None else f"[{study['low']:.3f}, {study['high']:.3f}]"
         about = (study["study"], study["objective"], len(study["trials"]))
         body.append((*about, first, best, study["difference"], bounds, study["reason"]))
         values = [(t["number"], t["value"]) for t in study["trials"] if t["state"] == "complete"]
         if values:
-            lower = METRICS[study["objective"].split(":")[1]].better == "low"
+            lower = METRICS[metric_of(study)].better == "low"
             chart = plots.sweep(values, first, study["objective"], lower)
             charts.append(Plot(chart, f"{study['study']}: {study['objective']} by trial."))
     columns = ("study", "objective", "trials", "first", "best", "gain", "95 %", "note")

@@ -7,7 +7,7 @@ CE_spread                     how far the ensemble's members disagree (standard 
 seconds, domain, flags        audio that was scored, its (stated or nearest) domain, the names of warnings
 lufs, gain_db                 loudness of the audio (None: too short or silent); the gain, where it got one
 windows                       with a timeline: [{start_s, end_s, CE ... PQ}]
-caveats, bundle, error        what must be said beside the scores, which bundle made them, why there are none
+caveats, bundle, error        what must be said beside, what made the scores (`signature`), why there are none
 """
 
 from __future__ import annotations
@@ -113,6 +113,14 @@ def columns(axes: Sequence[str]) -> tuple[str, ...]:
     ]
     first = ("row", "id", "path", "start_s", "end_s")
     return (*first, *of_axes, "seconds", "domain", "flags", "lufs", "gain_db", "caveats", "error", "bundle")
+
+
+AT = " at "
+
+
+def signature(bundle_id: str, loudness_lufs: float | None) -> str:
+    """What made a score: "bundle-0123456789ab", and " at -23 LUFS" where audio was brought to a loudness."""
+    return bundle_id if loudness_lufs is None else f"{bundle_id}{AT}{loudness_lufs:g} LUFS"
 
 
 def identity(request: AudioRequest) -> Answer:

@@ -28,22 +28,19 @@ from mmmos.heads.mixing import Line, Mixture
 from mmmos.heads.network.model import Head
 from mmmos.heads.scoring.bundle_check import ABOUT as ABOUT  # with the other files' names, from here
 from mmmos.heads.scoring.bundle_check import FORMAT, check_heads, check_rest, members_of
-from mmmos.heads.scoring.bundle_files import REFERENCE as REFERENCE
 from mmmos.heads.scoring.bundle_files import head_path, read_bytes, read_reference
+from mmmos.heads.scoring.bundle_folder import CARD as CARD
+from mmmos.heads.scoring.bundle_folder import MAX_ABOUT_BYTES as MAX_ABOUT_BYTES
+from mmmos.heads.scoring.bundle_folder import PLOTS, PRIOR, SHOWN, refuse_other
+from mmmos.heads.scoring.bundle_folder import REFERENCE as REFERENCE
 from mmmos.heads.scoring.intervals import Intervals
 from mmmos.heads.scoring.json_values import text, texts
 from mmmos.heads.scoring.reference import Reference
 from mmmos.heads.scoring.scores_spec import spec_of_scores
-from mmmos.store import files, folders, sealed
+from mmmos.store import files, folders, noted, sealed
 from mmmos.store.names import differences, digest
 from mmmos.store.schema import AES_AXES, Axes, EncoderSpec, Scale
 
-CARD = "README.md"
-PRIOR = "prior"
-OWN_FILES = (ABOUT, CARD, REFERENCE, "heads/*.safetensors", "*.svg")
-FILES = (*OWN_FILES, *(f"{PRIOR}/{name}" for name in OWN_FILES))
-"""What a bundle's folder may hold, and what goes to the hub."""
-MAX_ABOUT_BYTES = 1 << 23
 MAX_SAID = 400
 """Letters of a reason that are shown: a reason may quote what a hostile file holds."""
 
@@ -160,20 +157,12 @@ def save_bundle(bundle: Bundle, folder: Path, card: str) -> Path:
     return folder
 
 
-def refuse_other(folder: Path) -> None:
-    """ValueError, naming what is there, for a folder that is neither empty nor a bundle of ours."""
-
-    def is_bundle(there: Path) -> bool:
-        return bool(sealed.read_object(there / ABOUT, MAX_ABOUT_BYTES)["format"] == FORMAT)
-
-    folders.refuse_foreign(folder, is_bundle, FILES, "bundle")
-
-
 def fill(bundle: Bundle, folder: Path, card: str) -> None:
     """Write the files of a bundle into a folder that nobody reads yet."""
     for run, head in bundle.heads.items():
         head.save(folder / "heads" / f"{run}.safetensors")
-    files.write_atomic(folder / REFERENCE, save_arrays(bundle.reference.arrays()))
+    reference = save_arrays(bundle.reference.arrays(), metadata={sealed.KEY: sealed.BLANK})
+    files.write_atomic(folder / REFERENCE, sealed.seal(reference))
     files.write_text(folder / CARD, card)
     if bundle.prior is not None:
         fill(bundle.prior, folder / PRIOR, f"# {bundle.prior.id}\n\nThe heads in ../heads read its scores.\n")
@@ -193,8 +182,9 @@ def fill(bundle: Bundle, folder: Path, card: str) -> None:
         **{name: value for name in OF_MIXTURE if (value := getattr(bundle, name))},
         **({} if bundle.prior is None else {PRIOR: bundle.prior.id}),
         **bundle.about,
+        SHOWN: {name: noted.sha256(folder / name) for name in (CARD, *PLOTS) if (folder / name).is_file()},
     }
-    files.write_json(folder / ABOUT, about)
+    sealed.write_json(folder / ABOUT, about)
 
 
 OF_MIXTURE = ("by_axis", "calibration")
@@ -202,7 +192,7 @@ OF_MIXTURE = ("by_axis", "calibration")
 
 KEPT_ELSEWHERE = (
     *("format", "id", "axes", "scale", "members", "encoders", "intervals", "reference", "caveats"),
-    *(*OF_MIXTURE, PRIOR),
+    *(*OF_MIXTURE, PRIOR, SHOWN),
 )
 
 
@@ -225,6 +215,7 @@ def read_bundle(folder: Path) -> Bundle:
     try:
         about = sealed.parse_json(read_bytes(folder / ABOUT, MAX_ABOUT_BYTES), ABOUT)
         weights = members_of(about)
+        about.pop(sealed.KEY, None)
         heads = {run: Head.load(head_path(folder, run)) for run in weights}
         check_heads(heads, about)
         prior = _prior(folder, about, heads)

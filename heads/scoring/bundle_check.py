@@ -8,6 +8,7 @@ from typing import Any
 from mmmos.heads.network.model import Head
 from mmmos.heads.scoring.golden import GOLDEN
 from mmmos.heads.scoring.json_values import is_number, text, texts
+from mmmos.heads.scoring.rank import check_ratings
 
 ABOUT = "bundle.json"
 FORMAT = "mmmos-bundle-1"
@@ -50,6 +51,7 @@ def check_rest(about: Mapping[str, Any], names: Sequence[str]) -> None:
     """ValueError for fields of bundle.json that no score depends on, where they are not what we write."""
     if not all(title.strip() for title in texts(about.get("titles", list(names)), "titles")):
         raise ValueError("an axis has an empty title")
+    check_ratings(about.get("ratings", {}), names)
     golden = about.get("golden", {})
     if not isinstance(golden, dict) or not set(golden) <= set(GOLDEN):
         raise ValueError(f"its golden scores are not those of {', '.join(GOLDEN)}")

@@ -10,12 +10,12 @@ from typing import Any
 
 from safetensors.numpy import load as load_arrays
 
+from mmmos.heads.scoring.bundle_folder import REFERENCE
 from mmmos.heads.scoring.json_values import texts
 from mmmos.heads.scoring.reference import Reference
-from mmmos.store import files
+from mmmos.store import files, sealed
 from mmmos.store.schema import EncoderSpec
 
-REFERENCE = "reference.safetensors"
 MAX_HEADER_BYTES, MAX_DOMAINS = 1 << 20, 10_000
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,120}")
 """Run ids become file names: one plain component, never a path."""
@@ -40,8 +40,10 @@ def head_path(folder: Path, run: str) -> Path:
 
 
 def read_bytes(path: Path, limit_bytes: int) -> bytes:
-    """The contents of a file of a bundle; ValueError for more bytes than that."""
-    return files.read_bytes(_real(path), limit_bytes)
+    """The contents of a file of a bundle; ValueError for more bytes than that, or damage."""
+    data = files.read_bytes(_real(path), limit_bytes)
+    sealed.is_sealed(data, path)
+    return data
 
 
 def _real(path: Path) -> Path:

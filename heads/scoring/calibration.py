@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mmmos.heads.scoring.answers import Answer
-from mmmos.heads.scoring.bundle import ABOUT, Bundle, save_bundle
+from mmmos.heads.scoring.bundle import Bundle, save_bundle
 from mmmos.heads.scoring.conformal import HeldOut
 from mmmos.heads.scoring.held_out import origin_of, panel_noise
 from mmmos.heads.scoring.intervals import calibrate, cross_check
@@ -74,9 +74,7 @@ def calibrate_bundle(
 
 
 def save_calibrated(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle to a new folder, an empty one, or over the bundle that is there."""
-    if folder.exists() and not (folder / ABOUT).is_file() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds something that is not a bundle: name another folder by -o")
+    """Write a bundle with its card to a new folder, an empty one, or over the bundle that is there."""
     save_bundle(bundle, folder, model_card(bundle))
 
 

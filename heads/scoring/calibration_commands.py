@@ -33,11 +33,15 @@ def calibrate(
     workers: Workers = None,
 ) -> None:
     """Give a bundle intervals from ratings of your own, of clips that it was not trained on."""
+    from mmmos.heads.scoring.bundle_folder import refuse_other
     from mmmos.heads.scoring.calibration import calibrate_bundle, rated_requests, save_calibrated
+    from mmmos.store import files
     from mmmos.store.clips import read_clips
 
-    scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
     folder = output or folder_of(bundle, work)
+    refuse_other(folder)
+    files.close(files.open_regular(clips.resolve()))
+    scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
     rated = read_clips(clips, scale=scorer.bundle.scale, axes=scorer.bundle.axes)
     requests = rated_requests(rated, clips.parent if audio_root is None else audio_root)
     answers = list(reporting(scorer.stream(requests), len(requests)))

@@ -15,7 +15,7 @@ from typing import Any
 
 from mmmos.extract.front import Compute, Machines
 from mmmos.heads.scoring.answers import Answer
-from mmmos.heads.scoring.loading import load_scorer
+from mmmos.heads.scoring.opening import load_scorer
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.heads.scoring.scorer import Scorer
 from mmmos.store.cluster import ClusterError, this_worker

@@ -42,8 +42,11 @@ def sensitivity(
     from mmmos.heads.scoring.sensitivity import measure_sensitivity, plot, refuse_others, write_card
 
     requests = list_requests([audio])
+    folder = Path(bundle) if bundle else work / "bundle"
     if output is not None:
         refuse_others(output)
+    elif (folder / "bundle.json").is_file():
+        refuse_other(folder)
     scorer = open_scorer(bundle, work, weights=weights, device=device, batch=batch, workers=workers)
     card = measure_sensitivity(scorer, requests)
     table(
@@ -61,7 +64,6 @@ def sensitivity(
     )
     for path, reason in card.errors:
         say(f"{path}: {reason}")
-    folder = Path(bundle) if bundle else work / "bundle"
     if output is not None:
         write_card(card, output)
         say(f"kept as {output}/sensitivity.csv, .json and .svg")
@@ -107,6 +109,13 @@ def push(
     from mmmos.heads.scoring.hub import push_to_hub
 
     say(push_to_hub(bundle, repository, private=not public))
+
+
+def refuse_other(folder: Path) -> None:
+    """For `ensemble --export`: ValueError where a folder holds something that is not a bundle of ours."""
+    from mmmos.heads.scoring import bundle_folder
+
+    bundle_folder.refuse_other(folder)
 
 
 def export(work: Path, folder: Path, repository: str = "") -> None:

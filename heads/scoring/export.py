@@ -23,13 +23,15 @@ from mmmos.heads.results.assess import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
 from mmmos.heads.results.published import baseline_rows, stored_baselines
 from mmmos.heads.results.scores import score
-from mmmos.heads.scoring.bundle import Bundle, BundleError, encoders_of, fill, read_bundle, refuse_other
+from mmmos.heads.scoring.bundle import Bundle, BundleError, encoders_of, fill, read_bundle
+from mmmos.heads.scoring.bundle_folder import refuse_other
 from mmmos.heads.scoring.clip_features import reference_features, reference_of
 from mmmos.heads.scoring.golden import golden_scores
 from mmmos.heads.scoring.held_out import intervals_of
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.model_card import model_card
 from mmmos.heads.scoring.prior import adopted
+from mmmos.heads.scoring.rank import rating_percentiles
 from mmmos.store import files, folders
 from mmmos.store.clips import ClipTable
 from mmmos.store.console import say
@@ -123,6 +125,7 @@ def collect(experiment: Experiment, ensemble: Ensemble, accuracy: bool = True) -
             for record in records
         },
         "training": training_summary(experiment.table),
+        "ratings": rating_percentiles(experiment.table),
         "accuracy": {
             split: [asdict(row) for row in score(ensemble, experiment, split).rows]
             for split in (experiment.splits if accuracy else ())

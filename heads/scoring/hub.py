@@ -6,7 +6,8 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
 
-from mmmos.heads.scoring.bundle import FILES, BundleError, read_bundle
+from mmmos.heads.scoring.bundle import BundleError, read_bundle
+from mmmos.heads.scoring.bundle_folder import FILES
 
 CONTENTS = list(FILES)
 

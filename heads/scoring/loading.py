@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from mmmos.extract.front import Compute, Front, rebuild
 from mmmos.heads.scoring.audiobox import AUDIOBOX, ready_bundle
@@ -55,15 +54,6 @@ def load_bundle(
     encoders = rebuild(bundle.encoders, given, compute)
     require_same([encoder.spec for encoder in encoders], bundle.encoders)
     return Scorer(bundle, Front(encoders, compute))
-
-
-def load_scorer(name: str, **options: Any) -> Scorer:
-    """`load_bundle`, also of a bundle on the Hugging Face hub, by its owner/name."""
-    if not is_ready(name) and not Path(name).exists() and name.count("/") == 1:
-        from mmmos.heads.scoring.hub import download
-
-        return load_bundle(download(name), **options)
-    return load_bundle(name, **options)
 
 
 def is_ready(name: str | Path) -> bool:

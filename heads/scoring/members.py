@@ -48,11 +48,12 @@ class Members:
     def _scores(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
         """The same of windows that fit; features that members share are made once.
 
-        Frames that are valid in none of the windows are not looked at.  Fewer windows than LEAST are repeated
-        up to so many: from there on a window's scores do not depend on how many others are beside it.
+        Frames that are valid in none of the windows are not looked at.  On a CPU fewer windows than LEAST are
+        repeated up to so many: from there on a window's scores do not depend on how many are beside it.
         """
         count = len(valid_s)
-        rows = [row % count for row in range(max(count, LEAST))]
+        least = LEAST if self.front.device.type == "cpu" else count
+        rows = [row % count for row in range(max(count, least))]
         valid_s = [valid_s[row] for row in rows]
         specs = {spec.id: spec for head in self.heads for spec in head.specs}
         valid = {name: [spec.valid_frames(seconds) for seconds in valid_s] for name, spec in specs.items()}
@@ -64,8 +65,8 @@ class Members:
             for spec in head.specs:
                 if (spec.id, head.reading) not in made:
                     frames, means = encoded[spec.id]
-                    if len(rows) > count:
-                        frames, means = frames[rows], means[rows]
+                    if len(rows) > count:  # not by their numbers, which would have to be sent to a card
+                        frames, means = (torch.cat([x] * LEAST)[: len(rows)] for x in (frames, means))
                     frames = frames[:, : max(valid[spec.id])]
                     read = _as_read(head.reading, spec, frames, means, counts[spec.id])
                     made[spec.id, head.reading] = read

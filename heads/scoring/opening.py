@@ -31,15 +31,24 @@ BundleOption = Annotated[
 
 def open_scorer(bundle: str, work: Path, **options: Any) -> Scorer:
     """The scorer of a bundle's folder, of one on the hub, of `audiobox`, or of a work folder's ensemble."""
-    from mmmos.heads.scoring.loading import load_scorer
-
     scorer = load_scorer(bundle_meant(bundle, work), **options)
     say_opened(any(scorer.bundle.intervals.clips.values()), scorer.caveats)
     return scorer
 
 
+def load_scorer(name: str, **options: Any) -> Scorer:
+    """`load_bundle`, also of a bundle on the Hugging Face hub, by its owner/name."""
+    from mmmos.heads.scoring.loading import is_ready, load_bundle
+
+    if not is_ready(name) and not Path(name).exists() and name.count("/") == 1:
+        from mmmos.heads.scoring.hub import download
+
+        return load_bundle(download(name), **options)
+    return load_bundle(name, **options)
+
+
 def bundle_meant(bundle: str, work: Path) -> str:
-    """A bundle as `loading.load_scorer` takes it: the named one, else that of a work folder's ensemble.
+    """A bundle as `load_scorer` takes it: the named one, else that of a work folder's ensemble.
 
     Where neither a bundle nor a work folder is given, and the usual one is not there, it is audiobox's.
     """

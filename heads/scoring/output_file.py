@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mmmos.heads.scoring.answers import Writer, columns
+from mmmos.heads.scoring.answers import AT, Writer, columns, signature
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.store import files, sealed
 from mmmos.store.escape import encodable
@@ -216,8 +216,11 @@ def _check_answer(
             f"{path}: its answer {number + 1} is for {row.get('id')!r}, not for what is asked now; "
             "resume with the same files in the same order"
         )
-    if row.get("bundle") != settings.bundle:
-        raise ResumeError(f"{path} was scored by --bundle {row.get('bundle')}, not by {settings.bundle}")
+    by, _, level = str(row.get("bundle")).partition(AT)
+    if by != settings.bundle:
+        raise ResumeError(f"{path} was scored by --bundle {by}, not by {settings.bundle}")
+    if row.get("bundle") != signature(settings.bundle, settings.loudness_lufs):
+        raise ResumeError(f"{path} was written {f'at {level}' if level else 'without --loudness'}")
     if row.get("error"):
         return
     windows = row.get("windows") or []
@@ -228,11 +231,6 @@ def _check_answer(
         hop_s = float(windows[1]["start_s"]) - float(windows[0]["start_s"])
         if abs(hop_s - settings.hop_s) > HOP_TOLERANCE_S:
             raise ResumeError(f"{path} was written with --hop {hop_s:g}, not {settings.hop_s:g}")
-    gain_db = row.get("gain_db")
-    if (gain_db in (None, "")) != (settings.loudness_lufs is None):
-        raise ResumeError(
-            f"{path} was written {'without' if settings.loudness_lufs is not None else 'with'} --loudness"
-        )
     stated = requests[number].domain
     if stated and row.get("domain") not in (stated, encodable(stated)):
         raise ResumeError(

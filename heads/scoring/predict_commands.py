@@ -110,6 +110,7 @@ def predict(
     if output is not None:
         check_output(output, settings, resume=resume)
     compute = device, batch, workers
+    scorer: Scorer | ClusterScorer
     with ExitStack() as stack:
         if cluster:
             scorer = _on_cluster(stack, cluster, bundle_meant(bundle, work), weights, compute)

@@ -20,7 +20,7 @@ from typing import Any
 from mmmos.store.files import NOT_DECODED
 from mmmos.store.names import digest
 from mmmos.store.parts import WHOLE, Part, table_digest
-from mmmos.store.rows import RowError, convert, read_rows, refusal
+from mmmos.store.rows import RowError, convert, parse_number, read_rows, refusal
 
 WAVE_SUFFIXES = {".aif", ".aifc", ".aiff", ".au", ".caf", ".w64", ".wav", ".wave"}
 AUDIO_SUFFIXES = frozenset(WAVE_SUFFIXES | {".flac", ".mp3", ".oga", ".ogg", ".opus"})
@@ -184,11 +184,11 @@ def _seconds(values: Mapping[str, Any], name: str) -> float | None:
     if value in (None, ""):
         return None
     try:
-        seconds = float(value)
-    except (TypeError, ValueError):
+        seconds = parse_number(value) if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if isinstance(value, bool) or not 0.0 <= seconds < math.inf:
-        raise ValueError(f"{name} is {value!r}, not a number of seconds from 0 on")
+        raise ValueError(f"{name} is {value!r:.60}, not a number of seconds from 0 on")
     return seconds
 
 

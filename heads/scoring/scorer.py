@@ -28,7 +28,15 @@ from torch import Tensor
 
 from mmmos.extract.front import AudioInfo, Front, Listening, Window, normalised, open_file, open_wave
 from mmmos.heads.network.reading import layer_rule
-from mmmos.heads.scoring.answers import Answer, beyond_scale, heard, identity, interval_columns, rounded
+from mmmos.heads.scoring.answers import (
+    Answer,
+    beyond_scale,
+    heard,
+    identity,
+    interval_columns,
+    rounded,
+    signature,
+)
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.conformal import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.golden import deviations, golden_scores
@@ -135,7 +143,8 @@ class Scorer:
         pieces: list[Listening] = [partial(open_file, r.file, r.start_s, r.end_s) for r in requests]
         if loudness_lufs is not None:
             pieces = [partial(normalised, piece, loudness_lufs) for piece in pieces]
-        return self.answers(requests, pieces, hop_s)
+        made_by = {"bundle": signature(self.id, loudness_lufs)}
+        return (answer | made_by for answer in self.answers(requests, pieces, hop_s))
 
     @torch.inference_mode()
     def scores(self, waves: Waves, sample_rate: int, *, channels: bool = False) -> Tensor:

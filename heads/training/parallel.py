@@ -49,6 +49,7 @@ def train_grid(
     folds: int = 0,
     cluster: str = "",
     device: str = "auto",
+    tensorboard: bool = False,
 ) -> GridResult:
     """Train those configs whose runs are missing in the work folder.
 
@@ -69,6 +70,8 @@ def train_grid(
         "local:N" or a Dask scheduler's address, whose workers then train instead of `jobs` processes.
     device
         See `store.device`; with a cluster, that of its workers.
+    tensorboard
+        Write events, see `tracking`.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def train_grid(
     trained, failed = [], {}
     # Slow ones first, so that no process is left alone with one at the end.
     ordered = sorted(missing, key=lambda config: -config.frame_rate_hz)
-    for tasks, processes in _tasks(ordered, work, folds, device, jobs):
+    for tasks, processes in _tasks(ordered, work, folds, device, jobs, tensorboard):
         for outcomes in in_processes(_train, tasks, processes, cluster):
             for run, reason in outcomes:
                 if reason:
@@ -97,12 +100,12 @@ def train_grid(
     return GridResult(tuple(trained), kept, failed)
 
 
-Task = tuple[tuple[HeadConfig, ...], tuple[str, ...], Path, int, str]
+Task = tuple[tuple[HeadConfig, ...], tuple[str, ...], Path, int, str, bool]
 """Arguments of `_train`."""
 
 
 def _tasks(
-    configs: Sequence[HeadConfig], work: Path, folds: int, device: str, jobs: int
+    configs: Sequence[HeadConfig], work: Path, folds: int, device: str, jobs: int, tensorboard: bool
 ) -> Iterator[tuple[list[Task], int]]:
     """What is trained by how many processes (0: one per processor), first on the CPU, then on a card."""
     on_card = device_type(device) == "cuda"
@@ -112,9 +115,13 @@ def _tasks(
         ([[config] for config in by_cpu], "cpu", jobs),
         (side_by_side(by_card), device, jobs or 1),
     ):
-        runs = [tuple(config.id for config in group) for group in groups]
-        tasks = [(tuple(group), run, work, folds, place) for group, run in zip(groups, runs, strict=True)]
-        yield tasks, processes
+        yield (
+            [
+                (tuple(group), tuple(config.id for config in group), work, folds, place, tensorboard)
+                for group in groups
+            ],
+            processes,
+        )
 
 
 @dataclass(frozen=True)
@@ -189,7 +196,13 @@ def _is_done(config: HeadConfig, work: Path, folds: int) -> bool:
 
 
 def _train(
-    configs: Sequence[HeadConfig], runs: Sequence[str], work: Path, folds: int, device: str, share: Share
+    configs: Sequence[HeadConfig],
+    runs: Sequence[str],
+    work: Path,
+    folds: int,
+    device: str,
+    tensorboard: bool,
+    share: Share,
 ) -> list[tuple[str, str]]:
     """(run id, reason of failure or "") of each; ClusterError where this process has other code than they."""
     for config, run in zip(configs, runs, strict=True):
@@ -198,7 +211,7 @@ def _train(
         features = features_of(work, share, device)
         return [
             (config.id, reason or _fold(config, features, work, folds))
-            for config, reason in train_runs(configs, features, work)
+            for config, reason in train_runs(configs, features, work, tensorboard=tensorboard)
         ]
     except ValueError as error:
         return [(config.id, str(error)) for config in configs]

@@ -16,29 +16,33 @@ from mmmos.heads.runs import CONFIG, PREDICTED, RECORD, Run
 from mmmos.heads.training.data import Features, Indices
 from mmmos.heads.training.fit import Fit, fit_together
 from mmmos.heads.training.outputs import predict
+from mmmos.heads.training.tracking import metrics_of, tracked, write_result
 from mmmos.store import sealed
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import EncoderSpec
 
 
 def train_runs(
-    configs: Sequence[HeadConfig], features: Features, work: Path
+    configs: Sequence[HeadConfig], features: Features, work: Path, *, tensorboard: bool = False
 ) -> Iterator[tuple[HeadConfig, str]]:
     """Train configs and keep their runs, each as it ends; runs that are there already are left alone.
 
-    Yields each config with the reason why it could not be trained, "" where it was.
-    ValueError for a config of another clip table.
+    Yields each config with the reason why it could not be trained, "" where it was.  With `tensorboard` their
+    events are written, see `tracking`.  ValueError for a config of another clip table.
     """
     for config in configs:
         if config.data != features.table.id:
             raise ValueError(f"the config is for {config.data}, the clip table here is {features.table.id}")
     missing = [config for config in configs if not Run.of(work, config).is_whole]
     yield from ((config, "") for config in configs if config not in missing)
-    for config, found in fit_together(missing, features):
-        if isinstance(found, Exception):
-            yield config, str(found)
-        else:
+    with tracked(features, work, tensorboard) as on_epoch:
+        for config, found in fit_together(missing, features, on_epoch=on_epoch):
+            if isinstance(found, Exception):
+                yield config, str(found)
+                continue
             keep(found, features, Run.of(work, config))
+            if tensorboard:
+                write_result(config, work, metrics_of(found.head, features))
             yield config, ""
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
@@ -58,30 +59,28 @@ def _backend(storage: str) -> BaseStorage:
                     f"{storage.partition('://')[0]} needs a driver ({error}); "
                     "for PostgreSQL: pip install '.[postgres]'"
                 ) from None
-    try:
-        return JournalStorage(SealedJournal(Path(storage)))  # reads all that is there
-    except (KeyError, TypeError, AttributeError, AssertionError, IndexError) as error:
-        raise ValueError(
-            f"{storage} holds lines that no study has ({type(error).__name__}: {error}): "
-            "move it away to begin anew"
-        ) from None
+    return JournalStorage(SealedJournal(Path(storage)))  # reads all that is there
 
 
 def open_study(plan: Plan, storage: str) -> optuna.Study:
-    """The study of a plan, created where there is none; `storage` is a database URL or a journal file."""
-    return optuna.create_study(
-        study_name=plan.name,
-        storage=_backend(storage),
-        sampler=SeededTPE(plan),
-        pruner=optuna.pruners.MedianPruner(WARM_TRIALS, WARM_EPOCHS),
-        direction=plan.objective.direction,
-        load_if_exists=True,
-    )
+    """The study of a plan, created where there is none; `storage` is a database URL or a journal file.
+
+    ValueError, naming the storage, where what lies there is no study.
+    """
+    with _told_of(storage):
+        return optuna.create_study(
+            study_name=plan.name,
+            storage=_backend(storage),
+            sampler=SeededTPE(plan),
+            pruner=optuna.pruners.MedianPruner(WARM_TRIALS, WARM_EPOCHS),
+            direction=plan.objective.direction,
+            load_if_exists=True,
+        )
 
 
 def prepare(plan: Plan, storage: str, work: Path) -> None:
     """Create the study with the paper's values waiting, or repair what a killed worker left of it."""
-    with files.lock(work / LOCK):
+    with files.lock(work / LOCK), _told_of(storage):
         study = open_study(plan, storage)
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(paper_params(plan.bases))
@@ -91,6 +90,22 @@ def prepare(plan: Plan, storage: str, work: Path) -> None:
                 _enqueue_again(study, trial)
             if dead:
                 study.tell(trial.number, state=TrialState.FAIL)
+
+
+@contextmanager
+def _told_of(storage: str) -> Iterator[None]:
+    """Whatever Optuna raises over a journal that somebody has written becomes a message that names it."""
+    try:
+        yield
+    except (OSError, RuntimeError):
+        raise
+    except Exception as error:  # Optuna takes its journal for granted, and so may raise anything
+        if storage in str(error):
+            raise
+        raise ValueError(
+            f"{storage} holds what no study has ({type(error).__name__}: {error!s:.200}): move it away to "
+            "begin anew"
+        ) from error
 
 
 def _is_dead(trial: FrozenTrial, shared: bool) -> bool:

@@ -23,6 +23,7 @@ from mmmos.heads.runs import Run
 from mmmos.heads.training.course import DivergedError
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.parallel import Share, features_of, in_processes
+from mmmos.heads.training.tracking import write_result
 from mmmos.heads.tuning.journal import worker_key
 from mmmos.heads.tuning.objective import Objective
 from mmmos.heads.tuning.space import suggest_cell
@@ -59,6 +60,7 @@ def sweep(
     jobs: int = 0,
     storage: str = "",
     folds: int = 5,
+    tensorboard: bool = False,
     progress: Callable[[int, int], None] | None = None,
     device: str = "auto",
 ) -> tuple[Result, ...]:
@@ -80,6 +82,8 @@ def sweep(
         A database URL; "" keeps the journal file `sweep.journal` in the work folder.
     folds
         Of the out-of-fold predictions, for an objective "oof:...".
+    tensorboard
+        Write events of every trial, and its values and objective at its end (see `training.tracking`).
     progress
         Called with (trials settled, trials in all) as they change.
     device
@@ -94,7 +98,7 @@ def sweep(
     for plan in todo:
         prepare(plan, storage, work)
     workers = max(1, jobs // len(todo))
-    tasks = [(plan, storage, work, trials, device) for plan in todo for _ in range(workers)]
+    tasks = [(plan, storage, work, trials, device, tensorboard) for plan in todo for _ in range(workers)]
     count = partial(settled, [open_study(plan, storage) for plan in todo], trials)
     with watched(count, trials * len(todo), progress):
         for _ in in_processes(_work_on, tasks, jobs):
@@ -131,7 +135,9 @@ def watched(count: Callable[[], int], of: int, progress: Callable[[int, int], No
             thread.join()
 
 
-def _work_on(plan: Plan, storage: str, work: Path, trials: int, device: str, share: Share) -> None:
+def _work_on(
+    plan: Plan, storage: str, work: Path, trials: int, device: str, tensorboard: bool, share: Share
+) -> None:
     """Run trials of a study, one after the other, until there are enough or others are at the last ones."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study, features = open_study(plan, storage), features_of(work, share, device)
@@ -141,11 +147,18 @@ def _work_on(plan: Plan, storage: str, work: Path, trials: int, device: str, sha
             found = study.get_trials(deepcopy=False)
             if sum(is_settled(t) or t.state == TrialState.RUNNING for t in found) >= trials:
                 return
-            objective = partial(_run, plan=plan, features=features, work=work, started=turn.close)
+            objective = partial(_run, plan, features, work, tensorboard, turn.close)
             study.optimize(objective, n_trials=1, catch=(DivergedError,))
 
 
-def _run(trial: Trial, plan: Plan, features: Features, work: Path, started: Callable[[], None]) -> float:
+def _run(
+    plan: Plan,
+    features: Features,
+    work: Path,
+    tensorboard: bool,
+    started: Callable[[], None],
+    trial: Trial,
+) -> float:
     """Train one trial and return its objective; DivergedError, kept as the reason, where it has none."""
     trial.set_user_attr(WORKER, worker_key())
     started()
@@ -155,13 +168,16 @@ def _run(trial: Trial, plan: Plan, features: Features, work: Path, started: Call
         if Run.of(work, config).is_whole:
             for step, known in sorted(reported(trial.study, trial).items()):
                 trial.report(known, step)
-        predictions = train_trial(plan, config, features, work, partial(_report, trial, plan, features))
+        report = partial(_report, trial, plan, features)
+        predictions = train_trial(plan, config, features, work, report, tensorboard)
         value = plan.objective.value(predictions, features.table.of(plan.objective.clip_split))
         if value is None:
             raise DivergedError(f"{plan.objective} is undefined: constant predictions, or too few clips")
     except DivergedError as error:
         trial.set_user_attr(REASON, str(error))
         raise
+    if tensorboard:
+        write_result(config, work, {str(plan.objective): value})
     return value
 
 

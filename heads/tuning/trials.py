@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from mmmos.heads.config import HeadConfig
@@ -10,8 +11,9 @@ from mmmos.heads.network.model import Head
 from mmmos.heads.runs import OOF, Run, runs_folder
 from mmmos.heads.training.course import Epoch
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import fit
+from mmmos.heads.training.fit import OnEpoch, fit
 from mmmos.heads.training.out_of_fold import keep_out_of_fold, out_of_fold
+from mmmos.heads.training.tracking import tracked
 from mmmos.heads.training.train_run import keep, to_predictions
 from mmmos.heads.tuning.study import Plan, TrialRow, best_of
 from mmmos.store.predictions import Predictions
@@ -21,12 +23,12 @@ Report = Callable[[Predictions, int], None]
 
 
 def train_trial(
-    plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report
+    plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report, tensorboard: bool = False
 ) -> Predictions:
     """The predictions that a trial's objective is about; its run is trained where it is not there yet."""
     if plan.objective.split == OOF:
-        return _train_folds(plan, config, features, work, report)
-    return _train_once(plan, config, features, work, report)
+        return _train_folds(plan, config, features, work, report, tensorboard)
+    return _train_once(plan, config, features, work, report, tensorboard)
 
 
 def stored_predictions(plan: Plan, rows: Sequence[TrialRow], work: Path) -> dict[str, Predictions]:
@@ -39,26 +41,32 @@ def stored_predictions(plan: Plan, rows: Sequence[TrialRow], work: Path) -> dict
 
 
 def _train_once(
-    plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report
+    plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report, tensorboard: bool
 ) -> Predictions:
     run, split = Run.of(work, config), plan.objective.split
     clips = features.of(split)
 
-    def on_epoch(epoch: Epoch, head: Head) -> None:
+    def on_epoch(watch: OnEpoch | None, epoch: Epoch, head: Head) -> None:
+        if watch is not None:
+            watch(epoch, head)
         report(to_predictions(head, features, clips, split, ()), epoch.number)
 
     if not run.is_whole:
-        keep(fit(config, features, on_epoch=on_epoch), features, run, study=plan.name)
+        with tracked(features, work, tensorboard) as watch:
+            fitted = fit(config, features, on_epoch=partial(on_epoch, watch))
+        keep(fitted, features, run, study=plan.name)
     return run.predictions(split)
 
 
 def _train_folds(
-    plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report
+    plan: Plan, config: HeadConfig, features: Features, work: Path, report: Report, tensorboard: bool
 ) -> Predictions:
     """Out-of-fold first, so that a trial can be pruned before the head on all clips is trained."""
     run = Run.of(work, config)
     if run.is_whole:
         return keep_out_of_fold(config, features, work, plan.folds)
     found = out_of_fold(config, features, plan.folds, on_fold=lambda fold, so_far: report(so_far, fold))
-    keep(fit(config, features), features, run, study=plan.name)
+    with tracked(features, work, tensorboard) as watch:
+        fitted = fit(config, features, on_epoch=watch)
+    keep(fitted, features, run, study=plan.name)
     return keep_out_of_fold(config, features, work, plan.folds, found)

@@ -23,7 +23,10 @@ from mmmos.extract.corpora.table_command import (
     understood,
     wishes_of,
 )
+from mmmos.heads.options import TensorBoard
+from mmmos.store import noted
 from mmmos.store.console import Device, Licence, TrustRemoteCode, Weights, say
+from mmmos.store.work_folder import refuse_foreign_work
 
 if TYPE_CHECKING:
     from mmmos.extract.request import ExtractRequest
@@ -75,6 +78,7 @@ def train(
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one per processor.")] = 0,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Seed of splits and heads.")] = 0,
+    tensorboard: TensorBoard = False,
 ) -> None:
     """From ratings and audio to a bundle that scores new audio, and how far it can be trusted.
 
@@ -87,10 +91,12 @@ def train(
 
     deadline = steps.Deadline.of(minutes)
     source = steps.source(start, preset, weights)
-    reading = understood(ratings, audio, wishes_of(axes, scale, column, split, seed), min_coverage)
     work = work or Path(f"{ratings.stem}-work")
     output = output or work / "bundle"
     clips = work / "clips.csv"
+    refuse_foreign_work(work)
+    steps.refuse_others(clips, output)
+    reading = understood(ratings, audio, wishes_of(axes, scale, column, split, seed), min_coverage)
     request = ExtractRequest(
         clips,
         reading.audio_root,
@@ -107,10 +113,11 @@ def train(
     say("\n".join(["the same by hand:", *(f"  {line}" for line in lines)]))
     if dry_run:
         return
-    keep(reading, clips)
+    with noted.noting(work, clips.name, "clips.axes.json", "clips.raters.csv"):
+        keep(reading, clips)
     steps.extract(request, work, Compute(device), deadline)
     steps.start_from(work, source)
-    steps.train_heads(work, preset, seed, jobs, device, deadline)
+    steps.train_heads(work, preset, deadline, seed=seed, jobs=jobs, device=device, tensorboard=tensorboard)
     found = steps.judge(steps.choose(work))
     steps.export(work, output, found, weights)
     _tell(found, output)

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmmos.extract.compute import Compute
 from mmmos.extract.request import ExtractRequest
+from mmmos.store import folders, noted
 from mmmos.store.console import COVERAGE, say
 from mmmos.train.verdict import Verdict, verdict
 
@@ -58,6 +59,22 @@ class Deadline:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+
+
+CLIP_COLUMNS = "id,path,domain,source,system,group,split,"
+"""How a clip table begins that was written by us."""
+
+
+def refuse_others(clips: Path, bundle: Path) -> None:
+    """ValueError, before anything is done, where the table or the bundle would be written over another's."""
+    from mmmos.extract.corpora.table_command import refuse_beside
+    from mmmos.heads.scoring.bundle_folder import refuse_other
+
+    folders.refuse_foreign_file(clips, [CLIP_COLUMNS], "clip table")
+    if clips.exists():
+        noted.check(clips)
+    refuse_beside(clips)
+    refuse_other(bundle)
 
 
 def extract(request: ExtractRequest, work: Path, compute: Compute, deadline: Deadline) -> None:
@@ -105,13 +122,13 @@ def start_from(work: Path, source: Bundle | None) -> None:
     say(f"starting from {source.id}: its {', '.join(source.axes)} of every clip are features, too")
 
 
-def train_heads(work: Path, preset: str, seed: int, jobs: int, device: str, deadline: Deadline) -> None:
+def train_heads(work: Path, preset: str, deadline: Deadline, **settings: Any) -> None:
     """Train the heads that suit the number of clips, and a ridge regression, as far as the time allows."""
     from mmmos.heads.commands import train_recipe
 
     try:
         with deadline.held():
-            train_recipe(work, preset, seed=seed, jobs=jobs, device=device)
+            train_recipe(work, preset, **settings)
     except TimeUpError:
         say("the minutes are over: the heads that are trained by now are used")
 

@@ -11,7 +11,7 @@ from typing import Any
 from mmmos.store.axes import parse_axes
 from mmmos.store.ratings.roles import Wishes, canonical, find_column, find_roles, no_path
 from mmmos.store.ratings.sheet import Sheet
-from mmmos.store.rows import TableError
+from mmmos.store.rows import TableError, parse_number
 from mmmos.store.schema import AES_AXES, MAX_AXES, Axes
 
 LISTS = ("ratings", "singleratings")
@@ -194,13 +194,13 @@ def as_number(value: Any, decimal_comma: bool = False) -> float | None:
     """A cell as a number, None where it is none."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | float):
-        return float(value)
-    if not isinstance(value, str):
-        return None
     try:
-        return float(value.strip().replace(",", ".") if decimal_comma else value)
-    except ValueError:
+        if isinstance(value, int | float):
+            return float(value)
+        if not isinstance(value, str):
+            return None
+        return parse_number(value.replace(",", ".") if decimal_comma else value)
+    except (ValueError, OverflowError):
         return None
 
 
@@ -217,4 +217,7 @@ def as_list(value: Any) -> list[float] | None:
         isinstance(v, bool) or not isinstance(v, int | float) for v in value
     ):
         return None
-    return [float(v) for v in value]
+    try:
+        return [float(v) for v in value]
+    except OverflowError:
+        return None

@@ -7,17 +7,34 @@ lists without a header that the VoiceMOS challenges hand out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from mmmos.store import files
-from mmmos.store.rows import JSON_SUFFIXES, Row, TableError, csv_rows, json_rows, refusal
+from mmmos.store.files import NOT_DECODED
+from mmmos.store.rows import (
+    JSON_SUFFIXES,
+    MAX_LINE_LETTERS,
+    NUMBER,
+    Row,
+    RowError,
+    TableError,
+    csv_rows,
+    json_rows,
+    open_text,
+    refusal,
+    taken,
+)
+from mmmos.store.sealed import different_keys
 
 MAX_BYTES = 1 << 31
+MAX_LIST_LETTERS = 1 << 26
+"""Of a JSON list, which is read as a whole; JSON lines are not."""
+BETWEEN = re.compile(r"[\s,]*")
 AUDIO_SUFFIXES = (
-    ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", *sorted(files.NOT_DECODED)
+    ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", *sorted(NOT_DECODED)
 )  # fmt: skip
 """What a file of audio is called, also where it will not be read: then that is said of it, and why."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -53,32 +70,54 @@ def read_sheet(path: Path) -> Sheet:
     if path.suffix.lower() in OTHER_FILES:
         raise TableError(f"{path} is not text: save it as CSV (UTF-8) and name that file")
     try:
-        text = files.read_bytes(path, MAX_BYTES).decode("utf-8-sig")
+        with open_text(path, MAX_BYTES) as text:
+            return _sheet(path, text)
     except UnicodeDecodeError as reason:
         raise TableError(f"{path} is not UTF-8 text ({reason}): save it as CSV (UTF-8)") from None
-    except OSError as reason:
+    except TableError:
+        raise
+    except (OSError, ValueError) as reason:
         raise TableError(f"{path} cannot be read: {reason}") from None
-    if not text.strip():
-        raise TableError(f"{path} is empty")
+
+
+def _sheet(path: Path, text: TextIO) -> Sheet:
+    """The sheet of an open text, which is read row by row: a hostile one ends at its first rows."""
+    start = text.read(MAX_LINE_LETTERS)
+    text.seek(0)
+    if not start.strip():
+        raise TableError(f"{path} is empty, or begins with nothing but blanks")
     if path.suffix.lower() in JSON_SUFFIXES:
-        return _json_sheet(path, text)
-    first = text.lstrip().splitlines()[0]
+        return _json_sheet(path, text, listed=start.lstrip().startswith("["))
+    first = start.lstrip().splitlines()[0]
+    if len(first) == MAX_LINE_LETTERS or "\0" in first:
+        raise TableError(f"{path} is no table: its first line holds zero bytes, or has no end")
     words = first.split()
     if len(words) == 2 and is_number(words[1]) and not any(mark in first for mark in ",;"):
-        lines = [line.split() for line in text.splitlines() if line.strip()]
-        wrong = [n for n, line in enumerate(lines, 1) if len(line) != 2]
-        if wrong:
-            raise TableError(f"{path}, line {wrong[0]}: not `id value`, as its first line is")
-        scored = {n: {"id": line[0], "score": line[1]} for n, line in enumerate(lines, 1)}
-        return Sheet(("id", "score"), scored, "lines of id and value, without a header")
+        return _pairs(path, text)
     separator = max(SEPARATORS, key=first.count)
     names = headerless(first.split(separator), path)
     form = f"CSV separated by {SEPARATORS[separator]}" + (", without a header" if names else "")
-    rows = _rows(path, csv_rows(text, None, separator, names))
+    rows = _rows(path, csv_rows(text, _check_columns, separator, names))
     columns = names or [name.strip() for name in next(iter(rows.values()), {})]
     if not rows:
         raise TableError(f"{path} has a header and no rows")
     return Sheet(tuple(columns), rows, form, decimal_comma=separator != ",")
+
+
+def _check_columns(header: Sequence[str]) -> None:
+    if len(header) < 2:
+        raise RowError(f"one column, {header[0]!r:.60}, where audio and ratings need two")
+
+
+def _pairs(path: Path, text: TextIO) -> Sheet:
+    """Kaldi's lines of an id and a value."""
+    scored = {}
+    for number, line in enumerate((line for line in text if line.strip()), 1):
+        words = line.split()
+        if len(words) != 2:
+            raise TableError(f"{path}, line {number}: not `id value`, as its first line is")
+        scored[number] = {"id": words[0], "score": words[1]}
+    return Sheet(("id", "score"), scored, "lines of id and value, without a header")
 
 
 def headerless(cells: Sequence[str], path: Path) -> list[str]:
@@ -103,33 +142,52 @@ def is_blank(cell: Any) -> bool:
 
 
 def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    """Whether a text is a number in ASCII digits."""
+    return NUMBER.fullmatch(text.strip()) is not None
 
 
-def _json_sheet(path: Path, text: str) -> Sheet:
-    if not text.lstrip().startswith("["):
+def _json_sheet(path: Path, text: TextIO, *, listed: bool) -> Sheet:
+    if not listed:
         rows = _rows(path, json_rows(text))
         form = "JSON lines"
     else:
-        try:
-            listed = json.loads(text)
-        except (ValueError, RecursionError) as reason:
-            raise TableError(f"{path} is not JSON: {reason}") from None
-        if not listed or not all(isinstance(one, dict) for one in listed):
-            raise TableError(f"{path} is not a list of JSON objects")
-        rows, form = dict(enumerate(listed, 1)), "a list of JSON objects"
+        rows, form = (
+            dict(enumerate(_objects(path, text.read(MAX_LIST_LETTERS + 1)), 1)),
+            "a list of JSON objects",
+        )
     if not rows:
         raise TableError(f"{path} has no rows")
     columns = dict.fromkeys(name for row in rows.values() for name in row)
     return Sheet(tuple(columns), rows, form)
 
 
+def _objects(path: Path, text: str) -> Iterator[Mapping[str, Any]]:
+    """The objects of a JSON list, one after the other: the first that is none ends it."""
+    if len(text) > MAX_LIST_LETTERS:
+        raise TableError(
+            f"{path} is a JSON list of more than {MAX_LIST_LETTERS} letters: save it as JSON lines"
+        )
+    decoder = json.JSONDecoder(object_pairs_hook=different_keys)
+    at, number = text.index("[") + 1, 0
+    at += len(text[at:]) - len(text[at:].lstrip())
+    while at < len(text) and text[at] != "]":
+        number += 1
+        if text[at] != "{":
+            raise TableError(f"{path} is not a list of JSON objects: its entry {number} is none")
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as reason:
+            raise TableError(f"{path} is not JSON: entry {number}: {reason}") from None
+        yield value
+        at = BETWEEN.match(text, end).end()  # type: ignore[union-attr]
+        if text[end:at].count(",") + text.startswith("]", at) != 1:
+            raise TableError(f"{path} is not JSON: no comma or ] after entry {number}")
+    if text[at:].strip() != "]":
+        raise TableError(f"{path} is not JSON: the list does not end, or something follows it")
+
+
 def _rows(path: Path, rows: Iterable[Row]) -> dict[int, Mapping[str, Any]]:
-    found = list(rows)
-    if reasons := [f"row {row.number}: {row.problem}" for row in found if row.problem]:
+    found, reasons = taken(rows)
+    if reasons:
         raise TableError(refusal(str(path), reasons))
-    return {row.number: row.values for row in found}
+    return found

@@ -17,6 +17,7 @@ from mmmos.extract.encoders import WeightsMismatch, WeightsMissing, m2d, muq, mu
 from mmmos.extract.encoders.locate import find
 from mmmos.extract.encoders.published import FIRST_USE, Pinned
 from mmmos.extract.fetch_weights import download_resumed, fetch, make_ready
+from mmmos.store import sealed
 from tests.extract.encoders.test_m2d import fine_tuned, published
 from tests.extract.hub import Hub
 
@@ -103,7 +104,7 @@ def test_three_encoders_become_ready_with_their_published_names(cli, home):
         assert size in terms
     assert "not the published file" not in done.err
     assert find(m2d.PUBLISHED, None) == home / "m2d" / MEMBER
-    assert json.loads((home / FIRST_USE).read_text()).keys() == {M2D}
+    assert sealed.read_object(home / FIRST_USE).keys() == {M2D}
 
 
 def test_what_is_there_is_not_fetched_again(hub):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.grids import grid
@@ -16,15 +18,20 @@ from tests.faults.kinds import Bench, Injected
 from tests.heads.small import WAVLM, work_folder
 from tests.heads.tuning.dying import killed
 
-STUDIES = (("pam:srcc", 3), ("dev:mse", 4))
-"""Objective and trials of the studies that are killed; more kinds are in tests/heads/tuning."""
+STUDIES: tuple[dict[str, Any], ...] = (
+    {"objective": "pam:srcc", "trials": 3},
+    {"objective": "dev:mse", "trials": 4},
+    {"objective": "oof:srcc", "trials": 3, "folds": 2},
+    {"objective": "pam:srcc", "trials": 4, "study": "grid"},
+)
+"""The studies that are killed: every split that an objective may have, and both kinds of study."""
 WRITES, KILLS = 20, 12
 """A kill comes at one of so many writes to the journal from the start of a process, so often in a study."""
 
 
-def _cell(work: Path) -> tuple[HeadConfig, ...]:
+def _cell(work: Path, losses: Sequence[str] = ("ut",)) -> tuple[HeadConfig, ...]:
     features = Features.open(work)
-    return grid("paper", features.specs, features.table.id, aggregators=["mlp"], losses=["ut"], epochs=1)
+    return grid("paper", features.specs, features.table.id, aggregators=["mlp"], losses=losses, epochs=1)
 
 
 def bits(bench: Bench, count: int) -> Iterator[Injected]:
@@ -55,20 +62,20 @@ def sweeps(bench: Bench, count: int) -> Iterator[Injected]:
     """Studies that are killed again and again, at any write and in the middle of one, until they are done."""
     struck = 0
     for number in range(count):
-        objective, trials = STUDIES[number % len(STUDIES)]
-        settings = {"objective": objective, "trials": trials, "seed": number // len(STUDIES)}
+        settings = {**STUDIES[number % len(STUDIES)], "seed": number // len(STUDIES)}
+        cells = partial(_cell, losses=["ut", "ccc"] if "study" in settings else ["ut"])
         whole, work = bench.folder / "sweep-whole", bench.folder / "sweep"
         for folder in (whole, work):
             shutil.rmtree(folder, ignore_errors=True)
             work_folder(folder, count=24, specs=(WAVLM,))
-        (expected,) = sweep(_cell(whole), whole, jobs=1, **settings)  # type: ignore[arg-type]
+        (expected,) = sweep(cells(whole), whole, jobs=1, **settings)
         places = []
         while struck + len(places) < count and len(places) < KILLS:
             at, torn = 1 + int(bench.rng.integers(WRITES)), bool(bench.rng.integers(2))
-            if not killed(_cell(work), work, at, torn, **settings):
+            if not killed(cells(work), work, at, torn, **settings):
                 break
             places.append(f"study {number}, write {at}{', torn' if torn else ''}")
-        (resumed,) = sweep(_cell(work), work, jobs=1, **settings)  # type: ignore[arg-type]
+        (resumed,) = sweep(cells(work), work, jobs=1, **settings)
         failure = "" if resumed == expected else f"another end: {resumed.trials} for {expected.trials}"
         failure = failure or "".join(one.reason for one in check_work(work) if one.outcome != SEALED)
         struck += len(places)

@@ -47,7 +47,7 @@ CALLS = (
     "scandir",
     "fstat",
 )
-CALLS += ("stat",)
+CALLS += ("stat", "lseek")
 """The file calls of store/files.py and store/folders.py; fcntl.flock is counted with them."""
 
 children = multiprocessing.get_context("forkserver")

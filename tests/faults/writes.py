@@ -6,24 +6,35 @@ new; and `store gc` leaves nothing beside it.
 
 from __future__ import annotations
 
+import errno
+import io
 import itertools
+import json
+import os
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmmos.extract import fetch_weights
+from mmmos.extract.encoders.locate import find_present
+from mmmos.extract.encoders.published import Published
+from mmmos.extract.encoders.weights import WeightsMissing
 from mmmos.extract.survey import CACHE, survey
 from mmmos.heads.ensemble import Ensemble, from_weights
-from mmmos.store import files, folders, index, sealed
+from mmmos.store import files, folders, index, noted, sealed
 from mmmos.store.clips import ClipTable, load_table, save_table
 from mmmos.store.features import FeatureStore
 from mmmos.store.lines import read_lines
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import Clip, Crop
 from mmmos.store.work_check import gc_work
+from tests.extract.hub import Hub
 from tests.faults.kinds import Bench, Injected
 from tests.faults.work import Fault, children, failing, spec
 
@@ -72,7 +83,13 @@ def _added(folder: Path, version: int) -> None:
 
 
 def _report(folder: Path, version: int) -> None:
-    files.write_text(folder / "report.html", f"<html>{version}" * 10_000)
+    with noted.noting(folder, "report.html"):
+        files.write_text(folder / "report.html", f"<html>{version}" * 10_000)
+
+
+def _read_report(folder: Path) -> Any:
+    noted.check(folder / "report.html")
+    return (folder / "report.html").read_text()
 
 
 def _scores(folder: Path, version: int) -> None:
@@ -113,6 +130,43 @@ def _read_index(folder: Path) -> Any:
     return ids, store.means(ids)[:, 0, 0].tolist() if ids else [], store.damaged
 
 
+def _weights(folder: Path, version: int) -> None:
+    """The zip of a release is fetched in several pieces, unpacked, and its checksum recorded."""
+    os.environ["MMMOS_WEIGHTS"] = str(folder / "weights")
+    fetch_weights.CHUNK_BYTES = 2048
+    release = f"{(folder.parent / 'address').read_text()}/m{version}.zip"
+    published = Published(f"m{version}", "m", ("*.pth",), "", "", "", release=release)
+    if find_present(published, None) is None:
+        fetch_weights.fetch(published)
+
+
+def _read_weights(folder: Path) -> Any:
+    home = folder / "weights"
+    recorded = json.loads((home / "first-use.json").read_text())
+    found = {path.name: path.read_bytes() for path in sorted(home.rglob("*.pth"))}
+    whole = all(data == SERVED[f"/{name[:2]}.zip"] for name, data in found.items())
+    return whole, sorted(found), sorted(recorded), [path.name for path in home.rglob("*.part")]
+
+
+SERVED = {f"/m{version}.zip": bytes([version]) * 9000 for version in (0, 1)}
+
+
+@contextmanager
+def _release(folder: Path) -> Iterator[None]:
+    """Serves zips with SERVED inside; where, stands in `folder`/address, for children too."""
+    hub = Hub()
+    for path, content in SERVED.items():
+        sink = io.BytesIO()
+        with zipfile.ZipFile(sink, "w") as archive:
+            archive.writestr(f"{path[1:3]}/{path[1:3]}.pth", content)
+        hub.files[path] = sink.getvalue()
+    files.write_text(folder / "address", hub.url)
+    try:
+        yield
+    finally:
+        hub.close()
+
+
 WRITERS = {
     "predictions": Writer(
         _predictions, lambda folder: Predictions.load(folder / "p.parquet").values.tolist()
@@ -122,10 +176,11 @@ WRITERS = {
     "ensemble": Writer(_ensemble, lambda folder: Ensemble.load(folder / "ensemble.json")),
     "export": Writer(_export, _read_export),
     "add_to_bundle": Writer(_added, lambda folder: (folder / "bundle" / "README.md").read_text()),
-    "report": Writer(_report, lambda folder: (folder / "report.html").read_text()),
+    "report": Writer(_report, _read_report),
     "scores": Writer(_scores, lambda folder: (folder / "evaluation.csv").read_text()),
     "survey": Writer(_survey, _read_survey),
     "index_cache": Writer(_index, _read_index),
+    "weights": Writer(_weights, _read_weights),
 }
 """What is written in a work folder beside features and sweeps."""
 
@@ -141,6 +196,11 @@ def writers(bench: Bench, every: int) -> Iterator[Injected]:
     corpus = bench.folder / "corpus"
     if not corpus.exists():
         shutil.copytree(bench.corpus.folder, corpus)
+    with _release(bench.folder):
+        yield from _of_each_writer(bench, every)
+
+
+def _of_each_writer(bench: Bench, every: int) -> Iterator[Injected]:
     for name, writer in WRITERS.items():
         folder, old, new = (bench.folder / part for part in ("spoiled", f"{name}-old", f"{name}-new"))
         writer.write(old, 0)
@@ -163,8 +223,9 @@ def _struck(name: str, folder: Path, fault: Fault) -> str:
     try:
         write_failing(name, folder, 1, fault)
     except OSError as error:
-        return "" if "injected" in str(error) else f"another error came out: {error}"
-    except ValueError as error:
+        same = error.errno == getattr(errno, fault.what)
+        return "" if same else f"another error came out: {error}"
+    except (ValueError, WeightsMissing) as error:
         return "" if "injected" in str(error) else f"another error came out: {error}"
     return ""  # what only tidies up may fail unheard
 
@@ -174,7 +235,7 @@ def _judged(writer: Writer, folder: Path, wanted: dict[str, Any], name: str) -> 
         seen = writer.read(folder)
     except (OSError, ValueError) as error:
         return f"cannot be read: {error}"
-    between = name in ("index_cache", "survey")  # several files, each whole
+    between = name in ("index_cache", "survey", "weights")  # several files, each whole
     if not between and seen not in wanted.values():
         return f"neither old nor new: {seen!r:.200}"
     writer.write(folder, 1)

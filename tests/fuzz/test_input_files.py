@@ -12,22 +12,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmmos.extract.request import ExtractRequest
+from mmmos.heads.config import HeadConfig
 from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.network.model import Head
+from mmmos.heads.recipe_file import Choice
+from mmmos.heads.results.studies import read_study
+from mmmos.heads.run_sets import trained_grids
+from mmmos.heads.runs import Run
 from mmmos.heads.scoring.bundle import ABOUT, read_bundle, save_bundle
 from mmmos.heads.scoring.output_file import OutputFile, Settings
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
 from mmmos.heads.scoring.serve_guard import address_in
+from mmmos.heads.tuning.journal import SealedJournal
+from mmmos.heads.tuning.space import suggest_cell
+from mmmos.heads.tuning.storage import WORKER, open_study, prepare
+from mmmos.store.axes import axes_beside
 from mmmos.store.clips import load_table, read_clips
+from mmmos.store.noted import noted
 from mmmos.store.predictions import Predictions
 from mmmos.store.specs import read_spec
 from tests.conftest import ROOT
-from tests.heads.scoring.made_bundle import logmel, made_bundle
+from tests.heads.scoring.made_bundle import logmel, made_bundle, unsealed
+from tests.heads.tuning.test_storage import PLAN
 
 SEEDED = settings(
     derandomize=True,
@@ -138,7 +150,7 @@ def test_lists_of_audio(tmp_path: Path, data: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_bundle(made_bundle([logmel()]), tmp_path_factory.mktemp("fuzz") / "bundle", "card")
+    return unsealed(save_bundle(made_bundle([logmel()]), tmp_path_factory.mktemp("fuzz") / "bundle", "card"))
 
 
 @SEEDED
@@ -210,6 +222,68 @@ def test_outputs_that_are_resumed(tmp_path: Path, data: bytes, as_csv: bool) -> 
             pass
 
     told(resume, path)
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The lines of a study with one trial that was told and one that runs."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    path = tmp_path_factory.mktemp("sweep") / "sweep.journal"
+    prepare(PLAN, str(path), path.parent)
+    study = open_study(PLAN, str(path))
+    trial = study.ask()
+    suggest_cell(trial, PLAN.bases)
+    trial.report(0.5, 1)
+    study.tell(trial, 0.5)
+    study.ask().set_user_attr(WORKER, "host 1 2")
+    return list(SealedJournal(path).read_logs(0))
+
+
+@SEEDED
+@given(st.data())
+def test_journals_of_sweeps(journal: list[dict[str, Any]], tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "sweep.journal"
+    drawn = data.draw(mutated(journal) | st.lists(VALUES, max_size=3))
+    lines = drawn if isinstance(drawn, list) else [drawn]
+    text = b"".join(dumped(line) + b"\n" for line in lines)
+    path.write_bytes(data.draw(st.just(text) | torn(text)))
+    told(lambda: prepare(PLAN, str(path), tmp_path), path)
+
+
+@SEEDED
+@given(st.data())
+def test_what_is_kept_of_runs_and_sweeps(tmp_path: Path, data: st.DataObject) -> None:
+    for name, (value, read) in KEPT.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes(dumped(data.draw(mutated(value) | VALUES)))
+        told(lambda name=name, read=read: read(tmp_path / name), tmp_path / name)  # type: ignore[misc]
+
+
+TRIAL = {"number": 0, "state": "complete", "value": 0.5}
+STUDY = {
+    **{"study": "s", "objective": "pam:srcc", "reason": "", "first": TRIAL, "best": None, "trials": [TRIAL]},
+    **{"difference": 0.1, "low": None, "high": None},
+}
+CONFIG = HeadConfig("data-000000000000", ("wavlm-0",), "mlp", "ut")
+RECORD = {
+    **{"run": CONFIG.id, "title": "t", "encoders": {"wavlm-0": {}}, "seconds": 1.0, "caveats": ["c"]},
+    **{"curve": [{"number": 1, "train_loss": 1.0, "dev_loss": None}], "best_epoch": 1},
+}
+KEPT: dict[str, tuple[Any, Callable[[Path], object]]] = {
+    "sweeps/study.json": (STUDY, read_study),
+    "record.json": (RECORD, lambda path: Run(path.parent, CONFIG).record),
+    "grids.json": (
+        {"grids": [{"grid": "paper", "data": "d", "runs": ["r"]}]},
+        lambda path: trained_grids(path.parent),
+    ),
+    "recipe.json": (
+        {"data": "d", "rule": "all", "only": ["r"], "per_axis": False, "calibrate": False},
+        lambda path: Choice.of(path.parent, "d"),
+    ),
+    "checksums.json": ({"a.csv": "0" * 64}, lambda path: noted(path.parent)),
+    "clips.axes.json": ({"MOS": "Overall"}, lambda path: axes_beside(path.with_name("clips.csv"))),
+}
+"""File -> what may stand in it, and what reads it."""
 
 
 @SEEDED

@@ -24,7 +24,7 @@ def test_html_escapes_values_and_shows_tables(tmp_path: Path) -> None:
     text = render_html(path, text=HOSTILE, table=Table(HOSTILE, ("a",), ((HOSTILE,),)), made="<br>")
     assert "<script" not in text
     assert text.startswith("<p>&lt;script&gt;")
-    assert '<div class="table"><table>' in text
+    assert '<div class="table" tabindex="0" role="region"' in text
     assert text.endswith("<br>\n")
 
 

@@ -38,7 +38,7 @@ def test_a_run_without_its_record_is_not_whole(run: Run) -> None:
 
 def test_a_folder_under_another_name_is_refused(run: Run) -> None:
     moved = run.folder.rename(run.folder.with_name("renamed"))
-    with pytest.raises(ValueError, match=f"renamed holds the config of {run.id}"):
+    with pytest.raises(ValueError, match=rf"renamed.config\.json is the config of {run.id}"):
         Run.open(moved)
 
 

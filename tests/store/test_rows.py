@@ -144,3 +144,8 @@ def test_a_line_without_end_is_refused_before_it_is_read(tmp_path: Path) -> None
 def test_a_file_of_refused_rows_is_not_read_to_its_end() -> None:
     rows = (Row(number, {}, 0, "bad") for number in itertools.count())
     assert len(convert(rows, lambda values: values)[1]) == 1001
+
+
+def test_a_long_run_of_digits_is_judged_in_one_pass() -> None:
+    with pytest.raises(ValueError, match="is not a number"):
+        parse_number("1" * 1_000_000 + "}")

@@ -140,7 +140,7 @@ def test_it_is_read_back_as_it_was_kept(found: Reproduction, tmp_path: Path) -> 
     path = found.save(tmp_path)
     assert Reproduction.load(tmp_path) == found
     path.write_text("{}")
-    with pytest.raises(ValueError, match="does not hold a reproduction"):
+    with pytest.raises(ValueError, match=r"reproduction\.json: data is missing"):
         Reproduction.load(tmp_path)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,10 @@ from mmmos.extract.audio import AUDIO_RECIPE
 from mmmos.extract.encoders import load_encoder
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.model import Head
-from mmmos.heads.scoring.bundle import Bundle
+from mmmos.heads.scoring.bundle import ABOUT, Bundle
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, Intervals
 from mmmos.heads.scoring.reference import Reference
+from mmmos.store import sealed
 from mmmos.store.schema import AES_AXES, Axes, EncoderSpec, Scale
 
 SPEECH_AXES = Axes(("MOS", "SIG"), ("Overall Quality", "Quality of the <Signal> | alone"))
@@ -25,6 +28,13 @@ SPEECH_AXES = Axes(("MOS", "SIG"), ("Overall Quality", "Quality of the <Signal> 
 @lru_cache(maxsize=1)
 def logmel() -> EncoderSpec:
     return load_encoder("logmel", audio_recipe=AUDIO_RECIPE).spec
+
+
+def unsealed(folder: Path) -> Path:
+    """The bundle without the seal of bundle.json, as a stranger's or one of 0.1: only checks are left."""
+    about = sealed.read_object(folder / ABOUT)
+    (folder / ABOUT).write_text(json.dumps(about))
+    return folder
 
 
 def made_bundle(specs: Sequence[EncoderSpec], axes: Axes = AES_AXES, seed: int = 0) -> Bundle:

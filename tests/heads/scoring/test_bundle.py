@@ -25,7 +25,7 @@ from mmmos.heads.scoring.bundle import (
 )
 from mmmos.store.schema import EncoderSpec
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
-from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle
+from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle, unsealed
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +35,11 @@ def experiment() -> Experiment:
 
 @pytest.fixture
 def copy(experiment: Experiment, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(experiment.bundle, tmp_path / "bundle"))
+    return unsealed(Path(shutil.copytree(experiment.bundle, tmp_path / "bundle")))
 
 
 def edit(folder: Path, **changes: Any) -> None:
-    about = json.loads((folder / ABOUT).read_text())
+    about = json.loads((unsealed(folder) / ABOUT).read_text())
     (folder / ABOUT).write_text(json.dumps({**about, **changes}))
 
 
@@ -111,7 +111,7 @@ def flip(path: Path, at: int) -> None:
         (lambda b: edit(b, id="bundle-000000000000"), "damaged, or changed by hand"),
         (lambda b: edit(b, reference={"domains": ["a"], "limit": 1, "clips": 1}), "reference's arrays"),
         (lambda b: (b / "reference.safetensors").write_bytes(b"x" * 20), "whole bundle"),
-        (lambda b: flip(b / "reference.safetensors", -5), "changed by hand"),
+        (lambda b: flip(b / "reference.safetensors", -5), "reference.safetensors is damaged"),
         (lambda b: flip(next((b / "heads").iterdir()), -7), "changed by hand|not finite"),
     ],
 )
@@ -131,6 +131,24 @@ def test_a_bundle_holds_no_code_and_reading_one_runs_none(copy: Path) -> None:
     arrays = load_file(copy / "reference.safetensors")
     arrays[next(iter(arrays))].flat[0] = np.nan
     save_file(arrays, copy / "reference.safetensors")
-    edit(copy, members=weights)
+    (copy / ABOUT).write_text((copy / ABOUT).read_text().replace("Infinity", str(weights[0]["weight"])))
     with pytest.raises(BundleError, match="not finite"):
         read_bundle(copy)
+
+
+def test_a_changed_bit_in_any_file_is_found_and_named(experiment: Experiment, tmp_path: Path) -> None:
+    whole = Path(shutil.copytree(experiment.bundle, tmp_path / "bundle"))
+    for path in (whole / ABOUT, whole / REFERENCE, next((whole / "heads").iterdir())):
+        kept = path.read_bytes()
+        for at in (0, len(kept) // 3, len(kept) // 2, -1):
+            flip(path, at)
+            with pytest.raises(BundleError, match=path.name):
+                read_bundle(whole)
+            path.write_bytes(kept)
+    read_bundle(whole)
+
+
+def test_a_bundle_without_seals_as_0_1_wrote_them_is_read(copy: Path) -> None:
+    arrays = load_file(copy / REFERENCE)
+    save_file(arrays, copy / REFERENCE)
+    assert read_bundle(copy).id == json.loads((copy / ABOUT).read_text())["id"]

@@ -15,14 +15,14 @@ from safetensors.torch import load_file, save_file
 
 from mmmos.heads.network.model import Head
 from mmmos.heads.scoring.bundle import ABOUT, REFERENCE, BundleError, read_bundle, save_bundle
-from tests.heads.scoring.made_bundle import logmel, made_bundle
+from tests.heads.scoring.made_bundle import logmel, made_bundle, unsealed
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     made = made_bundle([logmel()])
     made.about["golden"] = {"buzz": {"PQ": 5.0}}
-    return save_bundle(made, tmp_path / "bundle", "card")
+    return unsealed(save_bundle(made, tmp_path / "bundle", "card"))
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:

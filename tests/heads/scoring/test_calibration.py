@@ -77,7 +77,7 @@ def test_only_rated_clips_are_scored():
 
 def test_a_folder_with_something_else_is_not_written_to(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="not a bundle"):
+    with pytest.raises(ValueError, match="no bundle of MMMOS"):
         save_calibrated(made_bundle([logmel()]), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

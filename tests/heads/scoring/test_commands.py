@@ -19,7 +19,7 @@ from mmmos.heads.scoring.bundle import read_bundle, save_bundle
 from mmmos.store.console import DAMAGED, WORSE
 from mmmos.store.schema import AES_AXES
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
-from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle
+from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle, unsealed
 
 app = typer.Typer(pretty_exceptions_enable=False)
 for verb in (predict_commands.predict, ab_commands.compare, scoring_commands.sensitivity):
@@ -82,7 +82,7 @@ def test_an_installation_that_differs_is_told_by_the_exit_code(
     experiment: Experiment, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(experiment.bundle, tmp_path / "bundle"))
-    about = json.loads((copy / "bundle.json").read_text())
+    about = json.loads((unsealed(copy) / "bundle.json").read_text())
     about["golden"]["buzz"]["CE"] = 1.0 if about["golden"]["buzz"]["CE"] > 5 else 9.0
     (copy / "bundle.json").write_text(json.dumps(about))
     done = run("predict", "--bundle", copy, "--check")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from mmmos.heads.scoring.export import (
     export_bundle,
     training_summary,
 )
-from mmmos.store import files
+from mmmos.store import files, sealed
 from mmmos.store.clips import ClipTable
 from mmmos.store.schema import Axes, Clip, Scale
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
@@ -133,8 +132,28 @@ def test_an_entry_is_added_to_a_bundle_and_its_card(experiment: Experiment, tmp_
     add_to_bundle(copy, "sensitivity", card, {"sensitivity.svg": "<svg/>"})
     assert (copy / "sensitivity.svg").read_text() == "<svg/>"
     assert "| mono | +0.50 (0.60) | 3 |" in (copy / CARD).read_text().replace("\\", "")
-    before, after = (json.loads((folder / ABOUT).read_text()) for folder in (experiment.bundle, copy))
+    before, after = (sealed.read_object(folder / ABOUT) for folder in (experiment.bundle, copy))
+    assert before.pop("shown").keys() == {CARD}
+    assert after.pop("shown").keys() == {CARD, "sensitivity.svg"}
     assert after == {**before, "sensitivity": card}
+
+
+def test_a_card_changed_by_hand_and_heads_of_somebody_else_are_not_written_over(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(experiment.bundle, tmp_path / "bundle"))
+    mine = copy / "heads" / "mine.safetensors"
+    mine.write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"holds heads/mine\.safetensors"):
+        save_bundle(read_bundle(copy), copy, "")
+    mine.unlink()
+    card = (copy / CARD).read_text()
+    (copy / CARD).write_text(f"{card}\nOur own words.\n")
+    with pytest.raises(ValueError, match=r"README\.md was changed by hand"):
+        add_to_bundle(copy, "sensitivity", {}, {})
+    (copy / CARD).write_text(card)
+    save_bundle(read_bundle(copy), copy, "new")
+    assert (copy / CARD).read_text() == "new"
 
 
 def test_what_somebody_else_keeps_in_a_folder_stays(experiment: Experiment, tmp_path: Path) -> None:
@@ -160,7 +179,7 @@ def test_an_export_that_fails_leaves_the_old_bundle_whole(
     def full(*args: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for name in ("write_json", "write_text", "write_atomic"):
+    for name in ("write_text", "write_atomic"):
         with monkeypatch.context() as patch:
             patch.setattr(files, name, full)
             for write in (

@@ -9,7 +9,7 @@ import pytest
 
 from mmmos.heads.scoring.bundle import BundleError, read_bundle
 from mmmos.heads.scoring.hub import push_to_hub
-from mmmos.heads.scoring.loading import load_scorer
+from mmmos.heads.scoring.opening import load_scorer
 from tests.heads.scoring.experiment import scoring_experiment
 
 

@@ -75,6 +75,7 @@ OTHERS = [
     ({"hop_s": None}, "with --timeline"),
     ({"domain": "music"}, "--domain ''|no --domain"),
     ({"bundle": "bundle-1"}, "--bundle bundle-0, not by bundle-1"),
+    ({"loudness_lufs": -23.0}, "no --loudness, not with --loudness -23"),
 ]
 
 
@@ -98,6 +99,22 @@ def test_another_hop_is_found_in_the_rows_alone(tmp_path: Path) -> None:
     (tmp_path / "out.jsonl.resume").unlink()
     with pytest.raises(ResumeError, match="--hop 1, not 2"):
         OutputFile(path, "jsonl", AXES, REQUESTS, settings(hop_s=2.0), resume=True)
+
+
+def test_another_loudness_is_found_in_the_rows_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    at = settings(loudness_lufs=-23.0)
+    with OutputFile(path, "jsonl", AXES, REQUESTS[:3], at) as file:
+        for number in range(3):
+            file.writer.write(answer(number, 0) | {"bundle": f"{BUNDLE} at -23 LUFS"})
+    with OutputFile(path, "jsonl", AXES, REQUESTS[:3], at, resume=True) as again:
+        assert again.done == 3
+    for other in (settings(), settings(loudness_lufs=-16.0)):
+        with pytest.raises(ResumeError, match="was written at -23 LUFS"):
+            OutputFile(path, "jsonl", AXES, REQUESTS[:3], other, resume=True)
+    write(tmp_path / "plain.jsonl", "jsonl", range(3), 0, resume=False)
+    with pytest.raises(ResumeError, match="without --loudness"):
+        OutputFile(tmp_path / "plain.jsonl", "jsonl", AXES, REQUESTS[:3], at, resume=True)
 
 
 def test_two_at_once_are_told_apart_and_the_file_stays_whole(tmp_path: Path) -> None:

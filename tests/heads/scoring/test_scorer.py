@@ -25,7 +25,7 @@ from mmmos.heads.scoring.requests import list_requests
 from mmmos.heads.scoring.scorer import Scorer
 from mmmos.store.schema import AES_AXES, EncoderSpec
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
-from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle
+from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle, unsealed
 
 TOLERANCE = 1e-4
 
@@ -46,6 +46,23 @@ def scores(answers: list[dict]) -> np.ndarray:
 
 def close(one: list[dict], other: list[dict]) -> None:
     np.testing.assert_allclose(scores(one), scores(other), atol=TOLERANCE, rtol=0)
+
+
+def test_a_loudness_takes_level_out_and_is_part_of_what_made_the_score(
+    experiment: Experiment, scorer: Scorer, tmp_path: Path
+) -> None:
+    path, softer = experiment.paths("dev")[0], tmp_path / "softer.wav"
+    wave, rate_hz = soundfile.read(path, dtype="float32")
+    soundfile.write(softer, wave / 4, rate_hz, "FLOAT")
+    plain = scorer.files([path, softer])
+    brought = scorer.files([path, softer], loudness_lufs=-23.0)
+    assert [answer["bundle"] for answer in plain] == [scorer.id] * 2
+    assert [answer["bundle"] for answer in brought] == [f"{scorer.id} at -23 LUFS"] * 2
+    for before, after in zip(plain, brought, strict=True):
+        assert after["lufs"] == before["lufs"], "of the audio as it is"
+        assert after["lufs"] + after["gain_db"] == pytest.approx(-23.0, abs=0.02)
+    assert np.abs(scores(plain[:1]) - scores(plain[1:])).max() > 10 * TOLERANCE
+    close(brought[:1], brought[1:])
 
 
 def test_an_answer_has_everything_in_order(experiment: Experiment, scorer: Scorer) -> None:
@@ -279,7 +296,7 @@ def test_pretrained_weights_that_are_missing_are_asked_for_by_name(
 def test_an_installation_can_check_itself(experiment: Experiment, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(experiment.bundle, tmp_path / "bundle"))
     assert load_bundle(copy, device="cpu").check() == []
-    about = json.loads((copy / ABOUT).read_text())
+    about = json.loads((unsealed(copy) / ABOUT).read_text())
     about["golden"]["chord"]["PQ"] += 0.02
     (copy / ABOUT).write_text(json.dumps(about))
     (line,) = load_bundle(copy, device="cpu").check()

@@ -1,25 +1,21 @@
-"""The page for listening: what it shows and refuses, and once in a real browser."""
+"""The page for listening: what it scores and refuses, and once in a real browser."""
 
 from __future__ import annotations
 
+import csv
 import os
 import urllib.request
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 
-from mmmos.extract.front import open_file
 from mmmos.heads.scoring import serve
-from mmmos.heads.scoring.bundle import save_bundle
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.scorer import Scorer
-from mmmos.heads.scoring.serve import TooLargeError, envelope_of, score_upload
+from mmmos.heads.scoring.serve import score_upload, score_uploads
 from tests.browser import Browser
 from tests.heads.scoring.experiment import scoring_experiment
-from tests.heads.scoring.made_bundle import SPEECH_AXES, logmel, made_bundle
 
 
 @pytest.fixture(scope="module")
@@ -32,49 +28,44 @@ def audio() -> Path:
     return max(scoring_experiment().paths("test"), key=lambda path: soundfile.info(path).duration)
 
 
-def test_a_file_becomes_a_table_and_a_drawing(scorer: Scorer, audio: Path) -> None:
-    table, drawing = score_upload(scorer, audio)
-    (answer,) = scorer.files([audio])
-    assert f"<b>{answer['PQ']:.2f}</b>" in table
-    assert "Production Quality" in table
-    assert "<li>synthetic audio</li>" in table
-    assert drawing.startswith("<svg")
-    assert all(f">{axis}<" in drawing for axis in scorer.axes)
-
-
-def test_the_table_names_other_axes_and_escapes_them(audio: Path, tmp_path: Path) -> None:
-    bundle = replace(made_bundle([logmel()], SPEECH_AXES), caveats=("<b>loud</b>",))
-    table, drawing = score_upload(load_bundle(save_bundle(bundle, tmp_path, ""), device="cpu"), audio)
-    assert "MOS <small>Overall Quality</small>" in table
-    assert "SIG <small>Quality of the &lt;Signal&gt; | alone</small>" in table
-    assert "<li>&lt;b&gt;loud&lt;/b&gt;</li>" in table
-    assert ">SIG</text>" in drawing
-
-
-def test_the_envelope_holds_every_peak(scorer: Scorer, tmp_path: Path) -> None:
-    wave = np.zeros((16000 * 70, 2))
-    wave[1000, 0], wave[-1, 1], wave[16000 * 35, 1] = 0.5, -0.25, 0.75
-    soundfile.write(tmp_path / "a.wav", wave, 16000)
-    envelope = envelope_of(open_file(tmp_path / "a.wav"))
-    highest = [high for _, high in envelope]
-    assert len(envelope) == serve.ENVELOPE_STEPS
-    assert max(highest) == pytest.approx(0.75, abs=1e-4)
-    assert highest.index(max(highest)) == serve.ENVELOPE_STEPS // 2
-    assert envelope[-1][0] == pytest.approx(-0.25, abs=1e-4)
+def test_a_file_gets_the_answer_that_predict_gives(scorer: Scorer, audio: Path) -> None:
+    heard = score_upload(scorer, audio)
+    (answer,) = scorer.files([audio], hop_s=1.0)
+    assert heard.answer | {"id": "", "path": ""} == answer | {"id": "", "path": ""}
+    assert heard.duration_s == pytest.approx(soundfile.info(audio).duration)
+    assert heard.envelope is not None
 
 
 def test_what_is_too_large_or_not_audio_is_refused(
     scorer: Scorer, audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "x.wav").write_bytes(b"x")
-    with pytest.raises(ValueError, match="not audio in a container that is read"):
-        score_upload(scorer, tmp_path / "x.wav")
+    heard = score_upload(scorer, tmp_path / "x.wav")
+    assert "not audio in a container that is read" in heard.answer["error"]
+    assert heard.answer["bundle"] == scorer.id
+    assert heard.envelope is None
     monkeypatch.setattr(serve, "MAX_DURATION_S", 1.0)
-    with pytest.raises(TooLargeError, match="minutes"):
-        score_upload(scorer, audio)
+    assert "minutes; at most" in score_upload(scorer, audio).answer["error"]
     monkeypatch.setattr(serve, "MAX_BYTES", 10)
-    with pytest.raises(TooLargeError, match="MiB"):
-        score_upload(scorer, audio)
+    assert "MiB; at most" in score_upload(scorer, audio).answer["error"]
+
+
+def test_several_files_are_told_one_by_one_and_shown_together(
+    scorer: Scorer, audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.wav").write_bytes(b"x")
+    said = list(score_uploads(scorer, [audio, tmp_path / "x.wav"]))
+    assert [words for words, _ in said] == [
+        f"Scoring {audio.name} (1 of 2) ...",
+        "Scoring x.wav (2 of 2) ...",
+        "1 of 2 scored.",
+    ]
+    assert [bool(html) for _, html in said] == [False, False, True]
+    assert list(score_uploads(scorer, [])) == [("", "")], "what was there is cleared"
+    monkeypatch.setattr(serve, "MAX_FILES", 1)
+    ((words, html),) = score_uploads(scorer, [audio, audio])
+    assert "2 files; this page takes 1 at a time" in words
+    assert html == ""
 
 
 def test_a_page_leaves_the_environment_as_it_was(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,24 +87,57 @@ def test_a_page_leaves_the_environment_as_it_was(scorer: Scorer, monkeypatch: py
 
 
 @pytest.mark.browser
-def test_a_person_drops_a_file_and_sees_its_scores(scorer: Scorer, audio: Path, tmp_path: Path) -> None:
+def test_a_person_drops_files_sees_their_scores_and_listens(
+    scorer: Scorer, audio: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("gradio", reason="needs gradio, the extra `serve`")
-    with serve.serving(scorer) as address, Browser() as browser:
+    (tmp_path / "x.wav").write_bytes(b"x")
+    with serve.serving(scorer) as address, Browser(390, 844) as browser:
         assert address.startswith("http://127.0.0.1:")
         uploads = Path(os.environ["GRADIO_TEMP_DIR"])
         urllib.request.urlopen(address, timeout=60).close()
         browser.open(address)
         browser.wait_for("!!document.querySelector('#audio input[type=file]')")
-        browser.choose_file("#audio input[type=file]", audio)
-        text = browser.wait_for("document.querySelector('#scores')?.innerText")
+        browser.choose_files("#audio input[type=file]", audio, tmp_path / "x.wav")
+        text = browser.wait_for(
+            "document.querySelector('#results .clip') && document.querySelector('#results').innerText"
+        )
         (answer,) = scorer.files([audio])
         for axis in scorer.axes:
             assert f"{answer[axis]:.2f}" in text
-        words = "[...document.querySelectorAll('#timeline svg text')].map(one => one.textContent).join(' ')"
-        drawn = browser.wait_for(words)
-        assert all(axis in drawn for axis in scorer.axes)
-        assert browser.wait_for("document.querySelector('#timeline svg').clientWidth") > 300
+        assert "Not scored: not audio" in text
+        assert "Above" in text or "Below" in text
+        assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it fits on a phone"
+        listens(browser)
         assert any(path.is_file() for path in uploads.rglob("*"))
+        rows = browser.evaluate("atob(document.querySelector('#results .download').href.split(',')[1])")
+        assert [row["error"] == "" for row in csv.DictReader(rows.splitlines()) if row["row"] == "file"] == [
+            True, False,
+        ]  # fmt: skip
+        outside = "performance.getEntriesByType('resource').filter(e => !e.name.startsWith(location.origin))"
+        assert browser.evaluate(f"{outside}.length") == 0, "nobody else is told"
         if folder := os.environ.get("SCREENSHOTS"):
             browser.screenshot(Path(folder) / "page.png")
     assert not uploads.exists(), "uploads go when the page does"
+
+
+def listens(browser: Browser) -> None:
+    """A click in the middle of the waveform plays from there; keys move on and stop."""
+    browser.wait_for("document.querySelector('#results audio').duration > 0")
+    browser.evaluate("""(() => {
+        const wave = document.querySelector('#results .wave'), box = wave.getBoundingClientRect();
+        wave.dispatchEvent(new MouseEvent('click', {bubbles: true, clientX: box.x + box.width / 2}));
+    })()""")
+    half = "document.querySelector('#results .clip').dataset.seconds / 2"
+    player = "document.querySelector('#results audio')"
+    browser.wait_for(f"{player}.currentTime >= {half} - 0.05")
+    event = "new KeyboardEvent('keydown', {{bubbles: true, key: '{}'}})"
+    key = f"document.querySelector('#results .wave').dispatchEvent({event})"
+    if not browser.evaluate(f"{player}.paused"):
+        browser.evaluate(key.format("Enter"))
+        browser.wait_for(f"{player}.paused")
+    browser.evaluate(key.format("Home"))
+    browser.wait_for(f"{player}.currentTime === 0")
+    browser.evaluate(key.format("ArrowRight"))
+    browser.wait_for("document.querySelector('#results .wave').getAttribute('aria-valuetext') === '0:01'")
+    assert browser.evaluate("document.querySelector('#results .strip .head').style.left") != "0%"

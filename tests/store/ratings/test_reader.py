@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from mmmos.store.ratings.meaning import as_list, as_number
 from mmmos.store.ratings.reader import Reading, read_ratings
 from mmmos.store.ratings.roles import Wishes
+from mmmos.store.ratings.sheet import read_sheet
 from mmmos.store.rows import TableError
 from mmmos.store.schema import AES_AXES, Scale
 from tests.conftest import ROOT, shared
@@ -233,3 +236,43 @@ def test_real_tables_are_read_without_an_option(
     assert (len(found.table), len(found.raters)) == (clips, raters)
     assert len({clip.system for clip in found.table}) == systems
     assert len({clip.group for clip in found.table}) == groups
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_a_file_that_is_no_table_is_refused_at_its_first_line(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"ratings{suffix}"
+    path.touch()
+    os.truncate(path, 1 << 31)  # takes no room, and would take 2 GB of memory if it were read as a whole
+    monkeypatch.setattr("mmmos.store.files.read_bytes", lambda *_: pytest.fail("read as a whole"))
+    with pytest.raises(TableError, match=r"no table|more than"):
+        read_sheet(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[{}, 1]", "entry 2 is none"),
+        ('[{"a": 1}', "no comma or \\]"),
+        ('[{"a": 1} {"a": 2}]', "no comma"),
+        ('[{"a": 1},]', "no comma"),
+        ('[{"a": 1}] x', "something follows"),
+        ('[{"a": 1, "a": 2}]', "occurs twice"),
+    ],
+)
+def test_what_is_not_a_list_of_objects_is_told_by_its_entry(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "ratings.json"
+    path.write_text(text)
+    with pytest.raises(TableError, match=said):
+        read_sheet(path)
+
+
+@pytest.mark.parametrize("cell", ["1_0", "\uff15", "\u0665", "1e999x"])
+def test_digits_of_other_scripts_are_no_numbers(cell: str) -> None:
+    assert as_number(cell) is None
+
+
+def test_a_number_with_too_many_digits_is_none() -> None:
+    assert as_number(10**400) is None
+    assert as_list([1, 10**400]) is None
