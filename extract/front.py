@@ -60,6 +60,7 @@ __all__ = [
     "open_up_to",
     "open_wave",
     "rebuild",
+    "source_of",
 ]
 
 LISTENING_THREADS = 2

@@ -114,10 +114,6 @@ def _refuse_with_preset(*, grid: bool, sweep: bool) -> None:
         raise ValueError("--preset says what is trained: leave --grid and --sweep out")
 
 
-FOLDS = 5
-"""Where a recipe has none and no clip is held out."""
-
-
 def train_recipe(work: Path, preset: str, *, seed: int = 0, **settings: Any) -> int:
     """Train what suits the number of clips and groups, or the paper's heads, and keep how to choose by it.
 
@@ -125,13 +121,13 @@ def train_recipe(work: Path, preset: str, *, seed: int = 0, **settings: Any) -> 
     predictions are made in any case.
     """
     from mmmos.heads.recipe_file import Choice
-    from mmmos.heads.training.recipe import recipe_for
+    from mmmos.heads.training.recipe import folds_of, recipe_for
     from mmmos.store.clips import load_table
 
     specs, data = _specs(work), load_table(work / "clips.json")
     recipe = recipe_for(data, specs, preset=preset, seed=seed)
     held_out = any(data.of(split) for split in ("dev", "pam", "test"))
-    folds = recipe.folds or (0 if held_out else FOLDS)
+    folds = recipe.folds or (0 if held_out else folds_of(data.of("train")))
     for note in recipe.notes:
         say(note)
     only = tuple(config.id for config in recipe.configs)
@@ -139,7 +135,9 @@ def train_recipe(work: Path, preset: str, *, seed: int = 0, **settings: Any) -> 
     Choice(recipe.configs[0].data, recipe.rule, only, recipe.per_axis, calibrate).save(work)
     # The ridge regression first: where the time is short, at least there is something to beat.
     codes = [
-        train(some, work, folds=folds, **settings) for some in (recipe.baselines, recipe.configs) if some
+        train(some, work, preset, folds=folds, **settings)
+        for some in (recipe.baselines, recipe.configs)
+        if some
     ]
     return max(codes)
 

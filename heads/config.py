@@ -27,6 +27,9 @@ AGGREGATOR_FIELDS: dict[str, frozenset[str]] = {
 CLOSED_FORM = ("ridge", "kernel_ridge", "svr")
 """Those that scikit-learn solves in one step: no epochs, no learning rate, and always squared error."""
 
+BUNDLE = "bundle"
+"""The encoder that features are of which are another bundle's scores, see `scoring.prior`."""
+
 TRAINING_FIELDS = (
     "hidden", "learning_rate", "weight_decay", "dropout", "batch", "epochs", "patience", "stop_on"
 )  # fmt: skip

@@ -19,8 +19,11 @@ from mmmos.store.names import choose
 from mmmos.store.shape import require
 
 GRIDS_FILE = "grids.json"
+BY_SIZE = "size"
+"""What is trained by the number of clips, see `training.recipe`; noted like a grid."""
 LAST, UNTUNED, ALL = "last", "untuned", "all"
 """The grid that was trained last; every run that no sweep trained; every run."""
+NAMES = (*GRIDS, BY_SIZE, LAST, UNTUNED, ALL)
 
 FILTERED = ("study", *(field.name for field in fields(HeadConfig)))
 """What a filter may name."""
@@ -76,9 +79,9 @@ def run_set(text: str, runs: Sequence[Run], work: Path) -> RunSet:
     Parameters
     ----------
     text
-        A grid's name, "last", "untuned", "all", or a filter such as "loss=ut|con,aggregator=mlp": fields of
-        HeadConfig with one or more values.  A filter leaves the trials of sweeps out unless it names
-        `study`.
+        A grid's name, "size", "last", "untuned", "all", or a filter such as "loss=ut|con,aggregator=mlp":
+        fields of HeadConfig with one or more values.  A filter leaves the trials of sweeps out unless it
+        names `study`.
 
     Raises
     ------
@@ -88,10 +91,10 @@ def run_set(text: str, runs: Sequence[Run], work: Path) -> RunSet:
     if "=" in text:
         name, found = text, _filtered(text, runs)
     else:
-        name = choose("set of runs (or FIELD=VALUE)", text, (*GRIDS, LAST, UNTUNED, ALL))
+        name = choose("set of runs (or FIELD=VALUE)", text, NAMES)
         name, found = _named(name, runs, work)
     if not found:
-        known = ", ".join((*GRIDS, LAST, UNTUNED, ALL))
+        known = ", ".join(NAMES)
         raise ValueError(f"none of the {len(runs)} runs here is in {text!r}; known: {known}, FIELD=VALUE")
     return RunSet(name, tuple(sorted(run.id for run in found)))
 
@@ -110,7 +113,7 @@ def _named(name: str, runs: Sequence[Run], work: Path) -> tuple[str, list[Run]]:
         present = sorted({e for run in runs for e in run.encoders}, key=position)
         cells = {(tuple(names), *rest) for names, *rest in GRIDS[name](present)}
         return name, [run for run in untuned if _cell(run) in cells]
-    return UNTUNED, untuned
+    return UNTUNED, [] if name == BY_SIZE else untuned
 
 
 def _cell(run: Run) -> tuple[tuple[str, ...], str, str]:

@@ -114,6 +114,20 @@ def stack(pool: Pool, splits: str = "oof", ridge: str = "0.1") -> Weights:
     return {run: float(weight) for run, weight in zip(runs, weights, strict=True) if weight > 1e-4}
 
 
+def even(pool: Pool, split: str = "oof") -> Weights:
+    """`even:SPLIT`: every run, weighted so that all predictions spread alike, e.g. even:oof.
+
+    In a plain mean the run that varies most is heard most, and with few clips that is the one that errs most.
+    No rating is looked at.  A run that spreads less than half as much as the middle one counts as if it did,
+    so that nobody's noise is amplified.
+    """
+    stored = of_split(pool.predictions, split)
+    spread = {run: values.std(axis=0) for run, values in sorted(stored.items())}
+    middle = np.maximum(np.median(list(spread.values()), axis=0), 1e-9)
+    weights = {run: float(1 / max(0.5, np.mean(of / middle))) for run, of in spread.items() if of.any()}
+    return weights or dict.fromkeys(spread, 1.0)
+
+
 def cost(pool: Pool, splits: str = "pam", tolerance: str = "0.005", count: str = "8") -> Weights:
     """`cost:SPLITS:TOLERANCE:K`: the cheapest encoders within TOLERANCE of the best, e.g. cost:pam:0.005:8.
 
@@ -183,5 +197,6 @@ SELECTORS: dict[str, Selector] = {
     "intersect": intersect,
     "greedy": greedy,
     "stack": stack,
+    "even": even,
     "cost": cost,
 }

@@ -36,6 +36,8 @@ ELSEWHERE: dict[str, str] = {
     "heads/results/baselines.py": "tests/heads/results/test_evaluation.py",
     "heads/results/commands.py": "tests/test_pipeline.py",
     "heads/results/page.py": "tests/heads/results/test_report.py",
+    "heads/scoring/bundle_files.py": "tests/heads/scoring/test_bundle_check.py",
+    "heads/scoring/scores_spec.py": "tests/heads/scoring/test_prior.py",
     "heads/scoring/ab_commands.py": "tests/heads/scoring/test_commands.py",
     "heads/scoring/audiobox_commands.py": "tests/heads/scoring/test_audio_aes.py",
     "heads/scoring/calibration_commands.py": "tests/heads/scoring/test_calibration.py",

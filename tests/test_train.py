@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -72,6 +73,42 @@ def test_the_steps_by_hand_choose_the_same_ensemble(
         done = cli(*(word.replace(str(tmp_path / "w"), str(tmp_path / "h")) for word in step))
         assert done.code == 0, f"{step}\n{done.err}"
     assert json.loads((tmp_path / "h" / "ensemble.json").read_text()) == chosen
+
+
+@pytest.mark.slow
+def test_a_second_test_starts_from_the_bundle_of_the_first(
+    cli: Callable[..., Outcome], ratings: Path, tmp_path: Path
+) -> None:
+    first = ("train", ratings, "--work", tmp_path / "w", "-o", tmp_path / "b", "--encoders", "logmel")
+    assert cli(*first, "--jobs", "1").code == 0
+    other = ratings.with_name("other.csv")
+    other.write_text(ratings.read_text().replace("Quality", "Noise"))
+    words = ("train", other, "--work", tmp_path / "v", "-o", tmp_path / "c", "--encoders", "logmel")
+    told = cli(*words, "--from", tmp_path / "b", "--dry-run")
+    assert f"mmmos adopt {tmp_path / 'b'} --work {tmp_path / 'v'}" in told.err
+    done = cli(*words, "--from", tmp_path / "b", "--jobs", "1")
+    assert done.code == 0, done.err
+    assert "its Quality of every clip are features" in done.err
+    assert "logmel+bundle" in done.out
+    about = json.loads((tmp_path / "c" / "bundle.json").read_text())
+    assert about["prior"] == json.loads((tmp_path / "b" / "bundle.json").read_text())["id"]
+    shutil.rmtree(tmp_path / "v")
+    shutil.rmtree(tmp_path / "b")
+    scored = cli("predict", ratings.parent / "audio" / "c00.wav", "--bundle", tmp_path / "c")
+    assert set(json.loads(scored.out)) >= {"Noise", "Noise_80_low"}
+
+
+def test_a_bundle_to_start_from_has_to_be_there(
+    cli: Callable[..., Outcome], ratings: Path, tmp_path: Path
+) -> None:
+    for words, reason in (
+        (("--from", tmp_path / "nowhere"), "nowhere is not a bundle: nowhere is missing"),
+        (("--from", "x", "--preset", "paper"), "--preset paper has no heads that start from a bundle"),
+    ):
+        refused = cli("train", ratings, "--work", tmp_path / "w", *words)
+        assert refused.code == 2
+        assert reason in refused.err
+    assert not (tmp_path / "w").exists()
 
 
 def test_a_dry_run_says_what_it_understood_and_writes_nothing(

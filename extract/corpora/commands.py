@@ -77,6 +77,12 @@ def aes(
         fetched = fetch_labels(label_folder, LABELS, BASES).fetched
         say(f"{len(fetched)} label files fetched (CC BY 4.0): {label_folder}")
     done = prepare_aes(label_folder, audio_root, output, split=split, corpora=renamed, seed=seed)
+    if not len(done.table):
+        raise ValueError(
+            f"no audio of the {done.labelled} labelled clips was found below {audio_root}, not even "
+            f"{done.findings[0].path}; {done.findings_path} names them all, and {output} is not written. "
+            "Name the folder with all corpora, and with --corpus NAME=FOLDER what they are called there"
+        )
     kinds = Counter(finding.kind for finding in done.findings)
     splits = Counter(clip.split for clip in done.table)
     table(
@@ -85,11 +91,6 @@ def aes(
         [*((f"split {name}", splits[name]) for name in sorted(splits)), *sorted(kinds.items())],
     )
     say(f"one row per finding: {done.findings_path}")
-    if not len(done.table):
-        raise ValueError(
-            f"no audio of the labelled clips was found below {audio_root}, not even {done.findings[0].path}. "
-            "Name the folder with all corpora, and with --corpus NAME=FOLDER what they are called there"
-        )
 
 
 def _pair(text: str) -> tuple[str, str]:

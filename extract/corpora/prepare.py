@@ -46,6 +46,7 @@ def prepare_aes(
     MUSDB18, musiccaps, unbalanced_train_segments, cv-corpus-13.0-2023-03-09, PAM, audiomos2025-track2) to
     where it lies below the root instead.  Another audio format than the labels name is found by its stem.
     Clips whose audio is missing, unreadable or silent are left out; all findings go to OUTPUT-findings.csv.
+    Where no clip is left, `output` is not written.
     With split "grouped", clips of equal audio count as one group.
     ValueError for a corpus that the labels do not name.
     """
@@ -67,7 +68,8 @@ def prepare_aes(
     table = replace(labelled, clips=usable(placed, findings))
     findings_path = output.with_name(f"{output.stem}-findings.csv")
     write_findings(findings_path, findings)
-    write_clips(table, output)
+    if len(table):  # a table without clips is of no use, and would take the place of one that is
+        write_clips(table, output)
     return Prepared(table, len(labelled), tuple(findings), output, findings_path)
 
 

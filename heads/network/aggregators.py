@@ -23,7 +23,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from mmmos.heads.config import HeadConfig
+from mmmos.heads.config import BUNDLE, HeadConfig
 from mmmos.heads.network.alignment import to_common, valid_steps
 from mmmos.heads.network.products import linear
 from mmmos.heads.network.reading import Reading
@@ -115,7 +115,8 @@ class LinearLayerMix(LayerMix):
 class Solved(SideBySide):
     """`ridge`: mean and profile side by side, for a head that is solved in one step (see `closed_form`).
 
-    Under the layer rule "best" only one layer of each encoder goes on, `picked` says which.
+    Under the layer rule "best" only one layer of each encoder goes on, `picked` says which.  A bundle's
+    scores beside encoders weigh as much as all of these: a few numbers would drown among thousands.
     """
 
     reads = "profile"
@@ -128,14 +129,21 @@ class Solved(SideBySide):
         self.layers = [
             (spec.layers, spec.dim) if one else (1, 0) for spec, one in zip(specs, best, strict=True)
         ]
-        self.dim -= sum((count - 1) * width for count, width in self.layers)
+        of_encoder = zip(self.widths, self.layers, strict=True)
+        kept = [width - (count - 1) * dim for width, (count, dim) in of_encoder]
+        self.dim = sum(kept)
+        self.gains = [
+            math.sqrt((self.dim - width) / width) if spec.name == BUNDLE and width < self.dim else 1.0
+            for spec, width in zip(specs, kept, strict=True)
+        ]
         self.register_buffer("picked", torch.zeros(len(specs), dtype=torch.int64))
 
     def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
         kept = []
-        for x, (count, width), layer in zip(features, self.layers, self.picked, strict=True):
+        of_encoder = zip(features, self.layers, self.picked, self.gains, strict=True)
+        for x, (count, width), layer, gain in of_encoder:
             ends = [x[:, int(layer) * width : (int(layer) + 1) * width], x[:, count * width :]]
-            kept += ends if width else [x]
+            kept += ends if width else [x * gain if gain != 1.0 else x]
         return torch.cat(kept, dim=-1)
 
 

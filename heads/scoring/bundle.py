@@ -4,6 +4,7 @@
     bundle.json              members, weights, encoders' full specs, scale, intervals, accuracy, golden scores
     heads/<run>.safetensors  the members, each with its target statistics and calibration
     reference.safetensors    where the training clips lie in feature space
+    prior/                   the bundle that the heads started from, whose scores they read (see `prior`)
 
 The encoders' weights are not part of it: the specs say which files they were, by sha256, and a bundle that
 was made with others is refused with the name of the field that differs.  `loading.load_bundle` loads both.
@@ -12,9 +13,7 @@ was made with others is refused with the name of the field that differs.  `loadi
 from __future__ import annotations
 
 import json
-import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,29 +21,28 @@ from typing import Any
 import numpy as np
 import xxhash
 from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from mmmos.heads.config import BUNDLE
 from mmmos.heads.mixing import Line, Mixture
 from mmmos.heads.network.model import Head
 from mmmos.heads.scoring.bundle_check import ABOUT as ABOUT  # with the other files' names, from here
 from mmmos.heads.scoring.bundle_check import FORMAT, check_heads, check_rest, members_of
+from mmmos.heads.scoring.bundle_files import head_path, read_bytes, read_reference
 from mmmos.heads.scoring.bundle_folder import CARD as CARD
 from mmmos.heads.scoring.bundle_folder import MAX_ABOUT_BYTES as MAX_ABOUT_BYTES
-from mmmos.heads.scoring.bundle_folder import PLOTS, SHOWN, refuse_other
+from mmmos.heads.scoring.bundle_folder import PLOTS, PRIOR, SHOWN, refuse_other
 from mmmos.heads.scoring.bundle_folder import REFERENCE as REFERENCE
 from mmmos.heads.scoring.intervals import Intervals
 from mmmos.heads.scoring.json_values import text, texts
 from mmmos.heads.scoring.reference import Reference
+from mmmos.heads.scoring.scores_spec import spec_of_scores
 from mmmos.store import files, folders, noted, sealed
 from mmmos.store.names import differences, digest
 from mmmos.store.schema import AES_AXES, Axes, EncoderSpec, Scale
 
-MAX_HEADER_BYTES, MAX_DOMAINS = 1 << 20, 10_000
 MAX_SAID = 400
 """Letters of a reason that are shown: a reason may quote what a hostile file holds."""
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,120}")
-"""Run ids become file names: one plain component, never a path."""
 
 
 class BundleError(ValueError):
@@ -64,6 +62,7 @@ class Bundle:
     about:   the rest of bundle.json: rule, data, training, accuracy, golden, versions; and "titles", the axes
              in words, where they are not the paper's.
     by_axis, calibration: see `mixing.Mixture`.
+    prior:   the bundle whose scores the heads read beside features, None for heads that began anew.
     """
 
     heads: dict[str, Head]
@@ -74,6 +73,7 @@ class Bundle:
     about: dict[str, Any]
     by_axis: tuple[tuple[float, ...], ...] = ()
     calibration: tuple[Line, ...] = ()
+    prior: Bundle | None = None
 
     @property
     def id(self) -> str:
@@ -84,6 +84,8 @@ class Bundle:
         ]
         if self.by_axis or self.calibration:
             members.append([self.by_axis, self.calibration])
+        if self.prior is not None:
+            members.append(self.prior.id)
         intervals = {key: value for key, value in self.intervals.to_json().items() if key != "coverage"}
         reference = xxhash.xxh3_128_hexdigest(save_arrays(self.reference.arrays()))
         return f"bundle-{digest([FORMAT, members, intervals, self.reference.about(), reference])}"
@@ -116,7 +118,18 @@ class Bundle:
     @property
     def encoders(self) -> tuple[EncoderSpec, ...]:
         """Specs of what the members need, and of nothing else: an ensemble without MuQ never loads MuQ."""
-        return tuple({spec.id: spec for head in self.heads.values() for spec in head.specs}.values())
+        return encoders_of(self.heads.values(), self.prior)
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Of this bundle's scores where other heads read them as features, one "frame" a crop."""
+        return spec_of_scores(self.id, len(self.axes), self.encoders[0])
+
+
+def encoders_of(heads: Iterable[Head], prior: Bundle | None) -> tuple[EncoderSpec, ...]:
+    """Specs of what heads and the bundle that they started from need, each once."""
+    own = [spec for head in heads for spec in head.specs if spec.name != BUNDLE]
+    return tuple({spec.id: spec for spec in (*own, *(prior.encoders if prior else ()))}.values())
 
 
 def fingerprint(head: Head) -> str:
@@ -151,6 +164,8 @@ def fill(bundle: Bundle, folder: Path, card: str) -> None:
     reference = save_arrays(bundle.reference.arrays(), metadata={sealed.KEY: sealed.BLANK})
     files.write_atomic(folder / REFERENCE, sealed.seal(reference))
     files.write_text(folder / CARD, card)
+    if bundle.prior is not None:
+        fill(bundle.prior, folder / PRIOR, f"# {bundle.prior.id}\n\nThe heads in ../heads read its scores.\n")
     about = {
         "format": FORMAT,
         "id": bundle.id,
@@ -165,6 +180,7 @@ def fill(bundle: Bundle, folder: Path, card: str) -> None:
         "reference": bundle.reference.about(),
         "caveats": bundle.caveats,
         **{name: value for name in OF_MIXTURE if (value := getattr(bundle, name))},
+        **({} if bundle.prior is None else {PRIOR: bundle.prior.id}),
         **bundle.about,
         SHOWN: {name: noted.sha256(folder / name) for name in (CARD, *PLOTS) if (folder / name).is_file()},
     }
@@ -176,8 +192,7 @@ OF_MIXTURE = ("by_axis", "calibration")
 
 KEPT_ELSEWHERE = (
     *("format", "id", "axes", "scale", "members", "encoders", "intervals", "reference", "caveats"),
-    *OF_MIXTURE,
-    SHOWN,
+    *(*OF_MIXTURE, PRIOR, SHOWN),
 )
 
 
@@ -198,20 +213,22 @@ def read_bundle(folder: Path) -> Bundle:
     """
     folder = Path(folder)
     try:
-        about = sealed.parse_json(_bytes(folder / ABOUT, MAX_ABOUT_BYTES), ABOUT)
+        about = sealed.parse_json(read_bytes(folder / ABOUT, MAX_ABOUT_BYTES), ABOUT)
         weights = members_of(about)
         about.pop(sealed.KEY, None)
-        heads = {run: Head.load(_head_path(folder, run)) for run in weights}
+        heads = {run: Head.load(head_path(folder, run)) for run in weights}
         check_heads(heads, about)
+        prior = _prior(folder, about, heads)
         bundle = Bundle(
             heads,
             tuple(weights.values()),
             Intervals.from_json(about["intervals"]),
-            _reference(folder, about, heads),
+            read_reference(folder, about, encoders_of(heads.values(), prior)),
             texts(about["caveats"], "caveats"),
             {key: value for key, value in about.items() if key not in KEPT_ELSEWHERE},
             tuple(tuple(map(float, row)) for row in about.get("by_axis", ())),
             tuple((float(slope), float(offset)) for slope, offset in about.get("calibration", ())),
+            prior,
         )
         bundle.mixture.check(len(bundle.axes.names))
         if (axes := bundle.axes.names) != bundle.intervals.axes:
@@ -228,6 +245,17 @@ def read_bundle(folder: Path) -> Bundle:
     return bundle
 
 
+def _prior(folder: Path, about: Mapping[str, Any], heads: Mapping[str, Head]) -> Bundle | None:
+    """The bundle that the heads started from; ValueError unless it is the one whose scores they read."""
+    read = {spec.id for head in heads.values() for spec in head.specs if spec.name == BUNDLE}
+    prior = read_bundle(folder / PRIOR) if PRIOR in about else None
+    if read - ({prior.spec.id} if prior else set()):
+        raise ValueError("its heads read the scores of another bundle, which it does not hold")
+    if prior is not None and (prior.id != about[PRIOR] or prior.prior is not None):
+        raise ValueError(f"it holds {prior.id} and says {about[PRIOR]!r:.60}")
+    return prior
+
+
 def require_same(at_hand: Sequence[EncoderSpec], trained_on: Sequence[EncoderSpec]) -> None:
     """Check that the encoders are those that the heads were trained on.
 
@@ -242,30 +270,3 @@ def require_same(at_hand: Sequence[EncoderSpec], trained_on: Sequence[EncoderSpe
                 f"the bundle was trained on other features of {theirs.name} ({theirs.id}) than the encoder "
                 "at hand makes; here = this installation, there = the bundle:\n  " + "\n  ".join(lines)
             )
-
-
-def _reference(folder: Path, about: Mapping[str, Any], heads: Mapping[str, Head]) -> Reference:
-    dims = {spec.id: spec.frame_dim for head in heads.values() for spec in head.specs}
-    domains = len(texts(about["reference"]["domains"], "domains"))
-    if domains > MAX_DOMAINS:
-        raise ValueError(f"{domains} domains; {MAX_DOMAINS} at most are read")
-    most = 4 * (domains + 1) * sum(dims.values()) + MAX_HEADER_BYTES
-    return Reference.from_parts(about["reference"], load_arrays(_bytes(folder / REFERENCE, most)), dims)
-
-
-def _head_path(folder: Path, run: str) -> Path:
-    if not RUN_ID.fullmatch(run):
-        raise ValueError(f"{run!r} is not a run id")
-    return _real(folder / "heads" / f"{run}.safetensors")
-
-
-def _real(path: Path) -> Path:
-    # WHY links are followed: the hub's cache is made of them.  What is read is data either way.
-    # os.path says OSError of links in a circle, where Path.resolve says RuntimeError.
-    return Path(os.path.realpath(path, strict=True))
-
-
-def _bytes(path: Path, limit_bytes: int) -> bytes:
-    data = files.read_bytes(_real(path), limit_bytes)
-    sealed.is_sealed(data, path)
-    return data

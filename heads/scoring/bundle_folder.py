@@ -13,7 +13,9 @@ from mmmos.store import folders, noted, sealed
 CARD, REFERENCE = "README.md", "reference.safetensors"
 PLOTS = ("sensitivity.svg",)
 HEADS = "heads/*.safetensors"
-FILES = (ABOUT, CARD, REFERENCE, HEADS, *PLOTS)
+PRIOR = "prior"
+OWN = (ABOUT, CARD, REFERENCE, HEADS, *PLOTS)
+FILES = (*OWN, *(f"{PRIOR}/{name}" for name in OWN))
 """What a bundle's folder may hold, and what goes to the hub."""
 SHOWN = "shown"
 """Where bundle.json keeps the sha256 of what people look at; on the hub's web pages they may change these."""

@@ -12,6 +12,19 @@ from mmmos.heads.scoring.opening import BundleOption, open_scorer
 from mmmos.store.console import OK, REJECTS, Batch, Device, Weights, Work, Workers, say, table
 
 
+def adopt(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder, owner/name on the hub, or audiobox.")],
+    work: Work = Path("work"),
+    weights: Weights = None,
+) -> None:
+    """Keep what a bundle says of a work folder's clips as features: `heads --preset size` starts from it."""
+    from mmmos.heads.scoring import prior
+
+    source = prior.open_source(bundle, weights)
+    spec = prior.adopt(work, source)
+    say(f"{spec.id}: {', '.join(source.axes)} of {source.id} in {work / 'features'}")
+
+
 def sensitivity(
     audio: Annotated[str, typer.Option(help="Folder, pattern or list of audio to try it on.")],
     bundle: BundleOption = "",

@@ -16,19 +16,21 @@ import numpy as np
 
 from mmmos import __version__
 from mmmos.extract.front import WeightsMissing
+from mmmos.heads.config import BUNDLE
 from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.network.model import Head
 from mmmos.heads.results.assess import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
 from mmmos.heads.results.published import baseline_rows, stored_baselines
 from mmmos.heads.results.scores import score
-from mmmos.heads.scoring.bundle import Bundle, BundleError, fill, read_bundle
+from mmmos.heads.scoring.bundle import Bundle, BundleError, encoders_of, fill, read_bundle
 from mmmos.heads.scoring.bundle_folder import refuse_other
 from mmmos.heads.scoring.clip_features import reference_features, reference_of
 from mmmos.heads.scoring.golden import golden_scores
 from mmmos.heads.scoring.held_out import intervals_of
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.model_card import model_card
+from mmmos.heads.scoring.prior import adopted
 from mmmos.heads.scoring.rank import rating_percentiles
 from mmmos.store import files, folders
 from mmmos.store.clips import ClipTable
@@ -103,7 +105,9 @@ def collect(experiment: Experiment, ensemble: Ensemble, accuracy: bool = True) -
     runs = {run.id: run for run in experiment.everything}
     heads = {member: Head.load(runs[member].head_path) for member in ensemble.members}
     records = [runs[member].record for member in ensemble.members]
-    specs = tuple({spec.id: spec for head in heads.values() for spec in head.specs}.values())
+    started = any(spec.name == BUNDLE for head in heads.values() for spec in head.specs)
+    prior = adopted(experiment.work) if started else None
+    specs = encoders_of(heads.values(), prior)
     axes = next(iter(heads.values())).axes
     reference = reference_of(experiment, specs)
 
@@ -144,6 +148,7 @@ def collect(experiment: Experiment, ensemble: Ensemble, accuracy: bool = True) -
         about,
         ensemble.by_axis,
         ensemble.calibration,
+        prior,
     )
 
 

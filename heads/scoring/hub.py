@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 
 from mmmos.heads.scoring.bundle import BundleError, read_bundle
 from mmmos.heads.scoring.bundle_folder import FILES
-from mmmos.heads.scoring.loading import load_bundle
-from mmmos.heads.scoring.scorer import Scorer
 
 CONTENTS = list(FILES)
 
 
-def from_pretrained(repo: str, *, revision: str | None = None, **options: Any) -> Scorer:
-    """`load_bundle` of a bundle on the Hugging Face hub, or of its cached copy where there is no network.
+def download(repo: str, revision: str | None = None) -> Path:
+    """The folder of a bundle owner/name on the Hugging Face hub, or of its cached copy.
 
     Parameters
     ----------
-    repo
-        owner/name of the bundle's repository.
     revision
         Branch, tag or commit; left out, the newest.
-    options
-        Those of `load_bundle`.
 
     Raises
     ------
@@ -33,12 +26,11 @@ def from_pretrained(repo: str, *, revision: str | None = None, **options: Any) -
         With the reason, where neither the hub nor its cache has it.
     """
     try:
-        folder = snapshot_download(repo, revision=revision, allow_patterns=CONTENTS)
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=CONTENTS))
     except Exception as error:  # the hub client's HTTP library, and so its errors, change with its version
         raise BundleError(
             f"{repo} is neither a folder here nor found on the hub or in its cache: {_reason(error)}"
         ) from error
-    return load_bundle(folder, **options)
 
 
 def push_to_hub(folder: Path, repo: str, *, private: bool = True) -> str:

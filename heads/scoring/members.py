@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mmmos.extract.front import Encoded, Front
-from mmmos.heads.network.model import Head
 from mmmos.heads.network.reading import Batch, Reading, as_read
+from mmmos.heads.scoring.bundle import Bundle
 from mmmos.store.device import BatchSize, float32_products, in_batches
 from mmmos.store.schema import EncoderSpec
-
-Array = NDArray[np.float64]
 
 MOST = 1 << 16
 """Windows at a time, until memory says otherwise."""
@@ -26,15 +23,18 @@ LEAST = 4
 
 
 class Members:
-    """M heads on the device of a front, whose encodings they read."""
+    """The M heads of a bundle on the device of a front, whose encodings they read."""
 
-    def __init__(self, heads: Iterable[Head], front: Front) -> None:
-        self.front = front
-        self.heads = [head.to(front.device).eval() for head in heads]
+    def __init__(self, bundle: Bundle, front: Front) -> None:
+        self.front, self.mixture, self.axes = front, bundle.mixture, len(bundle.axes)
+        self.heads = [head.to(front.device).eval() for head in bundle.heads.values()]
+        self.priors = {prior.spec.id: Members(prior, front) for prior in (bundle.prior,) if prior}
         self.size = BatchSize(MOST)
 
     def scores(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
         """Scores [B, M, A] of B windows by every member, of half of them at a time where memory is short."""
+
+        encoded = encoded | {name: of.as_features(encoded, valid_s) for name, of in self.priors.items()}
 
         def some(part: slice) -> Tensor:
             of_part = {spec: (frames[part], means[part]) for spec, (frames, means) in encoded.items()}
@@ -55,7 +55,8 @@ class Members:
         least = LEAST if self.front.device.type == "cpu" else count
         rows = [row % count for row in range(max(count, least))]
         valid_s = [valid_s[row] for row in rows]
-        valid = {spec.id: [spec.valid_frames(seconds) for seconds in valid_s] for spec in self.front.specs}
+        specs = {spec.id: spec for head in self.heads for spec in head.specs}
+        valid = {name: [spec.valid_frames(seconds) for seconds in valid_s] for name, spec in specs.items()}
         sent = self.front.upload(np.array([valid_s, *valid.values()]))
         seconds, counts = sent[0].float(), dict(zip(valid, sent[1:].long(), strict=True))
         made: dict[tuple[str, Reading], Tensor] = {}
@@ -73,18 +74,23 @@ class Members:
             outputs.append(head.scores(Batch(features, seconds)))
         return torch.stack(outputs, dim=1)[:count]
 
-    def means(
-        self,
-        clips: Sequence[Tensor],
-        rate_hz: int,
-        mean: tuple[Array, Array],
-        lock: AbstractContextManager[Any],
-    ) -> Tensor:
+    def as_features(self, encoded: Encoded, valid_s: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """The mixture's scores of B windows in the form of an encoder's frames and means (see `prior`)."""
+        shares, offset = self._linear()
+        scores = ((self.scores(encoded, valid_s) * shares).sum(dim=1) + offset).float()[:, None]
+        return scores.half(), scores
+
+    def _linear(self) -> tuple[Tensor, Tensor]:
+        """`Mixture.linear` on the device."""
+        shares, offset = map(torch.from_numpy, self.mixture.linear(self.axes))
+        return shares.to(self.front.device), offset.to(self.front.device)
+
+    def means(self, clips: Sequence[Tensor], rate_hz: int, lock: AbstractContextManager[Any]) -> Tensor:
         """[B, A] float64 scores of whole clips [channels, n] on the device (see `Front.cut`).
 
-        mean: `Mixture.linear`.  lock: held while encoders run, which may reuse their buffers.
+        lock: held while encoders run, which may reuse their buffers.
         """
-        shares, offset = (torch.from_numpy(values).to(self.front.device) for values in mean)
+        shares, offset = self._linear()
         totals = shares.new_zeros(len(clips), len(offset) + 1)  # scores times seconds, seconds
         for numbers, windows in self.front.cut(clips, rate_hz):
             valid_s = [window.valid_s for window in windows]

@@ -41,9 +41,9 @@ def load_scorer(name: str, **options: Any) -> Scorer:
     from mmmos.heads.scoring.loading import is_ready, load_bundle
 
     if not is_ready(name) and not Path(name).exists() and name.count("/") == 1:
-        from mmmos.heads.scoring.hub import from_pretrained
+        from mmmos.heads.scoring.hub import download
 
-        return from_pretrained(name, **options)
+        return load_bundle(download(name), **options)
     return load_bundle(name, **options)
 
 

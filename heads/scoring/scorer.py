@@ -67,7 +67,7 @@ class Scorer:
     def __init__(self, bundle: Bundle, front: Front) -> None:
         self.bundle, self.front = bundle, front
         self.id, self.axes, self.caveats = bundle.id, bundle.axes.names, bundle.caveats
-        self.members = Members(bundle.heads.values(), front)
+        self.members = Members(bundle, front)
         self.mixture = bundle.mixture
         self._lock = threading.Lock()
 
@@ -174,7 +174,7 @@ class Scorer:
             With the reason, naming the clip that cannot be scored.
         """
         clips = many_clips(waves, channels=channels)
-        means = self.members.means(clips, int(sample_rate), self.mixture.linear(len(self.axes)), self._lock)
+        means = self.members.means(clips, int(sample_rate), self._lock)
         return believable(means, self.bundle.scale, self.bundle.bounded).float()
 
     def check(self) -> list[str]:

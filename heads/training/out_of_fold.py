@@ -18,7 +18,7 @@ from mmmos.heads.config import HeadConfig
 from mmmos.heads.mixing import Line, affine, through
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import OOF, OOF_RECORD, PREDICTED, RECORD, Run
-from mmmos.heads.training.data import Features
+from mmmos.heads.training.data import Features, Indices
 from mmmos.heads.training.fit import fit, rated
 from mmmos.heads.training.outputs import predict
 from mmmos.heads.training.train_run import caveats_of, to_predictions
@@ -44,11 +44,10 @@ class OutOfFold:
     Parameters
     ----------
     predictions
-        On the labels' scale.  Those of a loss that leaves level and spread free went through lines that
-        were fitted on the other folds.
+        On the labels' scale.  Those of a loss that leaves level and spread free went through `lines`.
     lines
         For each axis, fitted on all folds together: what a head trained on all clips is to be calibrated
-        with.  () where the loss needs none.
+        with, too.  () where the loss needs none.
     """
 
     predictions: Predictions
@@ -110,20 +109,31 @@ def out_of_fold(
         held_out = clips[fold == number]
         done.extend(held_out)
         calibrated = predict(head, features, held_out)
-        values.append(calibrated)
-        raw.append(uncalibrated(head, calibrated))
+        level = level_of(head, features, clips)
+        values.append(calibrated + level)
+        raw.append(uncalibrated(head, calibrated) + level)
         so_far = _predictions(config, features, done, np.concatenate(values), head)
         if on_fold is not None:
             on_fold(number + 1, so_far)
     if not head.loss.calibrate:
         return OutOfFold(so_far)
     plain, truth = np.concatenate(raw), score_array([features.clips[n] for n in done], axes)
-    member = np.repeat(np.arange(folds), [len(part) for part in raw])
-    crossed = np.empty_like(plain)
-    for number in range(folds):
-        here = member == number
-        crossed[here] = through(_lines(plain[~here], truth[~here]), plain[here])
-    return OutOfFold(_predictions(config, features, done, crossed, head), _lines(plain, truth))
+    # One line for all folds: a line for each would shift the folds against each other, and so cost rank
+    # correlation that no user loses.  It cannot flatter ranks, and errors by two numbers an axis.
+    lines = _lines(plain, truth)
+    return OutOfFold(_predictions(config, features, done, through(lines, plain), head), lines)
+
+
+def level_of(head: Head, features: Features, clips: Indices) -> NDArray[np.float64]:
+    """[A] what brings a fold's head to the level of all clips: their mean less that of its training clips.
+
+    Leaving out high ratings lowers what is left, and heads that lean back to its mean then say less of just
+    those clips: with few clips that alone makes correlations negative.  What a head says beyond the mean of
+    its own training clips knows nothing of the ratings held out, and one level for all changes no rank.
+    """
+    truth = score_array([features.clips[n] for n in clips], head.axes)
+    level: NDArray[np.float64] = np.nanmean(truth, axis=0) - head.target_mean.cpu().numpy()
+    return level
 
 
 def uncalibrated(head: Head, values: NDArray[np.float64]) -> NDArray[np.float64]:

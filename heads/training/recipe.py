@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmmos.heads.config import CLOSED_FORM, HeadConfig
+from mmmos.heads.config import BUNDLE, CLOSED_FORM, HeadConfig
 from mmmos.heads.grids import configure, grid
+from mmmos.heads.run_sets import BY_SIZE
 from mmmos.store.clips import ClipTable
 from mmmos.store.names import choose
 from mmmos.store.schema import Clip, EncoderSpec
 from mmmos.store.splits import groups_of
 
-PRESETS = ("size", "paper")
+PRESETS = (BY_SIZE, "paper")
 
 FEW_CLIPS = 1000
 """Below this many rated training clips a dev split is too small to choose by: folds are used instead."""
@@ -74,7 +75,7 @@ class Recipe:
 
 
 def recipe_for(
-    table: ClipTable, specs: Iterable[EncoderSpec], *, preset: str = "size", seed: int = 0
+    table: ClipTable, specs: Iterable[EncoderSpec], *, preset: str = BY_SIZE, seed: int = 0
 ) -> Recipe:
     """What to train on the train split of a table.
 
@@ -94,7 +95,8 @@ def recipe_for(
     ValueError
         Where nothing can be trained.
     """
-    specs = list(specs)
+    given = list(specs)
+    specs, prior = ([spec for spec in given if (spec.name == BUNDLE) is of] for of in (False, True))
     choose("preset", preset, PRESETS)
     clips = [clip for clip in table.of("train") if any(score is not None for score in clip.scores)]
     if not clips or not specs:
@@ -103,7 +105,7 @@ def recipe_for(
         )
     groups = len(groups_of(clips))
     folds = _folds(len(clips), groups)
-    by_size = preset == "size" and len(clips) < FEW_CLIPS
+    by_size = preset == BY_SIZE and len(clips) < FEW_CLIPS
     baselines = (_ridge(table.id, specs, seed),)
     said = [_counts(clips, groups)]
     if preset == "paper":
@@ -111,6 +113,7 @@ def recipe_for(
         return Recipe(grid("paper", specs, table.id, seed=seed), baselines, 0, "", False, False, tuple(said))
     configs = [
         *_closed(table.id, specs, seed),
+        *_started(table.id, specs, prior, seed),
         *(_trained(table.id, specs, clips, seed) if by_size else _paper_like(table, specs, clips, seed)),
     ]
     said += _reasons(len(clips), groups, folds, by_size)
@@ -119,8 +122,8 @@ def recipe_for(
         tuple(dict.fromkeys(configs)),
         baselines,
         folds,
-        "stack:oof:1" if many and folds else "all",
-        many and folds > 0,
+        "all" if not folds else "stack:oof:1" if many else "even:oof",
+        folds > 0,
         folds > 0,
         tuple(said),
     )
@@ -156,6 +159,17 @@ def _folds(clips: int, groups: int) -> int:
     return min(most, groups) if groups >= 3 else 0
 
 
+def folds_of(clips: Sequence[Clip]) -> int:
+    """Folds where a preset has none and no clip is held out; ValueError where there cannot be any."""
+    groups = len(groups_of(clips))
+    if groups < 3:
+        raise ValueError(
+            f"{len(clips)} clips in {groups} groups: none can be held out, so nothing would tell what a "
+            "predictor is worth. Rate clips of 3 groups or more"
+        )
+    return min(FOLDS, groups)
+
+
 def _has_single_ratings(clips: Sequence[Clip]) -> bool:
     counts = [len(single) for clip in clips for single in clip.ratings if single]
     return bool(counts) and float(np.median(counts)) >= 3
@@ -180,6 +194,21 @@ def _closed(data: str, specs: Sequence[EncoderSpec], seed: int) -> list[HeadConf
             ways.append({"reads": "means", "layer": "best"})
         made += [configure(data, ids, family, seed=seed, **way) for family in CLOSED_FORM for way in ways]
     return made
+
+
+def _started(
+    data: str, specs: Sequence[EncoderSpec], prior: Sequence[EncoderSpec], seed: int
+) -> list[HeadConfig]:
+    """From another bundle's scores: a line through them for each axis, and heads that read them beside all
+    encoders.  Curves through the scores alone did worse than the line (docs/small-data.md)."""
+    if not prior:
+        return []
+    alone, beside = [spec.id for spec in prior], [spec.id for spec in (*specs, *prior)]
+    reads = "profile" if sum(spec.frame_dim for spec in specs) < NARROW else "means"
+    return [
+        configure(data, alone, "ridge", seed=seed, reads="means"),
+        *(configure(data, beside, family, seed=seed, reads=reads) for family in CLOSED_FORM),
+    ]
 
 
 def _ridge(data: str, specs: Sequence[EncoderSpec], seed: int) -> HeadConfig:

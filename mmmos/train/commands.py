@@ -56,6 +56,14 @@ def train(
     weights: Weights = None,
     licence: Licence = "",
     trust_remote_code: TrustRemoteCode = False,
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="BUNDLE",
+            help="Start from this bundle's scores too: a folder, owner/name on the hub, or audiobox.",
+        ),
+    ] = "",
     preset: Annotated[
         str,
         typer.Option(help="size: heads and values by the number of clips; paper: the paper's sixteen."),
@@ -82,6 +90,7 @@ def train(
     from mmmos.train import steps
 
     deadline = steps.Deadline.of(minutes)
+    source = steps.source(start, preset, weights)
     work = work or Path(f"{ratings.stem}-work")
     output = output or work / "bundle"
     clips = work / "clips.csv"
@@ -91,7 +100,7 @@ def train(
     request = ExtractRequest(
         clips,
         reading.audio_root,
-        encoders,
+        steps.encoders_for(encoders, source),
         weights,
         scale=scale_text(reading),
         seed=seed,
@@ -100,13 +109,14 @@ def train(
         trust_remote_code=trust_remote_code,
     )
     options = _given(reading, axes, scale, column, split)
-    lines = by_hand(ratings, options, request, work, preset, output)
+    lines = by_hand(ratings, options, request, work, preset, output, start)
     say("\n".join(["the same by hand:", *(f"  {line}" for line in lines)]))
     if dry_run:
         return
     with noted.noting(work, clips.name, "clips.axes.json", "clips.raters.csv"):
         keep(reading, clips)
     steps.extract(request, work, Compute(device), deadline)
+    steps.start_from(work, source)
     steps.train_heads(work, preset, deadline, seed=seed, jobs=jobs, device=device, tensorboard=tensorboard)
     found = steps.judge(steps.choose(work))
     steps.export(work, output, found, weights)
@@ -114,13 +124,20 @@ def train(
 
 
 def by_hand(
-    ratings: Path, options: Sequence[str], request: ExtractRequest, work: Path, preset: str, output: Path
+    ratings: Path,
+    options: Sequence[str],
+    request: ExtractRequest,
+    work: Path,
+    preset: str,
+    output: Path,
+    start: str = "",
 ) -> list[str]:
     """The commands that do the same step by step."""
     about = ("--encoders", request.encoders, f"--scale={request.scale}")
     lines: list[Sequence[object]] = [
         ("prepare", "table", ratings, *options, "-o", request.clips),
         ("extract", "--clips", request.clips, "--audio-root", request.audio_root, *about, "--work", work),
+        *[("adopt", start, "--work", work)] * bool(start),
         ("heads", "--preset", preset, "--seed", request.seed, "--work", work),
         ("ensemble", "--export", output, "--work", work),
         ("evaluate", "--work", work),

@@ -22,6 +22,7 @@ from mmmos.train.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
     from mmmos.heads.results.experiment import Experiment
+    from mmmos.heads.scoring.bundle import Bundle
 
 RESERVED = 0.15
 """Share of --minutes that is kept for choosing, exporting and reporting."""
@@ -90,6 +91,35 @@ def extract(request: ExtractRequest, work: Path, compute: Compute, deadline: Dea
         ) from None
     if code == COVERAGE:
         raise RuntimeError(f"too few clips could be read; the reasons are in {work / 'rejects.csv'}")
+
+
+def source(name: str, preset: str, weights: Path | None) -> Bundle | None:
+    """The bundle to start from; None where none is named."""
+    from mmmos.heads.scoring.prior import open_source
+
+    if not name:
+        return None
+    if preset != "size":
+        raise ValueError(f"--preset {preset} has no heads that start from a bundle: leave it or --from out")
+    return open_source(name, weights)
+
+
+def encoders_for(encoders: str, source: Bundle | None) -> str:
+    """The names of the encoders, with those that the bundle to start from needs."""
+    from mmmos.heads.scoring.prior import encoders_with
+
+    return encoders if source is None else encoders_with(encoders, source)
+
+
+def start_from(work: Path, source: Bundle | None) -> None:
+    """Keep what a bundle says of the clips as features; without one, forget what was kept before."""
+    from mmmos.heads.scoring.prior import adopt, forget
+
+    if source is None:
+        forget(work)
+        return
+    adopt(work, source)
+    say(f"starting from {source.id}: its {', '.join(source.axes)} of every clip are features, too")
 
 
 def train_heads(work: Path, preset: str, deadline: Deadline, **settings: Any) -> None:

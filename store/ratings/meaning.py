@@ -138,6 +138,8 @@ def _nearly(sheet: Sheet, free: Sequence[str]) -> str:
         odd = [value for value in values if as_number(value, sheet.decimal_comma) is None]
         if odd and len(odd) < len(values) / 2 and not _is_bookkeeping(column):
             return f"; {column!r} comes nearest, but holds {odd[0]!r}"
+        if odd and all(re.fullmatch(r"-?\d+,\d+", str(value)) for value in odd):
+            return f"; {column!r} holds {odd[0]!r}: write a point, or separate the columns by semicolons"
     return ""
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mmmos.store.axes import parse_scale
 from mmmos.store.clip_rows import off_scale
 from mmmos.store.clips import ClipTable
+from mmmos.store.files import NOT_DECODED
 from mmmos.store.ratings.audio import Audio
 from mmmos.store.ratings.grouping import Rated, rated_clips
 from mmmos.store.ratings.meaning import Meaning, find_meaning
@@ -87,6 +88,12 @@ def understand(sheet: Sheet, path: Path, audio: Path | None, wishes: Wishes) -> 
             f"none of the {len(rated.clips)} audio files of {path} is below {found.root}, not even "
             f"{missing[0]!r}: name the folder with --audio, or the column of paths with --column path=NAME"
         )
+    for place, axis in enumerate(meaning.axes):
+        if len({clip.scores[place] for clip in clips} - {None}) < 2:
+            raise TableError(
+                f"{axis} has the same score in every clip whose audio is there: nothing can be learnt of it. "
+                "Name the others by --axes NAME,NAME"
+            )
     scale, guessed = _scale(clips, wishes, meaning)
     if reasons := off_scale({rated.first_rows[clip.id]: clip for clip in clips}, scale):
         raise TableError(refusal(str(path), reasons))
@@ -178,13 +185,28 @@ def _understood(
     lines.append(Understood("splits", _split_words(table), "--split FRACTION, --column split=NAME"))
     if meaning.aside:
         lines.append(Understood("not read", ", ".join(meaning.aside), "--axes, --column ROLE=NAME"))
-    if missing:
-        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        lines.append(Understood("not there", f"{len(missing)} audio files, left out: {shown}", "--audio"))
-    unnamed = len(audio.files) - len(table)
-    if unnamed > 0:
-        lines.append(Understood("not rated", f"{unnamed} audio files there that the table does not name", ""))
+    lines += _odd_files(table, audio, missing)
     return [*lines, *(Understood("note", note, "") for note in (*meaning.notes, *rated.notes))]
+
+
+def _odd_files(table: ClipTable, audio: Audio, missing: Sequence[str]) -> list[Understood]:
+    """Audio files that are not there, will not be read, or are not rated."""
+    strange = [c.path for c in table if PurePosixPath(c.path).suffix.lower() in NOT_DECODED]
+    unnamed = len(audio.files) - len(table)
+    of = {
+        "not there": (len(missing), f"audio files, left out: {_some(missing)}", "--audio"),
+        "not decoded": (
+            len(strange),
+            f"audio files of kinds that are not read, left out later: {_some(strange)}",
+            "ffmpeg -i FILE FILE.wav converts one",
+        ),
+        "not rated": (unnamed, "audio files there that the table does not name", ""),
+    }
+    return [Understood(what, f"{n} {how}", option) for what, (n, how, option) in of.items() if n > 0]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _axis(axis: str, meaning: Meaning) -> str:

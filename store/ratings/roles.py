@@ -29,7 +29,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "system": (
         "system", "systemid", "sys", "sysid", "condition", "conditionid", "con", "model", "modelname",
-        "codec", "method", "generator", "vocoder", "ratingstimulus",
+        "codec", "method", "generator", "vocoder", "ratingstimulus", "stimuli",
     ),
     "group": (
         "group", "groupid", "prompt", "promptid", "song", "songid", "track", "trackid", "item", "itemid",
@@ -124,6 +124,11 @@ def no_path(sheet: Sheet) -> str:
         for column in sheet.columns
         if (match := difflib.get_close_matches(canonical(column), known, n=1, cutoff=0.6))
     }
+    by_name = {canonical(column): column for column in sheet.columns}
+    for stimulus in ("ratingstimulus", "stimuli"):  # webMUSHRA's exports
+        if "trialid" in by_name and stimulus in by_name:
+            pattern = f"{{{by_name['trialid']}}}/{{{by_name[stimulus]}}}.wav"
+            return f"no column names the audio files: say how a path is made, as in --column 'path={pattern}'"
     likely = next(iter(near), sheet.columns[0])
     hint = f"; {likely!r} comes nearest" if near else ""
     return (

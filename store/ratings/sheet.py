@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from mmmos.store.files import NOT_DECODED
 from mmmos.store.rows import (
     JSON_SUFFIXES,
     MAX_LINE_LETTERS,
@@ -33,8 +34,9 @@ MAX_LIST_LETTERS = 1 << 26
 """Of a JSON list, which is read as a whole; JSON lines are not."""
 BETWEEN = re.compile(r"[\s,]*")
 AUDIO_SUFFIXES = (
-    ".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".webm", ".mp4", ".wma",
+    ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", *sorted(NOT_DECODED)
 )  # fmt: skip
+"""What a file of audio is called, also where it will not be read: then that is said of it, and why."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 OTHER_FILES = (".xlsx", ".xls", ".ods", ".parquet", ".mat", ".sav")
 NOTHING = ("", "na", "n/a", "nan", "null", "none", "-", "?")

@@ -6,7 +6,8 @@ FOLDER/data/rated_audio holds three sets (see its SOURCES.md): speech codecs (12
 ambisonic codecs (24 clips, 9 scenes) and soundscapes (8 recordings).  Features of `logmel` and `fullband`
 are extracted once.  Whole groups are left out, each clip is predicted by heads that saw none of its group,
 and every penalty is chosen inside the training clips, so what chooses never sees the clips that are scored;
-the recipe's ensemble for so few clips is the plain mean of its members, which chooses nothing.  Three seeds
+the recipe's ensemble for so few clips weighs its members so that they spread alike (`even`), by their
+predictions alone.  Three seeds
 divide the groups and start the heads.  Intervals are bootstraps over groups (95 %) of the mean over seeds.
 
 Prints a table of ensembles and ablations a set, and ends with one JSON line.  --quick: one seed, closed
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from mmmos.heads.config import CLOSED_FORM, HeadConfig
 from mmmos.heads.grids import grid
 from mmmos.heads.training.data import Features, Indices
 from mmmos.heads.training.fit import fit
+from mmmos.heads.training.out_of_fold import level_of
 from mmmos.heads.training.outputs import predict
 from mmmos.heads.training.recipe import MANY_FOLDS, recipe_for
 from mmmos.store.splits import group_folds, groups_of
@@ -121,8 +123,16 @@ def held_out(config: HeadConfig, features: Features, clips: Indices, seed: int) 
     values = np.empty((len(clips), len(features.table.axes)))
     for number in np.unique(fold):
         head = fit(config, features, train=clips[fold != number]).head
-        values[fold == number] = predict(head, features, clips[fold == number])
+        held = clips[fold == number]
+        values[fold == number] = predict(head, features, held) + level_of(head, features, clips)
     return values
+
+
+def evenly(members: Sequence[Array]) -> Array:
+    """The rule `even` of the selectors, axis by axis."""
+    spread = np.array([values.std(axis=0) for values in members])
+    weights = 1 / np.maximum(spread, np.median(spread, axis=0) / 2)
+    return np.einsum("ma,mna->na", weights / weights.sum(axis=0), np.array(members))
 
 
 def rows_of_table(features: Features, seeds: int, quick: bool) -> dict[str, list[Array]]:
@@ -150,7 +160,7 @@ def rows_of_table(features: Features, seeds: int, quick: bool) -> dict[str, list
         }
         for name, predictions in lines.items():
             if predictions:
-                found.setdefault(name, []).append(np.mean(predictions, axis=0))
+                found.setdefault(name, []).append(evenly(predictions))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,7 +32,9 @@ def test_a_batch_of_windows_is_scored_without_a_wait(card: Card) -> None:
     ]
     specs = [encoder.spec for encoder in encoders]
     scorer = Scorer(made_bundle(specs), Front(encoders, Compute(batch=2)))
-    scorer.members = Members(heads(specs), scorer.front)
+    made = {head.config.id: head for head in heads(specs)}
+    every = replace(scorer.bundle, heads=made, weights=(1 / len(made),) * len(made))
+    scorer.members = Members(every, scorer.front)
     windows = [window(10.0), window(0.5)]
     with card.running():
         scorer.members.scores(scorer.front.encode(windows), [10.0, 0.5])

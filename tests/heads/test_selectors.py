@@ -214,3 +214,19 @@ def test_cost_averages_at_most_k_runs_of_the_encoders_it_chooses(rng):
     for count in (1, 2, 3):
         assert len(select(f"cost:pam:0.5:{count}", pool)) == count
     assert set(select("cost:pam:0.5:1", pool)) == {"a"}
+
+
+def test_even_gives_every_run_the_same_say_and_amplifies_no_noise():
+    rng = np.random.default_rng(0)
+    base = {run: rng.normal(0, 1, (30, 1)) for run in "abcd"}
+    spreads = {"a": 1.0, "b": 4.0, "c": 1.0, "d": 0.01}
+    oof = {run: 5 + spreads[run] * values / values.std() for run, values in base.items()}
+    weights = select("even:oof", Pool({"oof": dict.fromkeys("abcd", 0.1)}, {"oof": oof}, {}))
+    assert weights["a"] == pytest.approx(weights["c"])
+    assert weights["b"] == pytest.approx(weights["a"] / 4)  # it spreads four times as much
+    assert weights["d"] == pytest.approx(weights["a"] * 2)  # not a hundred times
+
+
+def test_even_leaves_out_what_says_the_same_of_every_clip():
+    oof = {"a": np.arange(4.0)[:, None], "b": np.full((4, 1), 5.0)}
+    assert select("even:oof", Pool({"oof": {"a": 1.0, "b": None}}, {"oof": oof}, {})) == {"a": 1.0}

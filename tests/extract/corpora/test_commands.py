@@ -80,3 +80,5 @@ def test_the_real_labels_and_one_recording_make_a_table(cli, tmp_path: Path, rng
     refused = cli("prepare", "aes", *nowhere, "--split", "grouped")
     assert refused.code == REFUSED
     assert "--corpus NAME=FOLDER" in refused.err
+    assert not (tmp_path / "none.csv").exists()
+    assert "missing" in (tmp_path / "none-findings.csv").read_text()

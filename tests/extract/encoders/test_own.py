@@ -21,6 +21,7 @@ from transformers import (
 
 from mmmos.extract.encoders import Encoder, load_encoder
 from mmmos.extract.encoders.own import FILES, is_own, source_of
+from tests.conftest import ROOT
 
 TINY = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
@@ -191,6 +192,21 @@ def test_a_class_in_a_file_is_an_encoder(file: Path) -> None:
 def test_a_class_that_breaks_the_contract_is_refused(file: Path, kind: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         load(f"{file}:{kind}")
+
+
+def test_the_page_puts_a_packages_model_to_work(tmp_path: Path) -> None:
+    """The class of docs/encoders.md around the network that the package silero-vad ships."""
+    pytest.importorskip("silero_vad", reason="pip install silero-vad: no dependency of this project")
+    page = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
+    section = page.partition("## A model that a package ships")[2]
+    code = section.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "silero.py").write_text(code, encoding="utf-8")
+    encoder = load(f"{tmp_path / 'silero.py'}:Silero", permissive=True)
+    assert (encoder.spec.frames, encoder.spec.dim, encoder.spec.licence) == (312, 256, "MIT")
+    waves = torch.randn(2, encoder.samples, generator=torch.Generator().manual_seed(0)) * 0.1
+    (together,), (alone,) = encoder.hidden_states(waves), encoder.hidden_states(waves[1:])
+    torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-5)
+    assert together.std() > 0.01
 
 
 def test_names_of_own_encoders_are_told_from_ours() -> None:

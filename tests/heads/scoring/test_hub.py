@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mmmos.heads.scoring.bundle import BundleError, read_bundle
-from mmmos.heads.scoring.hub import from_pretrained, push_to_hub
+from mmmos.heads.scoring.hub import push_to_hub
+from mmmos.heads.scoring.opening import load_scorer
 from tests.heads.scoring.experiment import scoring_experiment
 
 
@@ -45,7 +46,7 @@ def test_to_the_hub_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
     assert push_to_hub(folder, "somebody/scores") == "https://hub/somebody/scores"
     assert hub.private is True
-    assert from_pretrained("somebody/scores", device="cpu").id == read_bundle(folder).id
+    assert load_scorer("somebody/scores", device="cpu").id == read_bundle(folder).id
     with pytest.raises(BundleError):
         push_to_hub(tmp_path, "somebody/nothing")
 
@@ -65,4 +66,4 @@ def test_what_the_hub_does_not_have_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("mmmos.heads.scoring.hub.snapshot_download", gone)
     with pytest.raises(BundleError, match=r"neither a folder here nor found on the hub.*no network"):
-        from_pretrained("somebody/scores")
+        load_scorer("somebody/scores")

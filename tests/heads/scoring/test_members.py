@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,8 +18,9 @@ from tests.heads.scoring.made_bundle import made_bundle
 
 def two_members() -> Members:
     front = Front([load_encoder("logmel", audio_recipe=AUDIO_RECIPE)], Compute(device="cpu"))
-    heads = [head for seed in (0, 3) for head in made_bundle(front.specs, seed=seed).heads.values()]
-    return Members(heads, front)
+    made = [made_bundle(front.specs, seed=seed) for seed in (0, 3)]
+    heads = {str(n): head for n, one in enumerate(made) for head in one.heads.values()}
+    return Members(replace(made[0], heads=heads, weights=(0.5, 0.5)), front)
 
 
 def three_windows() -> list[Window]:

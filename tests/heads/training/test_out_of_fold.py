@@ -100,3 +100,17 @@ def test_a_loss_that_pins_the_scale_is_left_alone(work: Path) -> None:
     features = Features.open(work)
     config = configure(features.table.id, [WAVLM.id], "mlp", "ut", epochs=1)
     assert out_of_fold(config, features, 3).lines == ()
+
+
+def test_leaving_out_high_ratings_lowers_no_prediction(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads that learnt nothing but the mean of their clips say the same of every clip, in any fold."""
+    features = Features.open(work)
+    config = configure(features.table.id, [WAVLM.id], "ridge")
+
+    def mean_alone(head: Head, features: Features, clips: Indices) -> np.ndarray:
+        return np.tile(head.target_mean.numpy(), (len(clips), 1))
+
+    monkeypatch.setattr(module, "predict", mean_alone)
+    found = out_of_fold(config, features, 4).predictions.values
+    mean = np.nanmean(features.truth[features.of("train")], axis=0)
+    np.testing.assert_allclose(found, np.tile(mean, (len(found), 1)))

@@ -11,8 +11,9 @@ import pytest
 from mmmos.heads.ensemble import choose_ensemble
 from mmmos.heads.grids import grid
 from mmmos.heads.results.experiment import open_experiment
+from mmmos.heads.scoring.scores_spec import spec_of_scores
 from mmmos.heads.training.parallel import train_grid
-from mmmos.heads.training.recipe import recipe_for
+from mmmos.heads.training.recipe import folds_of, recipe_for
 from mmmos.store.clips import ClipTable
 from tests.heads.small import MUQ, WAVLM, clips, spec, work_folder
 
@@ -30,7 +31,7 @@ def test_few_clips_get_closed_forms_and_the_listeners_loss() -> None:
     assert {("svr", "mse", "profile"), ("ridge", "mse", "means"), ("statistics", "listeners", "")} <= kinds
     (trained,) = {(c.epochs, c.learning_rate) for c in recipe.configs if c.aggregator == "statistics"}
     assert trained == (100, 1e-3)
-    assert (recipe.folds, recipe.rule, recipe.per_axis, recipe.calibrate) == (8, "all", False, True)
+    assert (recipe.folds, recipe.rule, recipe.per_axis, recipe.calibrate) == (8, "even:oof", True, True)
     assert len({c.id for c in recipe.configs}) == len(recipe.configs)
     assert recipe.baselines[0].encoders == (LOGMEL.id,)
 
@@ -63,6 +64,24 @@ def test_the_papers_preset_is_the_papers_grid() -> None:
     recipe = recipe_for(table(128), [WAVLM, MUQ], preset="paper")
     assert recipe.configs == grid("paper", [WAVLM, MUQ], table(128).id)
     assert recipe.folds == 0
+
+
+def test_another_bundles_scores_are_read_alone_and_beside_all_encoders() -> None:
+    scores = spec_of_scores("bundle-0123456789ab", 4, LOGMEL)
+    plain = recipe_for(table(128), [LOGMEL, FULLBAND])
+    recipe = recipe_for(table(128), [LOGMEL, FULLBAND, scores])
+    more = [c for c in recipe.configs if c not in plain.configs]
+    assert set(plain.configs) < set(recipe.configs)
+    assert recipe.baselines == plain.baselines
+    assert [c.aggregator for c in more] == ["ridge", "ridge", "kernel_ridge", "svr"]
+    every = (LOGMEL.id, FULLBAND.id, scores.id)
+    assert [c.encoders for c in more] == [(scores.id,), every, every, every]
+
+
+def test_two_groups_are_too_few_to_hold_any_out() -> None:
+    assert folds_of(table(8).clips) == 4  # two clips a group
+    with pytest.raises(ValueError, match="4 clips in 2 groups: none can be held out"):
+        folds_of(table(4).clips)
 
 
 def test_nothing_to_learn_from_is_refused() -> None:

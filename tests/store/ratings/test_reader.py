@@ -58,6 +58,14 @@ def read(folder: Path, name: str, wishes: Wishes | None = None, audio: str = "")
             (78.0,),
             {"path": "piano/C1.wav", "system": "C1", "group": "piano"},
         ),
+        (
+            "lms.csv",
+            Wishes(columns={"path": "{trial_id}/{stimuli}.wav"}),
+            ("stimuli_rating",),
+            Scale(1, 5),
+            (4.5,),
+            {"path": "piano/C1.wav", "system": "C1", "group": "piano"},
+        ),
         ("AES.jsonl", None, AES_AXES.names, Scale(1, 10), (6.0, 6.0, 2.5, 7.5), {"path": "a.wav"}),
         (
             "sheet-de.csv",
@@ -134,6 +142,8 @@ def _table(folder: Path, text: str) -> Path:
             r"columns are clip_nmae, MOS; 'clip_nmae' comes nearest",
         ),
         ("path,MOS\na.wav,3\nb.wav,4\nc.wav,x\n", Wishes(), "'MOS' comes nearest, but holds 'x'"),
+        ('path,MOS\na.wav,"3,5"\nb.wav,"4,0"\n', Wishes(), "'MOS' holds '3,5': write a point, or separate"),
+        ("path,MOS\na.wav,3\nb.wav,3\n", Wishes(axes="MOS"), "MOS has the same score in every clip"),
         ("path,comment\na.wav,good\n", Wishes(), "no column holds ratings.*path, comment.*--axes"),
         (
             "path,MOS\na.wav,3\nb.wav,2\n",
@@ -171,6 +181,24 @@ def test_files_that_are_not_there_are_named_and_left_out(tmp_path: Path) -> None
     found = read_ratings(_table(tmp_path, "path,MOS\na.wav,3\nz.wav,2\nb.wav,4\n"))
     assert found.missing == ("z.wav",)
     assert len(found.table) == 2
+
+
+def test_files_that_will_not_be_read_are_named_before_anything_is_done(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.m4a", "c.WMA", "d.amr", "d.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "r.csv").write_text("file,MOS\na.wav,4\nb.wav,3\nc.WMA,2\nd,1\n")
+    told = {line.what: line.how for line in read_ratings(tmp_path / "r.csv").understood}
+    assert told["not decoded"].startswith("3 audio files")
+    assert "b.m4a, c.WMA, d.amr" in told["not decoded"]
+    assert "under another suffix" in told["audio"]
+
+
+def test_a_file_of_each_kind_by_one_name_is_refused_with_both(tmp_path: Path) -> None:
+    for name in ("a.wav", "a.m4a"):
+        (tmp_path / name).touch()
+    (tmp_path / "r.csv").write_text("file,MOS\na,4\na.m4a,3\n")
+    with pytest.raises(TableError, match=r"'a' may be a\.m4a or a\.wav"):
+        read_ratings(tmp_path / "r.csv")
 
 
 def test_splits_are_understood_and_a_column_of_other_words_is_not_one(tmp_path: Path) -> None:
