@@ -12,6 +12,8 @@ from mmmos.store import files, sealed
 
 LOCK_SUFFIX = ".flock"
 MAX_BYTES, MAX_LINE_BYTES = 1 << 32, 1 << 22
+BLOCK_BYTES = 1 << 16
+"""So many are looked at at a time for the end of the last line."""
 
 
 def append_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
@@ -47,19 +49,30 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def cut_torn_tail(path: Path) -> int:
     """Cut a file back to its last whole line; returns how many bytes went.  Hold its lock."""
     try:
-        fd = files.open_regular(path)
+        kept, size = whole_lines(path)
     except FileNotFoundError:
         return 0
+    if kept < size:
+        os.truncate(path, kept)
+    return size - kept
+
+
+def whole_lines(path: Path) -> tuple[int, int]:
+    """How many bytes of a file are whole lines, and how many it has; only its end is read.
+
+    ValueError where it ends in what is too long for a line: no file of ours was torn so.
+    """
+    fd = files.open_regular(path)
     try:
-        size = files.size_of(fd)
-        last = bytearray(1)
-        if size:
-            files.read_into(fd, last, size - 1)
+        size = start = files.size_of(fd)
+        while start > max(0, size - MAX_LINE_BYTES):
+            end, start = start, max(0, start - BLOCK_BYTES)
+            block = bytearray(end - start)
+            files.read_into(fd, block, start)
+            if (last := block.rfind(b"\n")) >= 0:
+                return start + last + 1, size
     finally:
         files.close(fd)
-    if not size or last == b"\n":
-        return 0
-    whole = files.read_bytes(path, MAX_BYTES)
-    kept = whole[: whole.rfind(b"\n") + 1]
-    files.write_atomic(path, kept)
-    return len(whole) - len(kept)
+    if start:
+        raise ValueError(f"{path} ends in a line of more than {MAX_LINE_BYTES} bytes")
+    return 0, size

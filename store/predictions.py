@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FORMAT = "mmmos-predictions-1"
 MAX_BYTES = 1 << 30
+MAGIC = b"PAR1"
+"""What a Parquet file begins and ends with."""
 MAX_FOOTER_BYTES = 1 << 18
 """A longer one can only be made to be nested deeply or to name columns without end."""
 COMPRESSIONS = {"SNAPPY", "UNCOMPRESSED"}
@@ -95,6 +97,8 @@ class Predictions:
         """Read what `save` wrote; ValueError names the file and what is wrong with it."""
         import pyarrow as pa
 
+        if files.ends(Path(path), len(MAGIC)) != MAGIC * 2:  # before a file that is none is read as a whole
+            raise sealed.DamagedFileError(f"{path} is damaged, or does not hold predictions: no Parquet file")
         data = sealed.read_bytes(Path(path), MAX_BYTES)
         try:
             table = _table(data)

@@ -66,7 +66,11 @@ class Row:
 
 
 def read_rows(
-    path: Path, max_bytes: int, check: CheckColumns | None = None, part: Part = WHOLE
+    path: Path,
+    max_bytes: int,
+    check: CheckColumns | None = None,
+    part: Part = WHOLE,
+    suffix: str = "",
 ) -> Iterator[Row]:
     """Rows of a file: `.jsonl` and `.json` as JSON lines, `.parquet` as Parquet, anything else as CSV.
 
@@ -74,13 +78,15 @@ def read_rows(
     ----------
     max_bytes
         Of the file, for a whole table; a part's may be so many times larger as there are parts.
+    suffix
+        Read it as if its name ended so.
 
     Raises
     ------
     RowError
         If the file cannot be read or is larger than that; while the rows are read, if it is not UTF-8.
     """
-    suffix = path.suffix.lower()
+    suffix = suffix or path.suffix.lower()
     try:
         file = _open(path, max_bytes * part.of)
     except (OSError, ValueError) as reason:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import pickle
 import random
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,8 @@ def read_names(path: Path) -> list[str]:
 def readable(path: Path) -> Iterator[None]:
     """Turn the errors of the reading libraries into one WeightsMismatch with the likely cause."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise WeightsMismatch(f"{path} is not a regular file")
         yield
     except FileNotFoundError:
         raise WeightsMissing(f"{path} does not exist") from None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -147,7 +148,7 @@ class Reproduction:
             Where the file holds something else.
         """
         path = Path(work) / REPRODUCTION_FILE
-        if not path.is_file():
+        if not os.path.lexists(path):
             raise NotStoredError(
                 f"{path} is not there: run `mmmos reproduce --clips TABLE --work {work}` first"
             )

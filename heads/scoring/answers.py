@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -131,6 +131,14 @@ def identity(request: AudioRequest) -> Answer:
     return row
 
 
+def json_line(answer: Mapping[str, Any]) -> str:
+    """An answer as one line that can be written as UTF-8."""
+    line = json.dumps(answer, ensure_ascii=False, allow_nan=False)
+    if encodable(line) != line:  # halves of surrogate pairs: JSON has escapes for them
+        line = json.dumps(answer, allow_nan=False)
+    return f"{line}\n"
+
+
 class Writer:
     """Writes answers to a text stream and flushes after each, so that what is written can be relied on.
 
@@ -145,10 +153,7 @@ class Writer:
 
     def write(self, answer: Answer) -> None:
         if self.form == "jsonl":
-            line = json.dumps(answer, ensure_ascii=False, allow_nan=False)
-            if encodable(line) != line:  # halves of surrogate pairs: JSON has escapes for them
-                line = json.dumps(answer, allow_nan=False)
-            self.stream.write(f"{line}\n")
+            self.stream.write(json_line(answer))
         else:
             row = {"row": "file", **answer}
             row |= {name: "; ".join(answer.get(name, ())) for name in ("flags", "caveats")}

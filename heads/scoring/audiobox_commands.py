@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,6 @@ from typing import Annotated
 import typer
 
 from mmmos.store.console import OK, REJECTS, Device, say
-
-MAX_LIST_BYTES = 1 << 31
 
 
 def audio_aes(
@@ -35,13 +32,13 @@ def audio_aes(
 ) -> None:
     """Scores as audiobox-aesthetics' own `audio-aes` prints them: one JSON line for each line, in order."""
     from mmmos.extract.front import Compute
+    from mmmos.heads.scoring.answers import json_line
     from mmmos.heads.scoring.audio_aes import AesPredictor
-    from mmmos.store import files
+    from mmmos.heads.scoring.requests import MAX_LIST_BYTES
     from mmmos.store.device import choose_device
-    from mmmos.store.rows import convert, json_rows, refusal
+    from mmmos.store.rows import JSON_SUFFIXES, convert, read_rows, refusal
 
-    text = files.read_bytes(input_file, MAX_LIST_BYTES).decode("utf-8-sig")
-    rows, reasons = convert(json_rows(text), dict)
+    rows, reasons = convert(read_rows(input_file, MAX_LIST_BYTES, suffix=JSON_SUFFIXES[0]), dict)
     if reasons:
         raise ValueError(refusal(str(input_file), reasons))
     batch = min(batch_size, Compute(device).batch_on(choose_device(device)))
@@ -49,7 +46,7 @@ def audio_aes(
     errors = 0
     for answer in predictor.answers(list(rows.values())):
         errors += "error" in answer
-        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_line(answer))
         sys.stdout.flush()
     if errors:
         say(f"{errors} of {len(rows)} could not be read: their lines say why")

@@ -18,10 +18,14 @@ from typing import Any
 from mmmos.heads.scoring.answers import AT, Writer, columns, signature
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.store import files, sealed
-from mmmos.store.escape import encodable
+from mmmos.store.escape import csv_row, encodable
+from mmmos.store.lines import whole_lines
 from mmmos.store.rows import RowError, csv_rows, json_rows
 
-MAX_OUTPUT_BYTES = 1 << 34
+FIRST_KEY = '{"id": '
+"""How an answer begins as JSON; what begins otherwise is not cut off."""
+TORN = "unexpected end of data"
+"""What is said of a CSV text that ends within a cell."""
 HOP_TOLERANCE_S = 2e-3
 """Starts of windows are written in milliseconds."""
 
@@ -186,23 +190,31 @@ def _answers(
         if tuple(header) != tuple(names):
             raise RowError("other columns")
 
-    data = files.read_bytes(path.resolve(), MAX_OUTPUT_BYTES)
-    text = data[: data.rfind(b"\n") + 1].decode("utf-8", errors="replace")
+    whole, _ = whole_lines(path.resolve())
     answer: tuple[dict[str, Any], int] | None = None
-    for row in json_rows(text) if form == "jsonl" else csv_rows(text, check_names):
-        if row.problem and form == "jsonl":
-            raise ResumeError(f"{path} does not hold answers as JSON lines: row {row.number}: {row.problem}")
-        if row.problem and row.number == 1:
-            raise ResumeError(f"{path} does not have the columns of these answers: {row.problem}")
-        if row.problem:
-            break  # it ends within a cell of several lines
-        if answer and row.values.get("row") == "window":
-            answer[0].setdefault("windows", []).append(row.values)
-            answer = answer[0], row.end
-            continue
-        if answer:
-            yield answer
-        answer = dict(row.values), row.end
+    with path.open(encoding="utf-8", errors="replace", newline="") as text:
+        begin = csv_row(names) if form == "csv" else FIRST_KEY
+        if not whole and not begin.startswith(text.read(len(begin))):
+            raise ResumeError(f"{path} does not hold answers: remove it, or name another file")
+        text.seek(0)
+        for row in json_rows(text) if form == "jsonl" else csv_rows(text, check_names):
+            if row.end > whole or (row.problem == TORN and form == "csv"):
+                break  # torn, or it ends within a cell of several lines
+            if row.problem and form == "jsonl":
+                raise ResumeError(
+                    f"{path} does not hold answers as JSON lines: row {row.number}: {row.problem}"
+                )
+            if row.problem and row.number == 1:
+                raise ResumeError(f"{path} does not have the columns of these answers: {row.problem}")
+            if row.problem:
+                raise ResumeError(f"{path}: its row {row.number} is no answer: {row.problem}")
+            if answer and row.values.get("row") == "window":
+                answer[0].setdefault("windows", []).append(row.values)
+                answer = answer[0], row.end
+                continue
+            if answer:
+                yield answer
+            answer = dict(row.values), row.end
     if answer and not (settings.hop_s is not None and form == "csv"):
         yield answer
 
