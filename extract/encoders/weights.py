@@ -6,7 +6,6 @@ import errno
 import hashlib
 import pickle
 import random
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,9 +83,9 @@ def read_names(path: Path) -> list[str]:
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
     """Turn the errors of the reading libraries into one WeightsMismatch with the likely cause."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise WeightsMismatch(f"{path} is not a regular file")
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise WeightsMismatch(f"{path} is not a regular file")
         yield
     except FileNotFoundError:
         raise WeightsMissing(f"{path} does not exist") from None

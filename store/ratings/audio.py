@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from mmmos.store.ratings.sheet import AUDIO_SUFFIXES
-from mmmos.store.rows import TableError
+from mmmos.store.rows import MAX_LINE_LETTERS, TableError, open_text
+
+MAX_SCP_BYTES = 1 << 30
 
 HOW = {
     "named": "as named",
@@ -53,7 +56,10 @@ class Audio:
         """
         if self.listed is not None:
             return self.listed.get(named) or self.listed.get(PurePosixPath(named).stem)
-        named = named.replace("\\", "/")
+        if named in self.files:
+            self.how["named"] += 1
+            return named
+        named = named.replace("\\", "/")  # of another system
         parts = [part for part in named.split("/") if part not in ("", ".", "..")]
         if not parts:
             return None
@@ -100,7 +106,7 @@ class Audio:
 def read_scp(path: Path) -> dict[str, Path]:
     """Id -> file of a `wav.scp`; TableError for pipes and lines that are not `id path`."""
     found: dict[str, Path] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
         key, _, rest = line.strip().partition(" ")
@@ -114,6 +120,14 @@ def read_scp(path: Path) -> dict[str, Path]:
     if not found:
         raise TableError(f"{path} names no files")
     return found
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with open_text(path, MAX_SCP_BYTES) as text:
+            yield from iter(partial(text.readline, MAX_LINE_LETTERS), "")
+    except (OSError, ValueError) as reason:
+        raise TableError(f"{path} cannot be read: {reason}") from None
 
 
 def _grouped(files: set[str], name_of: Callable[[PurePosixPath], str]) -> dict[str, list[str]]:
