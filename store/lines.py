@@ -47,12 +47,17 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def cut_torn_tail(path: Path) -> int:
-    """Cut a file back to its last whole line; returns how many bytes went.  Hold its lock."""
+    """Cut a file back to its last whole line; returns how many bytes went.  Hold its lock.
+
+    ValueError where it has no whole line and begins as none of ours does.
+    """
     try:
         kept, size = whole_lines(path)
     except FileNotFoundError:
         return 0
     if kept < size:
+        if not kept and files.ends(path, 1)[:1] != b"{":
+            raise ValueError(f"{path} holds something else than lines of JSON: move it away")
         os.truncate(path, kept)
     return size - kept
 

@@ -7,6 +7,7 @@ never one that seems damaged.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,6 @@ from pathlib import Path
 from mmmos.store import files, sealed
 
 FILE = "checksums.json"
-MAX_BYTES = 1 << 32
 
 
 @contextmanager
@@ -48,7 +48,8 @@ def check(path: Path) -> bool:
 
 def sha256(path: Path) -> str:
     """Of a whole file, in hex."""
-    return hashlib.sha256(files.read_bytes(path, MAX_BYTES)).hexdigest()
+    with os.fdopen(files.open_regular(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _change(folder: Path, changes: dict[str, str] | dict[str, None]) -> None:

@@ -59,7 +59,7 @@ class PartRecord:
 
     @staticmethod
     def load(work: Path) -> PartRecord:
-        content = sealed.read_object(work / RECORD, MAX_RECORD_BYTES)
+        content = sealed.read_object(work / RECORD, MAX_RECORD_BYTES, '"format"')
         require(content, SHAPE, work / RECORD)
         try:
             if content.pop("format") != FORMAT:

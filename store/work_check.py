@@ -6,15 +6,17 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mmmos.store import files, folders, noted, sealed
 from mmmos.store.clips import load_table
+from mmmos.store.lines import MAX_LINE_BYTES
 from mmmos.store.maintenance import Collected, sort_out
 from mmmos.store.predictions import Predictions
 
 SEALED, UNSEALED, DAMAGED = "clean", "no checksum (of 0.1, or its writer was stopped)", "damaged"
-MAX_BYTES = 1 << 32
+MAX_BYTES, MAX_ABOUT_BYTES, MAX_HEADER_BYTES = 1 << 32, 1 << 23, 1 << 22
 OWN_TEMPORARY = re.compile(r"tmp-[0-9]+-[0-9a-f]{32}")
 UNFINISHED = re.compile(r"(?P<name>.+)" + re.escape(folders.UNFINISHED) + "[0-9]+")
 JOURNAL = "sweep.journal"
@@ -33,8 +35,15 @@ def _seal(path: Path) -> bool:
     return sealed.is_sealed(files.read_bytes(path.resolve(), MAX_BYTES), path)
 
 
-def _json(path: Path) -> bool:
-    sealed.read_object(path, MAX_BYTES)
+def _json(path: Path, limit_bytes: int = sealed.MAX_JSON_BYTES, mark: str = "") -> bool:
+    sealed.read_object(path, limit_bytes, mark)
+    return _seal(path)
+
+
+def _tensors(path: Path) -> bool:
+    header_bytes = int.from_bytes(files.ends(path.resolve(), 8)[:8], "little")
+    if not 0 < header_bytes <= MAX_HEADER_BYTES:
+        raise sealed.DamagedFileError(f"{path} is damaged: no safetensors file begins so")
     return _seal(path)
 
 
@@ -49,18 +58,21 @@ def _predictions(path: Path) -> bool:
 
 
 def _journal(path: Path) -> bool:
-    data = files.read_bytes(path, MAX_BYTES)
-    lines = data.splitlines(keepends=True)
-    # The last line may be torn by a kill; one that has its seal is not torn, whatever follows.
-    torn = not data.endswith(b"\n") and not sealed.LINE_END.search(lines[-1] if lines else b"")
-    whole = lines[: len(lines) - torn]
-    for number, line in enumerate(whole, 1):
-        sealed.open_line(line, f"{path} line {number}")
-    return all(sealed.KEY.encode() in line for line in whole)
+    every = True
+    with os.fdopen(files.open_regular(path), "rb") as file:
+        for number, line in enumerate(iter(partial(file.readline, MAX_LINE_BYTES), b""), 1):
+            if len(line) == MAX_LINE_BYTES:
+                raise sealed.DamagedFileError(f"{path} line {number} has more than {MAX_LINE_BYTES} bytes")
+            # The last line may be torn by a kill; one that has its seal is not torn, whatever follows.
+            if not line.endswith(b"\n") and not sealed.LINE_END.search(line):
+                break
+            sealed.open_line(line, f"{path} line {number}")
+            every &= sealed.KEY.encode() in line
+    return every
 
 
 def _bundle(path: Path) -> bool:
-    about = sealed.read_object(path, MAX_BYTES)
+    about = sealed.read_object(path, MAX_ABOUT_BYTES)
     for name, written in about.get("shown", {}).items():
         if (path.parent / name).is_file() and noted.sha256(path.parent / name) != written:
             raise sealed.DamagedFileError(f"{path.parent / name} is damaged or changed by hand")
@@ -70,10 +82,11 @@ def _bundle(path: Path) -> bool:
 KINDS: dict[str, Callable[[Path], bool]] = {
     "clips.json": _table,
     **dict.fromkeys(
-        ("survey.json", "extract.json", "ensemble.json", "grids.json", "recipe.json", "reproduction.json"),
+        ("extract.json", "ensemble.json", "grids.json", "recipe.json", "reproduction.json"),
         _json,
     ),
-    "part.json": _json,
+    "survey.json": partial(_json, limit_bytes=MAX_BYTES, mark='"recipe"'),
+    "part.json": partial(_json, limit_bytes=MAX_BYTES, mark='"format"'),
     "survey.jsonl": _journal,
     noted.FILE: _json,
     **dict.fromkeys(
@@ -87,10 +100,10 @@ KINDS: dict[str, Callable[[Path], bool]] = {
     "test-scores/*.json": _json,
     "runs/*/*.json": _json,
     "runs/*/*.parquet": _predictions,
-    "runs/*/*.safetensors": _seal,
+    "runs/*/*.safetensors": _tensors,
     "baselines/*/*.parquet": _predictions,
-    "bundle/heads/*.safetensors": _seal,
-    "bundle/reference.safetensors": _seal,
+    "bundle/heads/*.safetensors": _tensors,
+    "bundle/reference.safetensors": _tensors,
     "bundle/bundle.json": _bundle,
 }
 """The files of a work folder that are read again, and how each kind is checked; True where it is sealed."""

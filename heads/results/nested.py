@@ -10,7 +10,6 @@ two numbers an axis, ranks by nothing.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -21,9 +20,10 @@ from mmmos.heads.pool import Pool, agreement
 from mmmos.heads.recipe_file import Choice
 from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.runs import OOF_RECORD
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.predictions import Predictions
 from mmmos.store.schema import OOF
+from mmmos.store.shape import require
 from mmmos.store.splits import group_folds
 
 
@@ -48,6 +48,8 @@ def predict(ensemble: Ensemble, experiment: Experiment, split: str) -> Predictio
         if choose(experiment.pool).id != ensemble.id:
             raise ValueError("the ensemble was chosen among other runs")
         return _nested(ensemble, experiment, choice)
+    except sealed.DamagedFileError:
+        raise
     except (ValueError, FileNotFoundError):
         return ensemble.predict(experiment.everything, split)
 
@@ -56,7 +58,9 @@ def _nested(ensemble: Ensemble, experiment: Experiment, choice: Choice) -> Predi
     pool = experiment.pool
     runs = {run.id: run for run in experiment.runs}
     first = runs[ensemble.members[0]]
-    folds = int(json.loads(files.read_bytes(first.folder / OOF_RECORD))["folds"])
+    record = sealed.read_object(first.folder / OOF_RECORD)
+    require(record, {"folds": int}, first.folder / OOF_RECORD)
+    folds = record["folds"]
     stored = next(run for run in experiment.runs if run.has(OOF)).predictions(OOF)
     by_id = {clip.id: clip for clip in experiment.table}
     fold = group_folds([by_id[clip_id] for clip_id in stored.clip_ids], folds)
