@@ -49,7 +49,7 @@ def score_upload(scorer: Scorer, path: Path) -> Heard:
             raise ValueError(f"{minutes:.0f} minutes; at most {MAX_DURATION_S / 60:.0f} are taken")
         hop_s = next(hop for limit, hop in HOPS_S if sound.claimed_s <= limit)
         envelope = envelope_of(sound)
-    except ValueError as reason:
+    except (OSError, ValueError) as reason:
         return Heard(path, identity(request) | {"error": str(reason), "bundle": scorer.id})
     (answer,) = scorer.stream([request], hop_s=hop_s)
     return Heard(path, answer) if "error" in answer else Heard(path, answer, envelope, sound.claimed_s)

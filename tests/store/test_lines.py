@@ -38,3 +38,15 @@ def test_a_changed_line_is_named(tmp_path: Path) -> None:
     assert [next(lines), next(lines)] == VALUES[:2]
     with pytest.raises(ValueError, match=r"grows\.jsonl line 3 is damaged"):
         next(lines)
+
+
+def test_what_somebody_else_wrote_is_not_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "grows.jsonl"
+    path.write_text("mine, and there is no other copy")
+    with pytest.raises(ValueError, match=r"grows\.jsonl holds something else"):
+        append_lines(path, VALUES)
+    assert path.read_text() == "mine, and there is no other copy"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ValueError, match=r"grows\.jsonl ends in a line of more than"):
+        append_lines(path, VALUES)

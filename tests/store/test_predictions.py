@@ -129,3 +129,10 @@ def test_what_unpacks_to_more_than_it_can_hold_is_refused_unread(tmp_path: Path)
         _parquet(path, table, **options)
         with pytest.raises(ValueError, match=rf"p\.parquet does not hold predictions.*({reason})"):
             Predictions.load(path)
+
+
+def test_a_large_file_that_is_no_parquet_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "p.parquet").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ValueError, match=r"p\.parquet is damaged, or does not hold predictions"):
+        Predictions.load(tmp_path / "p.parquet")

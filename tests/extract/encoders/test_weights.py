@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import pytest
 import torch
@@ -125,3 +126,10 @@ def test_the_hash_of_a_network_follows_its_numbers_and_nothing_else():
 def test_file_sha256(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     assert weights.file_sha256(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(WeightsMismatch, match="not a regular file"):
+        read_names(tmp_path / name)

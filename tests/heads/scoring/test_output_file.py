@@ -147,6 +147,28 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
             check_output(path, settings(), resume=True)
 
 
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+@pytest.mark.parametrize("after", [False, True])
+def test_nothing_of_a_stranger_is_cut_off(tmp_path: Path, form: str, after: bool) -> None:
+    path = tmp_path / "out"
+    if after:
+        write(path, form, range(3), 0, resume=False)
+    with path.open("a") as file:
+        file.write("mine, and there is no other copy\n" if after else "mine, and there is no other copy")
+    before = path.read_bytes()
+    with pytest.raises(ResumeError, match=r"does not hold answers|no answer"):
+        OutputFile(path, form, AXES, REQUESTS, settings(), resume=True)
+    assert path.read_bytes() == before
+
+
+def test_a_large_file_without_lines_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ValueError, match=r"out\.csv ends in a line of more than"):
+        OutputFile(path, "csv", AXES, REQUESTS, settings(), resume=True)
+
+
 def test_rows_of_a_stranger_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text('{"id": "r0", "bundle": "bundle-0", "windows": [1, 2, 3]}\n')

@@ -62,3 +62,18 @@ def test_a_wav_scp_that_cannot_be_used_is_refused(tmp_path: Path, text: str, rea
 def test_audio_takes_a_folder_or_a_wav_scp(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="is not there: --audio takes the folder"):
         Audio(tmp_path / "none")
+
+
+def test_a_file_named_as_no_other_system_would_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a\\b.wav").touch()
+    (tmp_path / "b.wav").touch()
+    assert Audio(tmp_path).find("a\\b.wav") == "a\\b.wav"
+
+
+def test_a_list_of_audio_that_is_no_text_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "wav.scp"
+    path.write_bytes(b"a caf\xe9.wav\n")
+    with pytest.raises(TableError, match=r"wav\.scp cannot be read"):
+        Audio(path)
+    path.write_text("a line\u2028sep.wav\n")
+    assert Audio(path).find("a") == "line\u2028sep.wav"
