@@ -60,6 +60,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def read_torch(path: Path, *, mapped: bool = False) -> Any:
     """What a torch file holds; `mapped` leaves the tensors' values on disk.  Raises as `read_state`."""
     with readable(path):
+        with path.open("rb") as file:
+            if file.read(1) not in (b"P", b"\x80"):  # a zip or a pickle: other text may be read for minutes
+                raise ValueError("no torch file begins so")
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         except RuntimeError as error:
