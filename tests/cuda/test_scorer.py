@@ -16,7 +16,7 @@ from mmmos.heads.config import CLOSED_FORM
 from mmmos.heads.grids import configure
 from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.model import Head
-from mmmos.heads.scoring.members import LEAST, Members
+from mmmos.heads.scoring.members import Members
 from mmmos.heads.scoring.scorer import Scorer
 from mmmos.store.schema import AES_AXES, EncoderSpec
 from tests.cuda.fake import CARD, Card
@@ -48,8 +48,8 @@ def test_a_batch_of_windows_is_scored_without_a_wait(card: Card) -> None:
     assert traffic.waits == {}
     waves = [4 * encoder.samples for encoder in encoders for _ in windows]
     lengths = [8 * 2] * len(encoders)
-    repeated = 8 * LEAST * (1 + len(specs))
-    assert sorted(size for size, _ in traffic.up) == sorted([*waves, *lengths, repeated])
+    valid = 8 * len(windows) * (1 + len(specs))
+    assert sorted(size for size, _ in traffic.up) == sorted([*waves, *lengths, valid])
 
 
 def heads(specs: Sequence[EncoderSpec]) -> list[Head]:
