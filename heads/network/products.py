@@ -13,14 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
 LEAST = 4
-"""Rows from which on the libraries multiply matrices the same way, whatever their number."""
+"""Rows from which on the bits of a row's product do not depend on how many others are beside it."""
 
 
 def at_least(x: Tensor) -> Tensor:
-    """x [N, ...], on a CPU with rows of zeros behind it up to LEAST: from there on the bits of a row's product
-    do not depend on how many rows are beside it."""
+    """x [N, ...], on a CPU with rows of zeros behind it up to LEAST."""
     short = LEAST - len(x)
     return F.pad(x, (0, 0) * (x.dim() - 1) + (0, short)) if short > 0 and x.device.type == "cpu" else x
 
