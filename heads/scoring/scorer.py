@@ -174,7 +174,6 @@ class Scorer:
         ValueError
             With the reason, naming the clip that cannot be scored.
         """
-        self._count_threads()
         clips = many_clips(waves, channels=channels)
         means = self.members.means(clips, int(sample_rate), self._lock)
         return believable(means, self.bundle.scale, self.bundle.bounded).float()
@@ -191,7 +190,6 @@ class Scorer:
         self, requests: Sequence[AudioRequest], pieces: Sequence[Listening], hop_s: float | None = None
     ) -> Iterator[Answer]:
         """Answers for requests whose audio is opened by calling `pieces`, in their order."""
-        self._count_threads()
         tallies: dict[int, Tally] = {}
         waiting: list[tuple[Tally, Window]] = []
         held = Held()
@@ -219,12 +217,6 @@ class Scorer:
         for batch in queued:
             self._add(batch)
         yield from self._finished(tallies)
-
-    def _count_threads(self) -> None:
-        """Let torch fix how many threads the calling one has: as many as the process at its first look, which
-        must not fall into the turn of another thread's heads (see `heads_turn`)."""
-        with self._lock:
-            torch.get_num_threads()
 
     def _finished(self, tallies: dict[int, Tally]) -> Iterator[Answer]:
         """The answers of the first pieces, as far as all is known of them; the others stay."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -223,38 +222,6 @@ def test_many_threads_get_the_same_answers(experiment: Experiment, scorer: Score
         found = list(pool.map(lambda path: scorer.files([path]), paths * 2))
     for one, other in zip(found, expected * 2, strict=True):
         close(one, other)
-
-
-def test_a_thread_that_comes_while_heads_run_keeps_all_its_threads(
-    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A new thread takes torch's count at its first look, for good; heads set it to 1 for their turn."""
-    before, inside, go = torch.get_num_threads(), threading.Event(), threading.Event()
-    members, found = scorer.members.scores, []
-
-    def slow(*arguments: Any) -> Any:
-        inside.set()
-        go.wait(0.2)
-        return members(*arguments)
-
-    monkeypatch.setattr(scorer.members, "scores", slow)
-
-    def score() -> None:
-        scorer(np.random.default_rng(0).normal(0, 0.1, 24000), 24000)
-        found.append(torch.get_num_threads())
-
-    torch.set_num_threads(2)
-    try:
-        first, second = threading.Thread(target=score), threading.Thread(target=score)
-        first.start()
-        assert inside.wait(60)
-        second.start()
-        for thread in (first, second):
-            thread.join()
-        assert found == [2, 2]
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_requests_stream(experiment: Experiment, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
