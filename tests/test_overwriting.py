@@ -18,6 +18,7 @@ REFUSES: dict[str, tuple[tuple[str, str], ...]] = {
     "train": (
         ("{0}/ratings.csv --work {0}", "clips.csv"),
         ("{0}/ratings.csv --work {0}", "ensemble.json"),
+        ("{0}/ratings.csv --work {0}", "prior/notes.txt"),
         ("{0}/ratings.csv --work {0}/w -o {0}/b", "b/README.md"),
     ),
     "prepare labels": (("{0} --download", "AES_PAM.jsonl"),),
@@ -54,6 +55,7 @@ REFUSES: dict[str, tuple[tuple[str, str], ...]] = {
         ("--clips {0}/ratings.csv -o {0}/b", "b/README.md"),
         ("--clips {0}/ratings.csv --work {0}", "bundle/README.md"),
     ),
+    "adopt": (("audiobox --work {0}", "grids.json"), ("audiobox --work {0}", "prior/notes.txt")),
     "sensitivity": (
         ("--audio {0}/a.wav -o {0}/s", "s/sensitivity.csv"),
         ("--audio {0}/a.wav -o {0}/s", "s/sensitivity.svg"),

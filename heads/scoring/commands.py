@@ -20,6 +20,7 @@ def adopt(
     """Keep what a bundle says of a work folder's clips as features: `heads --preset size` starts from it."""
     from mmmos.heads.scoring import prior
 
+    refuse_other(work / prior.FOLDER)
     source = prior.open_source(bundle, weights)
     spec = prior.adopt(work, source)
     say(f"{spec.id}: {', '.join(source.axes)} of {source.id} in {work / 'features'}")

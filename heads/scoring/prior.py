@@ -24,6 +24,7 @@ from mmmos.heads.config import BUNDLE
 from mmmos.heads.network.model import Head
 from mmmos.heads.scoring.audiobox import ready_bundle
 from mmmos.heads.scoring.bundle import Bundle, SignatureMismatch, read_bundle, save_bundle
+from mmmos.heads.scoring.bundle_folder import refuse_other
 from mmmos.heads.scoring.hub import download
 from mmmos.heads.scoring.loading import is_ready
 from mmmos.heads.scoring.model_card import model_card
@@ -67,7 +68,11 @@ def encoders_with(names: str, bundle: Bundle) -> str:
 
 
 def forget(work: Path, but: str = "") -> None:
-    """Remove adopted bundles and their scores from a work folder; all but those of one spec."""
+    """Remove adopted bundles and their scores from a work folder; all but those of one spec.
+
+    ValueError, naming what is there, where somebody else's folder has the name of ours.
+    """
+    refuse_other(work / FOLDER)
     for folder in store_folders(work / "features"):
         if folder.name.startswith(f"{BUNDLE}-") and folder.name != but:
             folders.remove_tree(folder)

@@ -72,7 +72,8 @@ class Held:
             valid, parts = spec.valid_frames(longest_s), [one[spec.id] for one in self.encoded]
             frames = [frames[:, :valid] for frames, _ in parts]
             means = [means for _, means in parts]
-            found[spec.id] = (torch.cat(frames), torch.cat(means)) if len(parts) > 1 else (*frames, *means)
+            several = len(parts) > 1
+            found[spec.id] = (torch.cat(frames), torch.cat(means)) if several else (frames[0], means[0])
         return found
 
 

@@ -95,7 +95,7 @@ def train(
     output = output or work / "bundle"
     clips = work / "clips.csv"
     refuse_foreign_work(work)
-    steps.refuse_others(clips, output)
+    steps.refuse_others(clips, output, work)
     reading = understood(ratings, audio, wishes_of(axes, scale, column, split, seed), min_coverage)
     request = ExtractRequest(
         clips,

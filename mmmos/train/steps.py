@@ -65,16 +65,18 @@ CLIP_COLUMNS = "id,path,domain,source,system,group,split,"
 """How a clip table begins that was written by us."""
 
 
-def refuse_others(clips: Path, bundle: Path) -> None:
-    """ValueError, before anything is done, where the table or the bundle would be written over another's."""
+def refuse_others(clips: Path, bundle: Path, work: Path) -> None:
+    """ValueError, before anything is done, where a table or bundle of others would be written over."""
     from mmmos.extract.corpora.table_command import refuse_beside
     from mmmos.heads.scoring.bundle_folder import refuse_other
+    from mmmos.heads.scoring.prior import FOLDER
 
     folders.refuse_foreign_file(clips, [CLIP_COLUMNS], "clip table")
     if clips.exists():
         noted.check(clips)
     refuse_beside(clips)
     refuse_other(bundle)
+    refuse_other(work / FOLDER)
 
 
 def extract(request: ExtractRequest, work: Path, compute: Compute, deadline: Deadline) -> None:

@@ -48,8 +48,8 @@ def test_a_batch_of_windows_is_scored_without_a_wait(card: Card) -> None:
     assert traffic.waits == {}
     waves = [4 * encoder.samples for encoder in encoders for _ in windows]
     lengths = [8 * 2] * len(encoders)
-    valid = 8 * len(windows) * (1 + len(specs))
-    assert sorted(size for size, _ in traffic.up) == sorted([*waves, *lengths, valid])
+    seconds_and_frames = 8 * 2 * (1 + len(specs))
+    assert sorted(size for size, _ in traffic.up) == sorted([*waves, *lengths, seconds_and_frames])
 
 
 def heads(specs: Sequence[EncoderSpec]) -> list[Head]:

@@ -199,7 +199,7 @@ def test_the_page_puts_a_packages_model_to_work(tmp_path: Path) -> None:
     pytest.importorskip("silero_vad", reason="pip install silero-vad: no dependency of this project")
     page = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
     section = page.partition("## A model that a package ships")[2]
-    code = section.partition("```python\n")[2].partition("```")[0]
+    code = section.partition("```py\n")[2].partition("```")[0]
     (tmp_path / "silero.py").write_text(code, encoding="utf-8")
     encoder = load(f"{tmp_path / 'silero.py'}:Silero", permissive=True)
     assert (encoder.spec.frames, encoder.spec.dim, encoder.spec.licence) == (312, 256, "MIT")

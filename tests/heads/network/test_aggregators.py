@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,6 @@ from mmmos.heads.grids import configure
 from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.alignment import average_down, to_common, valid_steps
 from mmmos.heads.network.reading import Reading
-from mmmos.store.schema import EncoderSpec
 from tests.heads.network.test_recurrence import lstm_of
 from tests.heads.small import M2D, MUQ, WAVLM
 
@@ -171,5 +171,5 @@ def test_bf16_projection_is_near_and_is_another_config() -> None:
 
 
 def test_a_spec_with_all_layers_is_as_wide_as_its_frames() -> None:
-    wide = EncoderSpec(**{**vars(MUQ), "layer": "all"})
+    wide = replace(MUQ, layer="all")
     assert AGGREGATORS["mlp"]([wide], config("mlp"), AXES).dim == MUQ.dim * MUQ.layers

@@ -109,7 +109,7 @@ def test_a_swapped_file_is_noticed(tmp_path):
         _ = open_experiment(work).pool
     config = json.loads((one / "config.json").read_text()) | {"seed": 5}
     (one / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="holds the config of"):
+    with pytest.raises(ValueError, match="is the config of"):
         open_experiment(work)
 
 
