@@ -108,7 +108,8 @@ class Meter:
                 reach -= int(np.argmax(block[::-1].any(axis=1)))
             self.audible = self.frames + reach
             exact = block.astype(np.float64).ravel()
-            self.energy += float(exact @ exact)
+            # Not by BLAS: its threads would compete with the encoders, and the bits depend on their number.
+            self.energy += float(np.einsum("i,i->", exact, exact))
             if peak >= FULL_SCALE:
                 self.clipped += int(np.count_nonzero(np.abs(block) >= FULL_SCALE))
             self.peak = max(self.peak, peak)

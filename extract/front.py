@@ -128,6 +128,8 @@ class Front:
     def _encode(self, encoder: Encoder, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
         waves, valid_s = [window.waves for window in windows], [window.valid_s for window in windows]
         batches = list(encode_batches(encoder, waves, valid_s, self.size))
+        if len(batches) == 1:
+            return batches[0]
         return torch.cat([frames for frames, _ in batches]), torch.cat([means for _, means in batches])
 
 

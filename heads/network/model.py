@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.aggregators import aggregator_of
 from mmmos.heads.network.losses import RATING_LEVELS, level_values, loss_of
+from mmmos.heads.network.products import at_least
 from mmmos.heads.network.projections import Layout, Projections
 from mmmos.heads.network.reading import Batch
 from mmmos.heads.network.towers import FAR, towers_of
@@ -155,8 +156,10 @@ class Head(nn.Module):
 
     def outputs(self, batch: Batch) -> Tensor:
         """[B, A, 1] z-scored predictions, or [B, A, RATING_LEVELS] logits under a distribution loss."""
-        outputs: Tensor = self.towers(self.vectors(batch))
-        return outputs
+        vectors = self.vectors(batch)
+        # In training dropout draws for each row.
+        outputs: Tensor = self.towers(vectors if self.training else at_least(vectors))
+        return outputs[: len(vectors)]
 
     def for_loss(self, batch: Batch) -> Tensor:
         """What the head's loss takes: [B, A], or [B, A, RATING_LEVELS] under a distribution loss."""

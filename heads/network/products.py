@@ -13,13 +13,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LEAST = 4
+"""Rows from which on the bits of a row's product do not depend on how many others are beside it."""
+
+
+def at_least(x: Tensor) -> Tensor:
+    """x [N, ...], on a CPU with rows of zeros behind it up to LEAST."""
+    short = LEAST - len(x)
+    return F.pad(x, (0, 0) * (x.dim() - 1) + (0, short)) if short > 0 and x.device.type == "cpu" else x
+
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., D] times weight [G, D], plus bias [G]: [..., G], as F.linear to rounding."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or not _has_onednn():
         return F.linear(x, weight, bias)
-    product: Tensor = Product.apply(x.flatten(0, -2), weight)
-    product = product.unflatten(0, x.shape[:-1])
+    rows = x.flatten(0, -2)
+    product: Tensor = Product.apply(at_least(rows), weight)
+    product = product[: len(rows)].unflatten(0, x.shape[:-1])
     return product if bias is None else product.add_(bias)
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmmos.heads.network.products import at_least
+
 GATES = 4
 
 SHUT = -1e4
@@ -118,8 +120,10 @@ def bidirectional(projected: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
     """
     if projected.device.type == "cuda":
         return through_lstm(projected, weight, valid)
-    hidden: Tensor = Recurrence.apply(projected, weight, valid)
-    return hidden
+    rows = at_least(projected)
+    valid = torch.nn.functional.pad(valid, (0, len(rows) - len(valid)), value=projected.shape[1])
+    hidden: Tensor = Recurrence.apply(rows, weight, valid)
+    return hidden[:, :, : len(projected)]
 
 
 def through_lstm(projected: Tensor, weight: Tensor, valid: Tensor) -> Tensor:

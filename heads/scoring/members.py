@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,23 @@ from torch import Tensor
 from mmmos.extract.front import Encoded, Front
 from mmmos.heads.network.reading import Batch, Reading, as_read
 from mmmos.heads.scoring.bundle import Bundle
+from mmmos.heads.training.outputs import one_thread
 from mmmos.store.device import BatchSize, float32_products, in_batches
 from mmmos.store.schema import EncoderSpec
 
 MOST = 1 << 16
 """Windows at a time, until memory says otherwise."""
-LEAST = 4
-"""Rows from which on the libraries multiply matrices the same way, whatever their number."""
+
+
+@contextmanager
+def heads_turn(device: torch.device) -> Iterator[None]:
+    """IEEE single precision on a card; on a CPU one thread.
+
+    Heads take thousands of short steps.  Two threads gain little on a quiet machine, and lose a lot on a busy
+    one, where at each step one waits for the other; others decode at the same time, so it is always busy.
+    """
+    with one_thread() if device.type == "cpu" else nullcontext(), float32_products(device):
+        yield
 
 
 class Members:
@@ -32,7 +42,10 @@ class Members:
         self.size = BatchSize(MOST)
 
     def scores(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
-        """Scores [B, M, A] of B windows by every member, of half of them at a time where memory is short."""
+        """Scores [B, M, A] of B windows by every member, of half of them at a time where memory is short.
+
+        To be called within `heads_turn`.
+        """
 
         encoded = encoded | {name: of.as_features(encoded, valid_s) for name, of in self.priors.items()}
 
@@ -40,21 +53,14 @@ class Members:
             of_part = {spec: (frames[part], means[part]) for spec, (frames, means) in encoded.items()}
             return self._scores(of_part, valid_s[part])
 
-        device = self.front.device
-        with float32_products(device):
-            what = f"{len(self.heads)} heads on {device}"
-            return torch.cat(list(in_batches(len(valid_s), self.size, some, what)))
+        what = f"{len(self.heads)} heads on {self.front.device}"
+        return torch.cat(list(in_batches(len(valid_s), self.size, some, what)))
 
     def _scores(self, encoded: Encoded, valid_s: Sequence[float]) -> Tensor:
         """The same of windows that fit; features that members share are made once.
 
-        Frames that are valid in none of the windows are not looked at.  On a CPU fewer windows than LEAST are
-        repeated up to so many: from there on a window's scores do not depend on how many are beside it.
+        Frames that are valid in none of the windows are not looked at.
         """
-        count = len(valid_s)
-        least = LEAST if self.front.device.type == "cpu" else count
-        rows = [row % count for row in range(max(count, least))]
-        valid_s = [valid_s[row] for row in rows]
         specs = {spec.id: spec for head in self.heads for spec in head.specs}
         valid = {name: [spec.valid_frames(seconds) for seconds in valid_s] for name, spec in specs.items()}
         sent = self.front.upload(np.array([valid_s, *valid.values()]))
@@ -65,14 +71,12 @@ class Members:
             for spec in head.specs:
                 if (spec.id, head.reading) not in made:
                     frames, means = encoded[spec.id]
-                    if len(rows) > count:  # not by their numbers, which would have to be sent to a card
-                        frames, means = (torch.cat([x] * LEAST)[: len(rows)] for x in (frames, means))
                     frames = frames[:, : max(valid[spec.id])]
                     read = _as_read(head.reading, spec, frames, means, counts[spec.id])
                     made[spec.id, head.reading] = read
             features = tuple(made[spec.id, head.reading] for spec in head.specs)
             outputs.append(head.scores(Batch(features, seconds)))
-        return torch.stack(outputs, dim=1)[:count]
+        return torch.stack(outputs, dim=1)
 
     def as_features(self, encoded: Encoded, valid_s: Sequence[float]) -> tuple[Tensor, Tensor]:
         """The mixture's scores of B windows in the form of an encoder's frames and means (see `prior`)."""
@@ -95,7 +99,9 @@ class Members:
         for numbers, windows in self.front.cut(clips, rate_hz):
             valid_s = [window.valid_s for window in windows]
             with lock:
-                members = self.scores(self.front.encode(windows), valid_s)
+                encoded = self.front.encode(windows)
+                with heads_turn(self.front.device):
+                    members = self.scores(encoded, valid_s)
             seconds = torch.tensor(valid_s, dtype=totals.dtype, device=totals.device)[:, None]
             sums = torch.cat(((members * shares).sum(dim=1) * seconds, seconds), dim=1)
             totals.index_add_(0, torch.tensor(numbers, device=totals.device), sums)

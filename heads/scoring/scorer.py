@@ -40,15 +40,16 @@ from mmmos.heads.scoring.answers import (
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.conformal import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.golden import deviations, golden_scores
-from mmmos.heads.scoring.members import Members
+from mmmos.heads.scoring.members import Members, heads_turn
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
 from mmmos.heads.scoring.tally import Held, Queued, Tally
 from mmmos.heads.scoring.waveforms import Waves, believable, many_clips, one_clip
 
 Array = NDArray[np.float64]
 
-HEADS_AT_ONCE = 16
-"""Windows whose heads run together on a CPU: reading their weights is most of the work for a single one."""
+HEADS_AT_ONCE_S, COUNTED_S = 160.0, 5.0
+"""Audio whose windows' heads run together on a CPU: reading their weights is most of the work for a single
+one.  What is held of a short window takes as much memory as for a long one, so each counts for so many."""
 HELD_S = 1.0
 """No window waits longer than this for others, so that with slow encoders answers come one by one."""
 
@@ -232,13 +233,14 @@ class Scorer:
 
     def _is_due(self, held: Held) -> bool:
         late = time.monotonic() - held.since_s > HELD_S
-        return self.front.device.type != "cpu" or len(held.waiting) >= HEADS_AT_ONCE or late
+        held_s = sum(max(COUNTED_S, window.valid_s) for _, window in held.waiting)
+        return self.front.device.type != "cpu" or held_s >= HEADS_AT_ONCE_S or late
 
     @torch.inference_mode()
     def _queue(self, held: Held) -> Queued:
         """Score encoded windows by every member; a card's work is queued, not awaited."""
-        encoded = held.together()
-        with self._lock:
+        with self._lock, heads_turn(self.front.device):
+            encoded = held.together(self.front.specs)
             scores = self.members.scores(encoded, [window.valid_s for _, window in held.waiting])
             features = {spec.id: layer_rule(encoded[spec.id][1], spec) for spec in self.front.specs}
             on_host = {spec_id: self.front.to_host(values) for spec_id, values in features.items()}

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmmos.extract.front import AudioError, AudioInfo, Encoded, Fence, Window
 from mmmos.heads.scoring.requests import AudioRequest
+from mmmos.store.schema import EncoderSpec
 
 Array = NDArray[np.float64]
 
@@ -63,15 +64,17 @@ class Held:
         self.waiting += ((tally, replace(window, waves={})) for tally, window in waiting)
         self.encoded.append(encoded)
 
-    def together(self) -> Encoded:
-        first, *others = self.encoded
-        if not others:
-            return first
-        of = {spec_id: [one[spec_id] for one in self.encoded] for spec_id in first}
-        return {
-            spec_id: (torch.cat([frames for frames, _ in parts]), torch.cat([means for _, means in parts]))
-            for spec_id, parts in of.items()
-        }
+    def together(self, specs: Sequence[EncoderSpec]) -> Encoded:
+        """All of them as one, without the frames that are valid in none."""
+        longest_s = max(window.valid_s for _, window in self.waiting)
+        found = {}
+        for spec in specs:
+            valid, parts = spec.valid_frames(longest_s), [one[spec.id] for one in self.encoded]
+            frames = [frames[:, :valid] for frames, _ in parts]
+            means = [means for _, means in parts]
+            several = len(parts) > 1
+            found[spec.id] = (torch.cat(frames), torch.cat(means)) if several else (frames[0], means[0])
+        return found
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ from mmmos.extract.audio import AUDIO_RECIPE
 from mmmos.extract.compute import Compute
 from mmmos.extract.encoders import load_encoder
 from mmmos.extract.front import Front, Window
-from mmmos.heads.scoring.members import Members
+from mmmos.heads.grids import configure
+from mmmos.heads.network.model import Head
+from mmmos.heads.scoring.members import Members, heads_turn
+from mmmos.store.schema import AES_AXES
 from tests.heads.scoring.made_bundle import made_bundle
 
 
@@ -38,6 +41,39 @@ def test_a_window_has_the_scores_that_it_has_alone() -> None:
     assert together.shape == (3, 2, 4)
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=0)
     assert not torch.allclose(together[:, 0], together[:, 1])
+
+
+@pytest.mark.parametrize("aggregator", ["mlp", "blstm_h", "blstm_t", "attention", "layermix", "linear"])
+def test_scores_are_the_same_bits_whatever_the_batch(aggregator: str) -> None:
+    """So that answers do not depend on parts, tasks, or the order of a list."""
+    members, rng = two_members(), np.random.default_rng(1)
+    (spec,) = members.front.specs
+    members.heads = [Head(configure("data", [spec.id], aggregator, "ut"), [spec], AES_AXES.names).eval()]
+    for parameter in members.heads[0].parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    frames = torch.from_numpy(rng.normal(size=(33, spec.frames, spec.frame_dim))).half()
+    means = torch.from_numpy(rng.normal(size=(33, spec.layers, spec.dim))).float()
+
+    def scores(part: slice) -> torch.Tensor:
+        valid_s = [2.0] * len(frames[part])
+        with torch.inference_mode(), heads_turn(members.front.device):
+            return members.scores({spec.id: (frames[part], means[part])}, valid_s)
+
+    whole = scores(slice(None))
+    for size in (1, 2, 3, 4, 7):
+        for at in (0, 5, 20):
+            assert torch.equal(scores(slice(at, at + size)), whole[at : at + size]), (size, at)
+
+
+def test_heads_have_one_thread_and_leave_the_encoders_theirs() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with heads_turn(torch.device("cpu")):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_where_memory_does_not_suffice_half_of_the_windows_are_scored_at_a_time(
