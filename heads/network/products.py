@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LEAST = 4
-"""Rows from which on the bits of a row's product do not depend on how many others are beside it."""
+"""Rows from which on the bits of a row's product hardly depend on how many others are beside it."""
 
 
 def at_least(x: Tensor) -> Tensor:
