@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from mmmos.extract import fetch_weights
+from mmmos.extract.content import UNSETTLED_S
 from mmmos.extract.encoders.locate import find_present
 from mmmos.extract.encoders.published import Published
 from mmmos.extract.encoders.weights import WeightsMissing
@@ -196,6 +198,7 @@ def writers(bench: Bench, every: int) -> Iterator[Injected]:
     corpus = bench.folder / "corpus"
     if not corpus.exists():
         shutil.copytree(bench.corpus.folder, corpus)
+        time.sleep(UNSETTLED_S)  # what a survey finds in files that are still new is not remembered
     with _release(bench.folder):
         yield from _of_each_writer(bench, every)
 
