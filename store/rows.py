@@ -29,6 +29,8 @@ PARQUET_BATCH = 1 << 16
 """Rows of a Parquet file that are in memory at a time."""
 MAX_COLUMNS = 10_000
 MAX_LINE_LETTERS = 1 << 21
+MAX_BLANK_LINES = 1 << 20
+"""In a row: a file of line breaks alone is not read to its end."""
 MAX_REASONS = 50
 ENOUGH_REASONS = 1000
 """After so many refused rows the rest of a file is not looked at."""
@@ -275,12 +277,12 @@ def refusal(what: str, reasons: Sequence[str]) -> str:
 class _Lines:
     """Lines of a text, ended by \\n, \\r or \\r\\n and nothing else; `end` counts the bytes given out.
 
-    RowError for a line that is longer than any table has.
+    RowError for a line that is longer than any table has, and for more blank ones than any has.
     """
 
     def __init__(self, text: str | TextIO) -> None:
         self._text = io.StringIO(text, newline="") if isinstance(text, str) else text
-        self.end = 0
+        self.end = self._blank = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -291,6 +293,9 @@ class _Lines:
             raise StopIteration
         if len(line) == MAX_LINE_LETTERS:
             raise RowError(f"a line of more than {MAX_LINE_LETTERS} letters")
+        self._blank = 0 if line.strip() else self._blank + 1
+        if self._blank > MAX_BLANK_LINES:
+            raise RowError(f"more than {MAX_BLANK_LINES} blank lines in a row")
         self.end += len(line.encode())
         return line
 

@@ -14,6 +14,7 @@ from mmmos.store.clips import load_table
 from mmmos.store.lines import MAX_LINE_BYTES
 from mmmos.store.maintenance import Collected, sort_out
 from mmmos.store.predictions import Predictions
+from mmmos.store.shape import require
 
 SEALED, UNSEALED, DAMAGED = "clean", "no checksum (of 0.1, or its writer was stopped)", "damaged"
 MAX_BYTES, MAX_ABOUT_BYTES, MAX_HEADER_BYTES = 1 << 32, 1 << 23, 1 << 22
@@ -73,7 +74,9 @@ def _journal(path: Path) -> bool:
 
 def _bundle(path: Path) -> bool:
     about = sealed.read_object(path, MAX_ABOUT_BYTES)
-    for name, written in about.get("shown", {}).items():
+    shown = about.get("shown", {})
+    require(shown, {str: str}, path)
+    for name, written in shown.items():
         if (path.parent / name).is_file() and noted.sha256(path.parent / name) != written:
             raise sealed.DamagedFileError(f"{path.parent / name} is damaged or changed by hand")
     return _seal(path)

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from mmmos.store.files import NOT_DECODED
 from mmmos.store.rows import (
     JSON_SUFFIXES,
+    MAX_COLUMNS,
     MAX_LINE_LETTERS,
     NUMBER,
     Row,
@@ -158,6 +159,8 @@ def _json_sheet(path: Path, text: TextIO, *, listed: bool) -> Sheet:
     if not rows:
         raise TableError(f"{path} has no rows")
     columns = dict.fromkeys(name for row in rows.values() for name in row)
+    if not 0 < len(columns) <= MAX_COLUMNS:
+        raise TableError(f"{path} has {len(columns)} columns, where a table has 1 to {MAX_COLUMNS}")
     return Sheet(tuple(columns), rows, form)
 
 
