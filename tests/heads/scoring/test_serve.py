@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from mmmos.extract.front import Sound
 from mmmos.heads.scoring import serve
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.scorer import Scorer
 from mmmos.heads.scoring.serve import score_upload, score_uploads
+from mmmos.heads.scoring.serve_view import Envelope
 from tests.browser import Browser
 from tests.heads.scoring.experiment import scoring_experiment
 
@@ -48,6 +50,23 @@ def test_what_is_too_large_or_not_audio_is_refused(
     assert "minutes; at most" in score_upload(scorer, audio).answer["error"]
     monkeypatch.setattr(serve, "MAX_BYTES", 10)
     assert "MiB; at most" in score_upload(scorer, audio).answer["error"]
+
+
+def test_an_upload_that_has_vanished_is_told_and_the_others_are_scored(
+    scorer: Scorer, audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vanishing, measure = tmp_path / "vanishing.wav", serve.envelope_of
+    vanishing.write_bytes(audio.read_bytes())
+
+    def envelope_of(sound: Sound) -> Envelope:
+        ends = measure(sound)
+        vanishing.unlink(missing_ok=True)  # as the page's own tidying up may, between two looks at a file
+        return ends
+
+    monkeypatch.setattr(serve, "envelope_of", envelope_of)
+    *_, (words, html) = score_uploads(scorer, [vanishing, tmp_path / "gone.wav", audio])
+    assert words == "1 of 3 scored."
+    assert html.count("No such file") + html.count("no such file") == 2
 
 
 def test_several_files_are_told_one_by_one_and_shown_together(
