@@ -15,9 +15,9 @@ from mmmos.heads.results.experiment import SAID_OF_AXES, SAID_OF_OOF, open_exper
 from mmmos.heads.results.nested import predict
 from mmmos.heads.results.report import write_report
 from mmmos.heads.runs import NotStoredError
+from mmmos.store import sealed
 from mmmos.store.clips import ClipTable
 from mmmos.store.schema import Axes
-from mmmos.store.sealed import DamagedFileError
 from mmmos.store.work_check import DAMAGED, check_work
 from tests.heads.made_up import made_up_table, made_up_work, write_run
 
@@ -86,11 +86,13 @@ def test_a_damaged_record_or_prediction_is_named_and_nothing_is_said_instead(wor
     experiment = open_experiment(work)
     ensemble = select_ensemble(experiment, "best:oof")
     path = experiment.run(ensemble.members[0]).folder / name
+    if path.suffix == ".json":
+        sealed.write_json(path, sealed.read_json(path))
     whole = bytearray(path.read_bytes())
     whole[len(whole) // 2] ^= 4
     path.write_bytes(whole)
     assert [one.path for one in check_work(work) if one.outcome == DAMAGED] == [path]
-    with pytest.raises(DamagedFileError, match=name):
+    with pytest.raises(sealed.DamagedFileError, match=name):
         predict(ensemble, open_experiment(work), "oof")
 
 
