@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, TextIO, TypeVar
 from mmmos.store import files
 from mmmos.store.escape import from_spreadsheet
 from mmmos.store.parts import WHOLE, Part
-from mmmos.store.sealed import different_keys
+from mmmos.store.sealed import different_keys, whole_number
 
 JSON_SUFFIXES = (".jsonl", ".json")
 PARQUET_SUFFIX = ".parquet"
@@ -199,7 +199,7 @@ def json_rows(text: str | TextIO, check: CheckColumns | None = None, part: Part 
         if not line.strip() or not next(ours):
             continue
         try:
-            values = json.loads(line, object_pairs_hook=different_keys)
+            values = json.loads(line, object_pairs_hook=different_keys, parse_int=whole_number)
             if not isinstance(values, dict):
                 raise RowError("not a JSON object")
             if check:

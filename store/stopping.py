@@ -7,6 +7,7 @@ call into a library, a thread), a watcher ends the process.
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import signal
@@ -40,8 +41,9 @@ def stoppable() -> Iterator[None]:
     """While the block runs, SIGINT and SIGTERM raise `Stopped` in it, and a watcher sees that it ends.
 
     Where it ends by `Stopped` or KeyboardInterrupt, the workers are ended, the promised line is said, and
-    this process ends with 128 and the signal's number.  It ends at once: to take an interpreter with torch
-    apart takes seconds on a busy machine.  Only the main thread can do this; others run the block as it is.
+    this process ends with 128 and the signal's number, after what libraries registered to be done at exit.
+    The interpreter is not taken apart first: with torch in it that takes seconds on a busy machine.  Only the
+    main thread can do this; others run the block as it is.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -64,9 +66,10 @@ def stoppable() -> Iterator[None]:
         yield
     except (Stopped, KeyboardInterrupt) as stopped:
         end_workers()
+        for last in (sys.stdout.flush, atexit._run_exitfuncs):
+            with suppress(Exception):  # may wait, for a reader that waits; the watcher does not
+                last()
         _say()
-        with suppress(OSError, ValueError, RuntimeError):
-            sys.stdout.flush()  # may wait for a reader that waits; the watcher does not
         os._exit(getattr(stopped, "exit_code", 128 + signal.SIGINT))
     finally:
         signal.set_wakeup_fd(wakeup)

@@ -57,11 +57,14 @@ def rated_clips(sheet: Sheet, meaning: Meaning, path: Path) -> Rated:
             rows[name].append(number)
         else:
             without.append(number)
+    if not rows:
+        raise TableError(f"{path}: no row names an audio file: say which column does, --column path=NAME")
     if without:
         notes.append(
             f"{len(without)} rows name no audio file and are left out, the first is row {without[0]}"
         )
-    values, reasons = _values(sheet, meaning, [n for n in sheet.rows if n not in set(without)])
+    left_out = set(without)
+    values, reasons = _values(sheet, meaning, [n for n in sheet.rows if n not in left_out])
     if reasons:
         raise TableError(refusal(str(path), reasons))
     several = _row_a_rating(rows, values, meaning, path)

@@ -81,7 +81,7 @@ def understand(sheet: Sheet, path: Path, audio: Path | None, wishes: Wishes) -> 
     """`read_ratings` of columns and rows that were read, or put together, before."""
     try:
         return _reading(sheet, path, audio, wishes)
-    except TableError as reason:
+    except ValueError as reason:
         if str(path) in str(reason):
             raise
         raise TableError(f"{path}: {reason}") from None

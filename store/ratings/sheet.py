@@ -28,7 +28,7 @@ from mmmos.store.rows import (
     refusal,
     taken,
 )
-from mmmos.store.sealed import different_keys
+from mmmos.store.sealed import different_keys, whole_number
 
 MAX_BYTES = 1 << 31
 MAX_LIST_LETTERS = 1 << 26
@@ -170,7 +170,7 @@ def _objects(path: Path, text: str) -> Iterator[Mapping[str, Any]]:
         raise TableError(
             f"{path} is a JSON list of more than {MAX_LIST_LETTERS} letters: save it as JSON lines"
         )
-    decoder = json.JSONDecoder(object_pairs_hook=different_keys)
+    decoder = json.JSONDecoder(object_pairs_hook=different_keys, parse_int=whole_number)
     at, number = text.index("[") + 1, 0
     at += len(text[at:]) - len(text[at:].lstrip())
     while at < len(text) and text[at] != "]":

@@ -161,14 +161,25 @@ def _table(folder: Path, text: str) -> Path:
         ("path,MOS\na.wav,3\n", Wishes(columns={"sistem": "x"}), "known are path, id, rater"),
         ("a.wav,3,4\nb.wav,3,4\n", Wishes(), "is not a header"),
         ("path,MOS\n", Wishes(), "a header and no rows"),
+        ("path,MOS\n,3\n,2\n", Wishes(columns={"path": "path"}), "no row names an audio file"),
+        ("path,axis,score\na.wav,\u202e,3\nb.wav,\u202e,2\n", Wishes(), "an axis' name has"),
         ("", Wishes(), "is empty"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_with_what_is_there(
     tmp_path: Path, text: str, wishes: Wishes, reason: str
 ) -> None:
-    with pytest.raises(TableError, match=reason):
+    with pytest.raises(TableError, match=reason) as refused:
         read_ratings(_table(tmp_path, text), wishes=wishes)
+    assert "t.csv" in str(refused.value) or wishes.columns, "the file is named"
+
+
+@pytest.mark.parametrize("lines", [["{}"] * 2, [f'{{"k{n}": 1}}' for n in range(10_001)]])
+def test_a_table_has_columns_and_not_any_number_of_them(tmp_path: Path, lines: list[str]) -> None:
+    path = tmp_path / "ratings.jsonl"
+    path.write_text("\n".join(lines))
+    with pytest.raises(TableError, match=r"ratings\.jsonl has \d+ columns, where a table has 1 to 10000"):
+        read_ratings(path)
 
 
 @pytest.mark.parametrize("blank", ["", "NA", "n/a", "NaN", "-"])
