@@ -74,9 +74,8 @@ def _journal(path: Path) -> bool:
 
 def _bundle(path: Path) -> bool:
     about = sealed.read_object(path, MAX_ABOUT_BYTES)
-    shown = about.get("shown", {})
-    require(shown, {str: str}, path)
-    for name, written in shown.items():
+    require(about, {"shown?": {str: str}}, path)
+    for name, written in about.get("shown", {}).items():
         if (path.parent / name).is_file() and noted.sha256(path.parent / name) != written:
             raise sealed.DamagedFileError(f"{path.parent / name} is damaged or changed by hand")
     return _seal(path)

@@ -106,6 +106,8 @@ def _sheet(path: Path, text: TextIO) -> Sheet:
 
 
 def _check_columns(header: Sequence[str]) -> None:
+    if not header:
+        raise RowError("its first line is blank, where the columns' names belong")
     if len(header) < 2:
         raise RowError(f"one column, {header[0]!r:.60}, where audio and ratings need two")
 

@@ -173,9 +173,7 @@ def test_songeval_becomes_a_table_of_songs(cli: Callable[..., Outcome], tmp_path
     assert ",0,train,2.0,2.0,2.0,2.0,2.0," in (tmp_path / "t.csv").read_text()
 
 
-def test_a_song_without_annotations_is_refused(
-    cli: Callable[..., Outcome], tmp_path: Path
-) -> None:
+def test_a_song_without_annotations_is_refused(cli: Callable[..., Outcome], tmp_path: Path) -> None:
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.mp3", "annotation": []}\n')
     done = cli("prepare", "songeval", tmp_path, "-o", tmp_path / "t.csv", "--no-download")
     assert done.code == 2

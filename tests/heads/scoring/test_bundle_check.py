@@ -129,6 +129,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pipe as reference": (piped(REFERENCE), "not a regular file"),
     "a pipe as heads": (heads_as_a_pipe, "Not a directory"),
     "a link to itself": (linked, "Too many levels"),
+    "a web page as reference": (
+        lambda b: (b / REFERENCE).write_text("<html>"),
+        rf"not a whole bundle: {REFERENCE}: ",
+    ),
     "a reference of a terabyte": (sparse(REFERENCE, 1 << 40), "at most"),
     "a description of a terabyte": (sparse(ABOUT, 1 << 40), "at most"),
 }

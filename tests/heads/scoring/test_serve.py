@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from mmmos.heads.scoring.scorer import Scorer
 from mmmos.heads.scoring.serve import score_upload, score_uploads
 from mmmos.heads.scoring.serve_view import Envelope
 from tests.browser import Browser
+from tests.conftest import Outcome
 from tests.heads.scoring.experiment import scoring_experiment
 
 
@@ -85,6 +87,12 @@ def test_several_files_are_told_one_by_one_and_shown_together(
     ((words, html),) = score_uploads(scorer, [audio, audio])
     assert "2 files; this page takes 1 at a time" in words
     assert html == ""
+
+
+def test_a_port_that_none_is_is_refused_before_a_model_is_loaded(cli: Callable[..., Outcome]) -> None:
+    done = cli("serve", "--bundle", "nowhere", "--port", "99999")
+    assert done.code == 2
+    assert "99999 is not in the range" in done.err
 
 
 def test_a_page_leaves_the_environment_as_it_was(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:

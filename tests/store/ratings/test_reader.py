@@ -161,6 +161,8 @@ def _table(folder: Path, text: str) -> Path:
         ("path,MOS\na.wav,3\n", Wishes(columns={"sistem": "x"}), "known are path, id, rater"),
         ("a.wav,3,4\nb.wav,3,4\n", Wishes(), "is not a header"),
         ("path,MOS\n", Wishes(), "a header and no rows"),
+        ("\npath,MOS\na.wav,3\n", Wishes(), "its first line is blank"),
+        ('path,MOS\na.wav,"[1e308,1e308]"\nb.wav,"[1,2]"\n', Wishes(axes="MOS"), "is not a list of numbers"),
         ("path,MOS\n,3\n,2\n", Wishes(columns={"path": "path"}), "no row names an audio file"),
         ("path,axis,score\na.wav,\u202e,3\nb.wav,\u202e,2\n", Wishes(), "an axis' name has"),
         ("", Wishes(), "is empty"),
