@@ -57,7 +57,7 @@ def test_scores_are_the_same_bits_whatever_the_batch(aggregator: str, axes: tupl
     """
     members, draws = two_members(), torch.Generator().manual_seed(1)
     (one,) = members.front.specs
-    specs = [one, replace(one, name="other", frame_rate_hz=50.0, frames=499, dim=37, layers=3)]
+    specs = [one, replace(one, name="other", frame_rate_hz=50.0, frames=499, dim=51, layers=3)]
     sizes = {"width": 10} if aggregator.startswith("blstm") else {}
     config = configure("data", [spec.id for spec in specs], aggregator, "ut", hidden=30, **sizes)
     support = 7 if aggregator in ("kernel_ridge", "svr") else 0
