@@ -4,9 +4,9 @@ torch's own product of float32 is MKL's, which on an AMD runs at half speed: 106
 a Zen 5.  oneDNN comes with torch, too.  Its operator is private (torch 2.13), so only this file names it;
 where it is missing, and on a card, everything runs on F.linear.
 
-oneDNN's product of a row was the same bits whatever rows stood beside it (AMD EPYC, torch 2.13, from LEAST
-rows on, every shape tried); MKL's is not where a weight has few rows.  So scores, which must not depend on what
-they are computed beside, are oneDNN's throughout.
+A score must not depend on what it is computed beside.  oneDNN's product of a row has the same bits whatever
+the other rows are (AMD EPYC, torch 2.13, every shape tried, from LEAST rows on), MKL's has not where a
+weight has few rows.  So all products of scoring but that of the recurrence are made here.
 """
 
 from __future__ import annotations
