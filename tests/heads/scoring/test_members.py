@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -97,6 +99,52 @@ def test_heads_have_one_thread_and_leave_the_encoders_theirs() -> None:
         with heads_turn(torch.device("cpu")):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_thread_that_first_looks_at_torch_while_heads_run_keeps_all_its_threads() -> None:
+    """Several people at one page: one's waves may be mixed down while another's heads run."""
+    before, looked, over = torch.get_num_threads(), threading.Event(), threading.Event()
+    found = []
+
+    def another() -> None:
+        found.append(torch.get_num_threads())
+        looked.set()
+        assert over.wait(60)
+        with heads_turn(torch.device("cpu")):
+            pass
+        found.append(torch.get_num_threads())
+
+    torch.set_num_threads(2)
+    try:
+        thread = threading.Thread(target=another)
+        with heads_turn(torch.device("cpu")):
+            thread.start()
+            assert looked.wait(60)
+        over.set()
+        thread.join()
+        with ThreadPoolExecutor(1) as later:
+            found.append(later.submit(torch.get_num_threads).result())
+        assert found == [2, 2, 2]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_thread_that_kept_one_has_all_after_its_next_turn() -> None:
+    before = torch.get_num_threads()
+
+    def work() -> int:
+        torch.set_num_threads(1)
+        with ThreadPoolExecutor(1) as process:
+            process.submit(torch.set_num_threads, 2).result()
+        with heads_turn(torch.device("cpu")):
+            pass
+        return torch.get_num_threads()
+
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(work).result() == 2
     finally:
         torch.set_num_threads(before)
 
