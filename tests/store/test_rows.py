@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mmmos.store import rows
-from mmmos.store.rows import Row, RowError, convert, csv_rows, json_rows, parse_number, read_rows, refusal
+from mmmos.store import row_formats
+from mmmos.store.row_formats import Row, RowError, csv_rows, json_rows
+from mmmos.store.rows import convert, parse_number, read_rows, refusal
 
 
 def test_csv_rows_are_numbered_as_a_spreadsheet_counts_them() -> None:
@@ -156,7 +157,7 @@ def test_a_long_run_of_digits_is_judged_in_one_pass() -> None:
 def test_a_file_of_line_breaks_is_not_read_to_its_end(
     read: Callable[[str], Iterator[Row]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "MAX_BLANK_LINES", 5)
+    monkeypatch.setattr(row_formats, "MAX_BLANK_LINES", 5)
     first = "a\n" if read is csv_rows else '{"a": 1}\n'
     assert not [row for row in read(first + "\n" * 5 + first) if row.problem]
     *_, last = read(first + "\n" * 6 + first)
