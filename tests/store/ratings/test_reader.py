@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmmos.store.ratings.meaning import as_list, as_number
+from mmmos.store.ratings.meaning import _holds_ratings, as_list, as_number
 from mmmos.store.ratings.reader import Reading, read_ratings
 from mmmos.store.ratings.roles import Wishes
 from mmmos.store.ratings.sheet import read_sheet
@@ -289,3 +289,18 @@ def test_digits_of_other_scripts_are_no_numbers(cell: str) -> None:
 def test_a_number_with_too_many_digits_is_none() -> None:
     assert as_number(10**400) is None
     assert as_list([1, 10**400]) is None
+
+
+class Compared(float):
+    """A number that counts how often it is compared."""
+
+    times = 0
+
+    def __lt__(self, other: float) -> bool:
+        Compared.times += 1
+        return float(self) < float(other)
+
+
+def test_a_column_of_many_numbers_is_not_gone_through_once_a_number() -> None:
+    assert _holds_ratings([Compared(n % 7) for n in range(2000)])
+    assert Compared.times < 40 * 2000
