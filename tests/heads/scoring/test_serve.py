@@ -92,7 +92,7 @@ def test_several_files_are_told_one_by_one_and_shown_together(
 def test_a_port_that_none_is_is_refused_before_a_model_is_loaded(cli: Callable[..., Outcome]) -> None:
     done = cli("serve", "--bundle", "nowhere", "--port", "99999")
     assert done.code == 2
-    assert "99999 is not in the range" in done.err
+    assert "--port" in done.err
 
 
 def test_a_page_leaves_the_environment_as_it_was(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
