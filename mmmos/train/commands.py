@@ -97,6 +97,7 @@ def train(
     refuse_foreign_work(work)
     steps.refuse_others(clips, output, work)
     reading = understood(ratings, audio, wishes_of(axes, scale, column, split, seed), min_coverage)
+    steps.refuse_too_few(reading.table)
     request = ExtractRequest(
         clips,
         reading.audio_root,

@@ -23,6 +23,7 @@ from mmmos.train.verdict import Verdict, verdict
 if TYPE_CHECKING:
     from mmmos.heads.results.experiment import Experiment
     from mmmos.heads.scoring.bundle import Bundle
+    from mmmos.store.clips import ClipTable
 
 RESERVED = 0.15
 """Share of --minutes that is kept for choosing, exporting and reporting."""
@@ -77,6 +78,13 @@ def refuse_others(clips: Path, bundle: Path, work: Path) -> None:
     refuse_beside(clips)
     refuse_other(bundle)
     refuse_other(work / FOLDER)
+
+
+def refuse_too_few(table: ClipTable) -> None:
+    """ValueError, before hours of features, where nothing could tell what a predictor is worth."""
+    from mmmos.heads.training.recipe import folds_of
+
+    folds_of(table)
 
 
 def extract(request: ExtractRequest, work: Path, compute: Compute, deadline: Deadline) -> None:
