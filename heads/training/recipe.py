@@ -171,9 +171,9 @@ def folds_of(table: ClipTable) -> int:
     groups = len(groups_of(clips))
     if groups < 3:
         raise ValueError(
-            f"{len(clips)} rated clips in {groups} group{'s' * (groups != 1)}: none can be held out, so nothing "
-            "would tell what a predictor is worth. Rate clips of 3 groups or more; where a table's groups are "
-            "not what clips share, --column group=NAME names another column, and --column group= none"
+            f"{len(clips)} rated clips in {groups} group{'s' * (groups != 1)}: none can be held out, so "
+            "nothing would tell what a predictor is worth. Rate clips of 3 groups or more; where a table's "
+            "groups are not what clips share, --column group=NAME names another column, --column group= none"
         )
     return min(FOLDS, groups)
 
