@@ -151,6 +151,23 @@ def test_a_dry_run_says_what_it_understood_and_writes_nothing(
     assert not (tmp_path / "w").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--preset", "papre"), "Did you mean 'paper'"),
+        (("--encoders", "logmel,fulband"), "Did you mean 'fullband'"),
+        (("--licence", "permisive"), "--licence takes permissive"),
+    ],
+)
+def test_a_name_that_there_is_not_is_refused_before_anything_is_done(
+    cli: Callable[..., Outcome], ratings: Path, tmp_path: Path, words: tuple[str, str], reason: str
+) -> None:
+    done = cli("train", ratings, "--work", tmp_path / "w", *words, "--dry-run")
+    assert done.code == 2
+    assert reason in done.err
+    assert not (tmp_path / "w").exists()
+
+
 def test_too_few_groups_are_refused_before_anything_is_extracted(
     cli: Callable[..., Outcome], ratings: Path, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ def train(
         licence=licence,
         trust_remote_code=trust_remote_code,
     )
+    steps.refuse_unknown(preset, request)
     options = _given(reading, axes, scale, column, split)
     lines = by_hand(ratings, options, request, work, preset, output, start)
     say("\n".join(["the same by hand:", *(f"  {line}" for line in lines)]))

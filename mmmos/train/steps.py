@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmmos.extract.compute import Compute
 from mmmos.extract.request import ExtractRequest
-from mmmos.store import folders, noted
+from mmmos.store import folders, names, noted
 from mmmos.store.console import COVERAGE, say
 from mmmos.train.verdict import Verdict, verdict
 
@@ -78,6 +78,15 @@ def refuse_others(clips: Path, bundle: Path, work: Path) -> None:
     refuse_beside(clips)
     refuse_other(bundle)
     refuse_other(work / FOLDER)
+
+
+def refuse_unknown(preset: str, request: ExtractRequest) -> None:
+    """ValueError for names of a preset, of encoders or of terms that there are not."""
+    from mmmos.extract.request import encoder_names
+    from mmmos.heads.training.recipe import PRESETS
+
+    names.choose("preset", preset, PRESETS)
+    encoder_names(request)
 
 
 def refuse_too_few(table: ClipTable) -> None:
