@@ -39,7 +39,7 @@ CHOICES: dict[str, list[dict[str, float]]] = {
 """What cross-validation chooses from.  A ridge's penalty is per feature: features are many, and each new one
 would otherwise weaken it."""
 
-FEWEST_CLIPS = 20
+FEWEST_CLIPS = 16
 """With fewer clips to fit on, what cross-validation chooses follows the noise."""
 
 FIXED: dict[str, dict[str, float]] = {
