@@ -39,7 +39,7 @@ CHOICES: dict[str, list[dict[str, float]]] = {
 """What cross-validation chooses from.  A ridge's penalty is per feature: features are many, and each new one
 would otherwise weaken it."""
 
-FEWEST_CLIPS = 16
+ENOUGH_TO_CHOOSE = 16
 """With fewer clips to fit on, what cross-validation chooses follows the noise."""
 
 FIXED: dict[str, dict[str, float]] = {
@@ -111,11 +111,11 @@ def solve(family: str, x: Array, y: Array, folds: Sequence[NDArray[np.int64]]) -
         [N] z-scored scores.
     folds
         Divisions of the clips, each [N] fold numbers with whole groups in one fold; errors are averaged
-        over all of them.  Empty, or with fewer clips than FEWEST_CLIPS, nothing is chosen.  A ridge is held
+        over all of them.  Empty, or with fewer clips than ENOUGH_TO_CHOOSE, nothing is chosen.  A ridge is held
         there within the features and the scores that it saw, as the head will be.
     """
     choices = CHOICES[choose("head in closed form", family, CHOICES)]
-    if not folds or len(y) < FEWEST_CLIPS:
+    if not folds or len(y) < ENOUGH_TO_CHOOSE:
         choices = [FIXED[family]]
     # A linear kernel makes ridge with many features as cheap as with few.
     if family == "ridge":
