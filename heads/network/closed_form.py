@@ -111,8 +111,8 @@ def solve(family: str, x: Array, y: Array, folds: Sequence[NDArray[np.int64]]) -
         [N] z-scored scores.
     folds
         Divisions of the clips, each [N] fold numbers with whole groups in one fold; errors are averaged
-        over all of them.  Empty, or with fewer clips than ENOUGH_TO_CHOOSE, nothing is chosen.  A ridge is held
-        there within the features and the scores that it saw, as the head will be.
+        over all of them.  Empty, or with fewer clips than are ENOUGH_TO_CHOOSE, nothing is chosen.  A ridge
+        is held there within the features and the scores that it saw, as the head will be.
     """
     choices = CHOICES[choose("head in closed form", family, CHOICES)]
     if not folds or len(y) < ENOUGH_TO_CHOOSE:
