@@ -129,19 +129,21 @@ def encoder_names(request: ExtractRequest) -> list[str]:
     Raises
     ------
     ValueError
-        For unknown or repeated names, and for unknown terms.
+        For unknown or repeated names, unknown terms, and encoders whose published weights they exclude.
     """
     from mmmos.extract.encoders import ENCODERS
+    from mmmos.extract.encoders.licences import require_permissive
     from mmmos.extract.encoders.own import is_own
 
     names = [name.strip() for name in request.encoders.split(",") if name.strip()]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"--encoders takes different names separated by commas, not {request.encoders!r}")
-    for name in names:
-        if not is_own(name):
-            choose("encoder", name, ENCODERS)
     if request.licence not in ("", "permissive"):
         raise ValueError(f"--licence takes permissive, not {request.licence!r}")
+    for name in names:
+        published = None if is_own(name) else ENCODERS[choose("encoder", name, ENCODERS)].PUBLISHED
+        if request.licence and published is not None:
+            require_permissive(name, published.licence)  # before weights are fetched that may not be used
     return names
 
 

@@ -15,7 +15,7 @@ from mmmos.heads.commands import say_where_training_ended
 from mmmos.heads.results.evaluation import Row
 from mmmos.store.clips import ClipTable, save_table
 from mmmos.store.schema import Clip
-from mmmos.train.steps import Deadline, TimeUpError
+from mmmos.train.steps import Deadline, TimeUpError, train_heads
 from mmmos.train.verdict import verdict
 from tests.conftest import Outcome
 from tests.corpus import small_corpus
@@ -157,10 +157,11 @@ def test_a_dry_run_says_what_it_understood_and_writes_nothing(
         (("--preset", "papre"), "Did you mean 'paper'"),
         (("--encoders", "logmel,fulband"), "Did you mean 'fullband'"),
         (("--licence", "permisive"), "--licence takes permissive"),
+        (("--licence", "permissive", "--encoders", "muq"), "the terms of muq forbid commercial use"),
     ],
 )
 def test_a_name_that_there_is_not_is_refused_before_anything_is_done(
-    cli: Callable[..., Outcome], ratings: Path, tmp_path: Path, words: tuple[str, str], reason: str
+    cli: Callable[..., Outcome], ratings: Path, tmp_path: Path, words: tuple[str, ...], reason: str
 ) -> None:
     done = cli("train", ratings, "--work", tmp_path / "w", *words, "--dry-run")
     assert done.code == 2
@@ -234,6 +235,21 @@ def test_the_time_is_over_whatever_handles_errors() -> None:
         work_that_handles_errors()
     with Deadline().held():
         pass
+
+
+def test_minutes_that_end_before_the_first_head_say_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise TimeUpError
+
+    monkeypatch.setattr("mmmos.heads.commands.train_recipe", never)
+    with pytest.raises(RuntimeError, match="before any head was trained; what was made is kept"):
+        train_heads(tmp_path, "size", Deadline())
+    stored = tmp_path / "runs" / "ridge-mse-000000000000" / "predictions-oof.parquet"
+    stored.parent.mkdir(parents=True)
+    stored.touch()
+    train_heads(tmp_path, "size", Deadline())
 
 
 def test_heads_of_a_table_without_a_split_names_the_ways_on(

@@ -29,6 +29,9 @@ RESERVED = 0.15
 """Share of --minutes that is kept for choosing, exporting and reporting."""
 
 
+KEPT = "what was made is kept, and the same command goes on from there"
+
+
 class TimeUpError(KeyboardInterrupt):
     """The minutes are over.  Like Ctrl-C it passes every handler of errors, and what is finished is kept."""
 
@@ -104,10 +107,7 @@ def extract(request: ExtractRequest, work: Path, compute: Compute, deadline: Dea
         with deadline.held():
             code = run(request, work, compute)
     except TimeUpError:
-        raise RuntimeError(
-            "the minutes were over before all features were made; what was made is kept, and the same "
-            "command goes on from there"
-        ) from None
+        raise RuntimeError(f"the minutes were over before all features were made; {KEPT}") from None
     if code == COVERAGE:
         raise RuntimeError(f"too few clips could be read; the reasons are in {work / 'rejects.csv'}")
 
@@ -144,11 +144,14 @@ def start_from(work: Path, source: Bundle | None) -> None:
 def train_heads(work: Path, preset: str, deadline: Deadline, **settings: Any) -> None:
     """Train the heads that suit the number of clips, and a ridge regression, as far as the time allows."""
     from mmmos.heads.commands import train_recipe
+    from mmmos.heads.runs import runs_folder
 
     try:
         with deadline.held():
             train_recipe(work, preset, **settings)
     except TimeUpError:
+        if not any(runs_folder(work).glob("*/predictions-*.parquet")):
+            raise RuntimeError(f"the minutes were over before any head was trained; {KEPT}") from None
         say("the minutes are over: the heads that are trained by now are used")
 
 
