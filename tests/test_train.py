@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mmmos.heads.commands import say_where_training_ended
 from mmmos.heads.results.evaluation import Row
+from mmmos.heads.stage_two import say_where_training_ended
 from mmmos.store.clips import ClipTable, save_table
 from mmmos.store.schema import Clip
 from mmmos.train.steps import Deadline, TimeUpError, train_heads
@@ -243,7 +243,7 @@ def test_minutes_that_end_before_the_first_head_say_how_to_go_on(
     def never(*_: object, **__: object) -> None:
         raise TimeUpError
 
-    monkeypatch.setattr("mmmos.heads.commands.train_recipe", never)
+    monkeypatch.setattr("mmmos.heads.stage_two.train_recipe", never)
     with pytest.raises(RuntimeError, match="before any head was trained; what was made is kept"):
         train_heads(tmp_path, "size", Deadline())
     stored = tmp_path / "runs" / "ridge-mse-000000000000" / "predictions-oof.parquet"
