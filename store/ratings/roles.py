@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mmmos.store.clip_rows import split_name
-from mmmos.store.ratings.sheet import AUDIO_SUFFIXES, Sheet
+from mmmos.store.ratings.sheet import SUFFIXES, Sheet
 from mmmos.store.rows import TableError
 from mmmos.store.schema import SPLITS
 
@@ -119,7 +119,7 @@ def find_column(sheet: Sheet, name: str) -> str:
 
 def _names_audio(sheet: Sheet, column: str) -> bool:
     values = sheet.values(column)
-    return bool(values) and all(str(value).lower().endswith(AUDIO_SUFFIXES) for value in values)
+    return bool(values) and all(str(value).lower().endswith(SUFFIXES) for value in values)
 
 
 def no_path(sheet: Sheet) -> str:
