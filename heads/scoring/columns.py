@@ -46,7 +46,7 @@ def heaviest_columns(bundle: Bundle) -> Table | None:
     for axis, name in enumerate(bundle.axes):
         weights = {column: of[axis] / said[axis] for column, of in total.items() if of[axis]}
         ranked = sorted(weights, key=lambda column: (-abs(weights[column]), column))[:SHOWN]
-        rows += [(name, column, f"{weights[column]:+.3f}") for column in ranked]
+        rows += [(name, column, f"{weights[column]:+.3g}") for column in ranked]
     part = said.sum() / shares.sum()
     notes = (
         f"{count} of {len(bundle.heads)} heads, with {part:.0%} of the say: points of the scale for one "

@@ -48,8 +48,8 @@ def test_a_column_that_alone_decides_is_named_first_with_its_direction_in_points
     table = heaviest_columns(bundle_of(head))
     assert table is not None
     assert table.rows == (
-        ("PQ", f"mean of {names[17]} (logmel)", "-10.000"),
-        ("PQ", f"mean of {names[100]} (logmel)", "+0.200"),
+        ("PQ", f"mean of {names[17]} (logmel)", "-10"),
+        ("PQ", f"mean of {names[100]} (logmel)", "+0.2"),
     )
 
 
@@ -62,8 +62,8 @@ def test_heads_that_read_the_same_column_are_averaged_by_their_say() -> None:
     assert table is not None
     name = columns_of(logmel())[3]
     assert table.rows == (
-        ("PQ", f"step of {name} (logmel)", "+0.600"),  # 0.75 * 0.8
-        ("PQ", f"mean of {name} (logmel)", "+0.400"),  # 0.25 * 1 + 0.75 * 0.2
+        ("PQ", f"step of {name} (logmel)", "+0.6"),  # 0.75 * 0.8
+        ("PQ", f"mean of {name} (logmel)", "+0.4"),  # 0.25 * 1 + 0.75 * 0.2
     )
     assert table.notes[0].startswith("2 of 2 heads, with 100% of the say")
 
@@ -74,7 +74,7 @@ def test_an_axis_has_a_handful_of_columns() -> None:
     table = heaviest_columns(bundle_of(head))
     assert table is not None
     assert [row[0] for row in table.rows] == ["PC"] * SHOWN
-    assert [row[2] for row in table.rows] == [f"+{159 - n}.000" for n in range(SHOWN)]
+    assert [row[2] for row in table.rows] == [f"+{159 - n}" for n in range(SHOWN)]
 
 
 def test_heads_that_are_not_linear_are_not_spoken_for() -> None:
@@ -100,5 +100,5 @@ def test_the_card_shows_them_where_there_are_any(linear: bool) -> None:
     weight[0, 17] = 1.0
     card = model_card(bundle_of(head) if linear else made_bundle([logmel()]))
     assert ("## What the linear heads weigh most" in card) == linear
-    row = ("PQ", f"mean of {columns_of(logmel())[17]} (logmel)", "+1.000")
+    row = ("PQ", f"mean of {columns_of(logmel())[17]} (logmel)", "+1")
     assert (f"| {' | '.join(map(markdown_text, row))} |" in card) == linear
