@@ -66,13 +66,10 @@ def heads(
     tensorboard: options.TensorBoard = False,
 ) -> None:
     """Stage two: train every head of a grid from the stored features; finished runs are kept."""
-    settings: dict[str, Any] = {
-        "jobs": jobs, "cluster": cluster, "device": device, "tensorboard": tensorboard,
-    }  # fmt: skip
+    settings: dict[str, Any] = {"cluster": cluster, "device": device, "tensorboard": tensorboard}
     if preset:
         _refuse_with_preset(grid=grid != "paper", sweep=sweep)
-        settings = {"jobs": jobs, "cluster": cluster, "device": device, "tensorboard": tensorboard}
-        raise typer.Exit(train_recipe(work, preset, seed=seed, **settings))
+        raise typer.Exit(train_recipe(work, preset, seed=seed, jobs=jobs, **settings))
     configs = configs_of(
         work,
         grid,
@@ -97,7 +94,6 @@ def heads(
     )
     _refuse_cluster_with(cluster, jobs=bool(jobs), sweep=sweep)
     if not sweep:
-        settings = {"cluster": cluster, "device": device, "tensorboard": tensorboard}
         raise typer.Exit(train(configs, work, grid, jobs=jobs, folds=folds, **settings))
     tune(
         configs, work, trials=trials, objective=objective, study=study, seed=seed,
