@@ -7,6 +7,7 @@ that are to be resumed.  Rows are given out as they are read, all of them or one
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -85,8 +86,8 @@ def open_text(path: Path, max_bytes: int) -> TextIO:
 
 
 def _open(path: Path, max_bytes: int) -> BinaryIO:
-    """A regular file that is not larger; OSError or ValueError for others."""
-    file = open(files.open_regular(path), "rb")  # noqa: SIM115, PTH123
+    """A regular file that is not larger, or a link to one; OSError or ValueError for others."""
+    file = open(files.open_regular(Path(os.path.realpath(path))), "rb")  # noqa: SIM115, PTH123
     if (size := files.size_of(file.fileno())) > max_bytes:
         file.close()
         raise ValueError(

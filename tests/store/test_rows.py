@@ -167,3 +167,14 @@ def test_a_file_of_line_breaks_is_not_read_to_its_end(
 def test_a_whole_number_that_no_64_bits_hold_is_refused() -> None:
     (row,) = json_rows('{"a": 1' + "0" * 400 + "}")
     assert "is too large a number" in row.problem
+
+
+def test_a_table_may_be_a_link_and_a_circle_of_links_is_told(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_text("id\na\n")
+    (tmp_path / "clips.csv").symlink_to("blob")
+    assert [row.values for row in read_rows(tmp_path / "clips.csv", 100)] == [{"id": "a"}]
+    (tmp_path / "round.csv").symlink_to("round.csv")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    for name in ("round.csv", "zero.csv"):
+        with pytest.raises(RowError, match=rf"{name} cannot be read: .*(symbolic link|not a regular file)"):
+            read_rows(tmp_path / name, 100)
