@@ -53,7 +53,7 @@ WIDTHS = {"wavlm": 768, "muq": 1024, "m2d": 3840}
 SHARD, EVERY = 64, 5
 
 
-def write_work(work: Path) -> list[EncoderSpec]:
+def write_work(work: Path, train: int, scored: int) -> list[EncoderSpec]:
     """A work folder whose heads read means alone, so that one frame a crop suffices; the encoders' specs."""
     rng = np.random.default_rng(0)
     specs = [
@@ -62,8 +62,8 @@ def write_work(work: Path) -> list[EncoderSpec]:
     ]
     clips = [
         Clip(f"c{n}", f"{n}.wav", audio=f"{n:048x}", duration_s=10.0, system=f"s{n % 50}",
-             split="train" if n < TRAIN else "dev", scores=tuple(rng.uniform(1, 10, 4)))
-        for n in range(TRAIN + SCORED)
+             split="train" if n < train else "dev", scores=tuple(rng.uniform(1, 10, 4)))
+        for n in range(train + scored)
     ]  # fmt: skip
     save_table(ClipTable(tuple(clips)), work / "clips.json")
     crops = [crop for clip in clips for crop in crops_of(clip)]
@@ -87,14 +87,14 @@ def seconds(way: Callable[[], object]) -> float:
     return time.process_time() - started_s
 
 
-def bare(config: HeadConfig, specs: Sequence[EncoderSpec]) -> float:
+def bare(config: HeadConfig, specs: Sequence[EncoderSpec], train: int, scored: int) -> float:
     """Seconds of the products of all epochs of a head, by the faster library."""
     with arithmetic(CPU):
-        ways = [products(config, specs, TRAIN, SCORED, by) for by in LIBRARIES]
+        ways = [products(config, specs, train, scored, by) for by in LIBRARIES]
         return config.epochs * min(seconds(way) for way in ways)
 
 
-def many_trials(trials: int) -> dict[str, float]:
+def many_trials(trials: int, train: int = TRAIN, scored: int = SCORED) -> dict[str, float]:
     took_s: list[float] = []
 
     def timed(*given: Any) -> Any:
@@ -106,7 +106,7 @@ def many_trials(trials: int) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(sweeping, "train_trial", timed):
         work = Path(folder)
-        specs = write_work(work)
+        specs = write_work(work, train, scored)
         features = Features.open(work)
         base = configure(features.table.id, [spec.id for spec in specs], "mlp", "ut")
         run = partial(sweeping.sweep, [base], work, trials=trials, objective="dev:srcc", jobs=1, device="cpu")
@@ -115,7 +115,7 @@ def many_trials(trials: int) -> dict[str, float]:
         found = open_study(plan, str(work / sweeping.JOURNAL)).get_trials()
         configs = [drawn(trial, plan) for trial in found[::EVERY]]
         alone_s = sum(seconds(partial(fit, config, features)) for config in configs)
-        bare_s = sum(bare(config, specs) for config in configs)
+        bare_s = sum(bare(config, specs, train, scored) for config in configs)
     return {
         "trials": trials,
         "epochs": sum(len(trial.intermediate_values) for trial in found),
