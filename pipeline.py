@@ -30,6 +30,7 @@ from mmmos.extract.compute import Compute
 from mmmos.extract.corpora import commands as corpora_commands
 from mmmos.extract.request import ExtractRequest
 from mmmos.heads import commands as heads_commands
+from mmmos.heads import stage_two
 from mmmos.heads.results import commands as results_commands
 from mmmos.heads.scoring import ab_commands, audiobox_commands, calibration_commands, predict_commands
 from mmmos.heads.scoring import commands as scoring_commands
@@ -127,7 +128,7 @@ def demo(
     )
     run(request, work, Compute("cpu"))
     say("3/5 training the sixteen configurations")
-    heads_commands.train(heads_commands.configs_of(work, "paper", **DEMO_VALUES), work)
+    stage_two.train(stage_two.configs_of(work, "paper", **DEMO_VALUES), work)
     say("4/5 choosing an ensemble")
     results_commands.choose_ensemble(work)
     results_commands.compare_ensembles(work)

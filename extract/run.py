@@ -13,7 +13,8 @@ from mmmos.extract.content import OLD_DIGITS
 from mmmos.extract.demo_corpus import CAVEAT
 from mmmos.extract.extraction import ExtractionSummary, extract
 from mmmos.extract.request import ExtractRequest, load_encoders
-from mmmos.extract.survey import CACHE, CoverageError, Reject, check_coverage, survey, write_rejects
+from mmmos.extract.survey import CoverageError, Reject, check_coverage, survey, write_rejects
+from mmmos.extract.survey_cache import CACHE
 from mmmos.store import noted
 from mmmos.store.axes import axes_beside, parse_axes, parse_scale
 from mmmos.store.clips import ClipTable, check_size, read_clips, save_table

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from typing import Any
+from unicodedata import normalize
 
-from mmmos.store.rows import RowError, parse_number
+from mmmos.store.row_formats import RowError
+from mmmos.store.rows import parse_number
 from mmmos.store.schema import SPLITS, Axes, Clip, Scale
 
 TEXTS = ("id", "path", "domain", "source", "system", "group", "split")
@@ -100,6 +102,29 @@ def to_clip(values: Mapping[str, Any], axes: Axes) -> Clip:
 def _unrated(axes: int) -> tuple[tuple[float, ...], ...]:
     """No single ratings on any axis: one tuple for all clips."""
     return ((),) * axes
+
+
+def duplicates(clips: Mapping[int, Clip]) -> list[str]:
+    """Reasons against rows (by number) that have the same id, or ids that look the same."""
+    ids = (clip.id for clip in clips.values())
+    if len({one if one.isascii() else normalize("NFC", one) for one in ids}) == len(clips):
+        return []
+    rows: dict[str, list[int]] = {}
+    for number, clip in clips.items():
+        rows.setdefault(clip.id, []).append(number)
+    twins: dict[str, list[str]] = {}
+    for clip_id in rows:
+        twins.setdefault(normalize("NFC", clip_id), []).append(clip_id)
+    return [
+        f"rows {', '.join(map(str, numbers))}: id {clip_id!r} occurs {len(numbers)} times"
+        for clip_id, numbers in rows.items()
+        if len(numbers) > 1
+    ] + [
+        f"rows {', '.join(str(rows[one][0]) for one in same)}: the ids look alike ({same[0]!r}) and differ "
+        f"only in how Unicode composes a letter: {', '.join(map(ascii, same))}"
+        for same in twins.values()
+        if len(same) > 1
+    ]
 
 
 def off_scale(clips: Mapping[int, Clip], scale: Scale) -> list[str]:

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from mmmos.store.clip_rows import (
     TEXTS,
     check_columns,
     columns_of,
+    duplicates,
     from_values,
     off_scale,
     to_clip,
@@ -32,7 +32,8 @@ from mmmos.store.clip_rows import (
 from mmmos.store.crops import UnusableNameError, containing
 from mmmos.store.names import choose, digest
 from mmmos.store.parts import WHOLE, Part
-from mmmos.store.rows import RowError, TableError, convert, read_rows, refusal
+from mmmos.store.row_formats import RowError
+from mmmos.store.rows import TableError, convert, read_rows, refusal
 from mmmos.store.schema import AES_AXES, OOF, SPLITS, Axes, Clip, Scale
 from mmmos.store.splits import split_clips
 
@@ -163,7 +164,7 @@ def read_clips(
         clips, reasons = convert(rows, make)
     except RowError as reason:
         raise TableError(str(reason)) from None
-    reasons += off_scale(clips, scale) + _duplicates(clips)
+    reasons += off_scale(clips, scale) + duplicates(clips)
     if not clips and not reasons:
         reasons.append(
             "it has no rows" if part == WHOLE else f"it has no rows for part {part}: take fewer parts"
@@ -202,28 +203,6 @@ def _checked(clip: Clip, contained: Callable[[str], Path] | None) -> Clip:
         with contextlib.suppress(UnusableNameError):  # one clip's audio, which the survey rejects
             contained(clip.path)
     return clip
-
-
-def _duplicates(clips: dict[int, Clip]) -> list[str]:
-    ids = (clip.id for clip in clips.values())
-    if len({one if one.isascii() else normalize("NFC", one) for one in ids}) == len(clips):
-        return []
-    rows: dict[str, list[int]] = {}
-    for number, clip in clips.items():
-        rows.setdefault(clip.id, []).append(number)
-    twins: dict[str, list[str]] = {}
-    for clip_id in rows:
-        twins.setdefault(normalize("NFC", clip_id), []).append(clip_id)
-    return [
-        f"rows {', '.join(map(str, numbers))}: id {clip_id!r} occurs {len(numbers)} times"
-        for clip_id, numbers in rows.items()
-        if len(numbers) > 1
-    ] + [
-        f"rows {', '.join(str(rows[one][0]) for one in same)}: the ids look alike ({same[0]!r}) and differ "
-        f"only in how Unicode composes a letter: {', '.join(map(ascii, same))}"
-        for same in twins.values()
-        if len(same) > 1
-    ]
 
 
 def _refuse(reasons: Iterable[str], what: object = "the clip table") -> None:

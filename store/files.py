@@ -7,7 +7,7 @@ left behind can be told from what is in use.
 """
 
 # Plain os calls, so that a test can count and fail each one.
-# ruff: noqa: PTH102, PTH104, PTH108, PTH116
+# ruff: noqa: PTH102, PTH104, PTH108
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ import fcntl
 import json
 import os
 import stat
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,10 +30,6 @@ TEMPORARY = "tmp-"
 """How every temporary file's name begins."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 """How a file system says that it has no locks."""
-_VIDEO = ".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .webm .wmv"
-_AUDIO = ".aac .ac3 .amr .ape .dsf .m4a .m4b .mka .mp2 .mpc .ra .rf64 .snd .spx .tta .voc .weba .wma .wv"
-NOT_DECODED = frozenset(f"{_VIDEO} {_AUDIO}".split())
-"""Suffixes of audio and video that mostly is not read; asked for, so that its answer says why."""
 
 
 def make_folder(path: Path) -> None:
@@ -243,30 +237,6 @@ def lock(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-@dataclass(frozen=True)
-class Leftover:
-    """A temporary file, how long ago it was last written, and whether a process still holds its lock."""
-
-    path: Path
-    bytes: int
-    age_s: float
-    in_use: bool
-
-
-def leftovers(folder: Path) -> list[Leftover]:
-    """The temporary files in a folder, by name."""
-    found = []
-    for name, size in sorted(listing(folder).items()):
-        if name.startswith(TEMPORARY):
-            path = Path(folder) / name
-            try:
-                age_s = max(0.0, time.time() - os.stat(path, follow_symlinks=False).st_mtime)
-                found.append(Leftover(path, size, age_s, locked(path)))
-            except FileNotFoundError:
-                continue
-    return found
-
-
 def flock(fd: int) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -289,18 +259,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def locked(path: Path) -> bool:
-    """Whether a process holds a file's lock."""
-    try:
-        fd = open_regular(path)
-    except ValueError:
-        return True  # a link or the like: not ours to judge
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as refused:
-        return refused.errno not in NO_LOCKS
-    finally:
-        os.close(fd)
-    return False

@@ -14,6 +14,7 @@ from mmmos.store.clips import ClipTable
 from mmmos.store.crops import crops_of
 from mmmos.store.features import LOCK_FILE, FeatureStore
 from mmmos.store.index import CACHE_FILE
+from mmmos.store.leftovers import Leftover, leftovers_in
 from mmmos.store.schema import Crop, EncoderSpec
 from mmmos.store.shard_check import Claims, read_row, read_shard
 from mmmos.store.shards import NAME_PATTERN, CropFeatures, DamagedError, Shard
@@ -39,7 +40,7 @@ class StoreInfo:
     shards: int
     bytes: int
     damaged: dict[str, str]
-    leftovers: tuple[files.Leftover, ...]
+    leftovers: tuple[Leftover, ...]
     unknown: tuple[str, ...]
     wanted: int | None = None
     missing: int | None = None
@@ -100,7 +101,7 @@ def info(folder: Path, table: ClipTable | None = None) -> StoreInfo:
     store = FeatureStore.open(folder)
     sizes = files.listing(folder)
     names = shard_names(folder)
-    left = tuple(files.leftovers(folder))
+    left = tuple(leftovers_in(folder))
     known = {*names, *OWN_FILES, *(one.path.name for one in left)}
     wanted = crops_of_table(table) if table is not None else None
     return StoreInfo(
@@ -180,7 +181,7 @@ def gc(folder: Path, *, min_age_s: float = 3600.0, damaged: bool = False, dry_ru
         Only say what would be removed.
     """
     folder = Path(folder)
-    going, kept = sort_out(files.leftovers(folder), min_age_s)
+    going, kept = sort_out(leftovers_in(folder), min_age_s)
     if damaged:
         sizes = files.listing(folder)
         bad = {found.shard for found in verify(folder, fraction=1.0).damaged} - {SPEC_FILE}
@@ -192,7 +193,7 @@ def gc(folder: Path, *, min_age_s: float = 3600.0, damaged: bool = False, dry_ru
 
 
 def sort_out(
-    leftovers: Iterable[files.Leftover], min_age_s: float
+    leftovers: Iterable[Leftover], min_age_s: float
 ) -> tuple[list[tuple[Path, int]], dict[Path, str]]:
     """Which temporary files may go, with their sizes, and which stay, with the reason."""
     going: list[tuple[Path, int]] = []

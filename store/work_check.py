@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmmos.store import files, folders, noted, sealed
 from mmmos.store.clips import load_table
+from mmmos.store.leftovers import leftovers_in
 from mmmos.store.lines import MAX_LINE_BYTES
 from mmmos.store.maintenance import Collected, sort_out
 from mmmos.store.predictions import Predictions
@@ -127,7 +128,7 @@ def gc_work(work: Path, *, min_age_s: float = 3600.0, dry_run: bool = False) -> 
     left = [
         one
         for folder in _folders(Path(work), features)
-        for one in files.leftovers(folder)
+        for one in leftovers_in(folder)
         if OWN_TEMPORARY.fullmatch(one.path.name) and one.path.is_file()
     ]
     going, kept = sort_out(left, min_age_s)

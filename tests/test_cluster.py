@@ -19,7 +19,8 @@ from mmmos.extract.compute import Compute
 from mmmos.extract.extraction import extract
 from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.run import run
-from mmmos.extract.survey import CACHE, survey
+from mmmos.extract.survey import survey
+from mmmos.extract.survey_cache import CACHE
 from mmmos.heads.grids import grid
 from mmmos.heads.runs import HEAD, Run
 from mmmos.heads.training.parallel import train_grid

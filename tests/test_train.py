@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mmmos.heads.commands import say_where_training_ended
 from mmmos.heads.results.evaluation import Row
+from mmmos.heads.stage_two import say_where_training_ended
 from mmmos.store.clips import ClipTable, save_table
 from mmmos.store.schema import Clip
 from mmmos.train.steps import Deadline, TimeUpError

@@ -20,7 +20,8 @@ from typing import Any
 from mmmos.extract.corpora.downloads import MAX_BYTES
 from mmmos.store.clips import ClipTable, score_array
 from mmmos.store.names import choose
-from mmmos.store.rows import CheckColumns, Row, RowError, TableError, convert, read_rows, refusal
+from mmmos.store.row_formats import CheckColumns, Row, RowError
+from mmmos.store.rows import TableError, convert, read_rows, refusal
 from mmmos.store.schema import AES_AXES, Clip
 from mmmos.store.splits import split_clips
 

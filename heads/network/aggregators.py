@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from mmmos.heads.config import BUNDLE, HeadConfig
-from mmmos.heads.network.alignment import to_common, valid_steps
-from mmmos.heads.network.products import linear
+from mmmos.heads.network.alignment import sum_over_time, to_common, valid_steps
+from mmmos.heads.network.products import is_scoring, linear
 from mmmos.heads.network.reading import Reading
 from mmmos.heads.network.recurrence import GATES, bidirectional, single_step
 from mmmos.store.names import choose
@@ -99,10 +99,13 @@ class LayerMix(Aggregator):
         self.dim = sum(spec.dim for spec in specs)
 
     def forward(self, features: Sequence[Tensor], valid_s: Tensor) -> Tensor:
-        mixed = [
-            torch.einsum("al,bld->bad", logits.softmax(-1), x)
-            for logits, x in zip(self.logits, features, strict=True)
-        ]
+        mixed = []
+        for logits, x in zip(self.logits, features, strict=True):
+            shares = logits.softmax(-1)
+            if is_scoring(x):
+                mixed.append(linear(x.transpose(1, 2), shares).transpose(1, 2))
+            else:
+                mixed.append(torch.einsum("al,bld->bad", shares, x))
         return torch.cat(mixed, dim=-1)
 
 
@@ -199,7 +202,8 @@ class BlstmTime(Aggregator):
             projected += part
         valid = valid_steps(valid_s, self.rate_hz)
         hidden = bidirectional(projected.unflatten(-1, (2, -1)), self.recurrent, valid)
-        return (hidden.sum(0) / valid[:, None]).transpose(0, 1).flatten(1)
+        total = sum_over_time(hidden) if is_scoring(hidden) else hidden.sum(0)
+        return (total / valid[:, None]).transpose(0, 1).flatten(1)
 
 
 class Attention(Aggregator):
@@ -223,11 +227,16 @@ class Attention(Aggregator):
             [to_common(x, spec, self.rate_hz, valid_s) for x, spec in zip(features, self.specs, strict=True)],
             dim=-1,
         )
-        scores = frames @ torch.cat(tuple(self.queries), dim=-1).T / self.temperature
+        queries = torch.cat(tuple(self.queries), dim=-1)
+        scores = linear(frames, queries) if is_scoring(frames) else frames @ queries.T
         steps = torch.arange(frames.shape[1], device=frames.device)
-        beyond = steps >= valid_steps(valid_s, self.rate_hz)[:, None]
-        weights = scores.masked_fill(beyond[:, :, None], -math.inf).softmax(dim=1)
-        return weights.transpose(1, 2) @ frames
+        valid = valid_steps(valid_s, self.rate_hz)
+        beyond = steps >= valid[:, None]
+        weights = (scores / self.temperature).masked_fill(beyond[:, :, None], -math.inf).softmax(dim=1)
+        if not is_scoring(frames):
+            return weights.transpose(1, 2) @ frames
+        windows = zip(weights, frames, valid.tolist(), strict=True)
+        return torch.stack([linear(shares[:n].T, own[:n].T) for shares, own, n in windows])
 
 
 AGGREGATORS: dict[str, type[Aggregator]] = {

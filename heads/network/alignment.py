@@ -81,11 +81,31 @@ def to_common(x: Tensor, spec: EncoderSpec, rate_hz: float, valid_s: Tensor) -> 
     return x.gather(1, index[:, :, None].expand(-1, -1, x.shape[-1]))
 
 
+BLOCK = 16
+"""So many steps are added one after the other, then so many of their sums, and so on."""
+
+
+def sum_over_time(x: Tensor) -> Tensor:
+    """x [T, ...] -> [...]; its bits depend neither on zeros behind a sequence nor on what stands beside it.
+
+    The order is that of torch's own sum, which takes another one for the last few columns, whatever column of
+    whichever sequence these are, and there for every T.
+    """
+    while len(x) > 1:
+        sums = x[::BLOCK].clone()
+        for n in range(1, min(BLOCK, len(x))):
+            part = x[n::BLOCK]
+            sums[: len(part)] += part
+        x = sums
+    return x.sum(0)
+
+
 def mean_and_deviation(frames: Tensor, valid: Tensor) -> Tensor:
     """frames [B, T, D], valid [B] -> [B, 2 D] fp32: mean and (population) standard deviation over time."""
     inside = (torch.arange(frames.shape[1], device=frames.device) < valid[:, None])[:, :, None]
     kept = torch.where(inside, frames.float(), 0.0)
     count = valid[:, None].float()
-    mean = kept.sum(1) / count
-    deviation = (torch.where(inside, kept - mean[:, None], 0.0).square().sum(1) / count).sqrt()
+    mean = sum_over_time(kept.transpose(0, 1)) / count
+    squares = torch.where(inside, kept - mean[:, None], 0.0).square()
+    deviation = (sum_over_time(squares.transpose(0, 1)) / count).sqrt()
     return torch.cat((mean, deviation), dim=-1)

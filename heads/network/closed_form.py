@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mmmos.heads.network.products import by_axis
 from mmmos.store.names import choose
 
 Array = NDArray[np.float64]
@@ -62,7 +63,7 @@ class GaussianKernel(nn.Module):
         """[B, dim] -> [B, A, 1]."""
         gaps = squared_gaps(x, self.support)
         kernel = torch.exp(-self.width[:, None, None] * gaps)  # [A, B, S]
-        return (torch.einsum("abs,as->ba", kernel, self.dual) + self.bias)[:, :, None]
+        return by_axis(kernel.transpose(0, 1), self.dual[:, None]) + self.bias[:, None]
 
 
 def squared_gaps(x: Tensor, other: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmmos.heads.network.alignment import mean_and_deviation, sum_over_time
+
 PERCENTILES = (5, 25, 50, 75, 95)
 STATISTICS = ("deviation", "step", *(f"percentile {share}" for share in PERCENTILES))
 """What follows the mean, each for every feature of a frame."""
@@ -26,10 +28,9 @@ def profile(frames: Tensor, valid: Tensor) -> Tensor:
     steps = torch.arange(x.shape[1], device=x.device)
     inside = (steps < valid[:, None])[:, :, None]
     count = valid[:, None].float()
-    kept = torch.where(inside, x, 0.0)
-    mean = kept.sum(1) / count
-    deviation = (torch.where(inside, x - mean[:, None], 0.0).square().sum(1) / count).sqrt()
-    change = torch.where(inside[:, 1:], x[:, 1:] - x[:, :-1], 0.0).abs().sum(1) / (count - 1).clamp(min=1)
+    _, deviation = mean_and_deviation(frames, valid).chunk(2, dim=-1)
+    changes = torch.where(inside[:, 1:], x[:, 1:] - x[:, :-1], 0.0).abs()
+    change = sum_over_time(changes.transpose(0, 1)) / (count - 1).clamp(min=1)
     ranked = torch.where(inside, x, torch.inf).sort(dim=1).values
     rows = torch.arange(len(x), device=x.device)
     parts = [deviation, change]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mmmos.heads.network.products import linear
+
 MAX_PROJECTIONS = 64
 
 
@@ -31,6 +33,13 @@ class Layout:
             raise ValueError(f"{self.projections} projections; 1 to {MAX_PROJECTIONS} are read")
 
 
+class Linear(nn.Linear):
+    """As nn.Linear, by the product of all heads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
 class Projections(nn.Module):
     """For each axis linear layers dim -> dim ... -> 1; `axes` are numbered as those of the head."""
 
@@ -47,7 +56,7 @@ class Projections(nn.Module):
 
 
 def _layers(dim: int, layout: Layout) -> list[nn.Module]:
-    inner = [nn.Linear, nn.LayerNorm, nn.GELU] if layout.layer_norm else [nn.Linear, nn.GELU]
-    shapes = {nn.Linear: (dim, dim), nn.LayerNorm: (dim,), nn.GELU: ()}
+    inner = [Linear, nn.LayerNorm, nn.GELU] if layout.layer_norm else [Linear, nn.GELU]
+    shapes = {Linear: (dim, dim), nn.LayerNorm: (dim,), nn.GELU: ()}
     layers = [kind(*shapes[kind]) for _ in range(layout.projections - 1) for kind in inner]
-    return [*layers, nn.Linear(dim, 1)]
+    return [*layers, Linear(dim, 1)]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.aggregators import Aggregator
 from mmmos.heads.network.closed_form import GaussianKernel
-from mmmos.heads.network.products import linear
+from mmmos.heads.network.products import by_axis, linear
 
 FAR = 3e38
 """A limit that no feature reaches; infinity would not be a finite tensor."""
@@ -31,11 +31,11 @@ class Towers(nn.Module):
         """[B, dim], or [B, A, dim] with a vector for each axis -> [B, A, outputs]."""
         if x.dim() == 3:
             weight = self.inner.weight.unflatten(0, (self.axes, -1))
-            hidden = torch.einsum("bad,ahd->bah", x, weight) + self.inner.bias.unflatten(0, (self.axes, -1))
+            hidden = by_axis(x, weight) + self.inner.bias.unflatten(0, (self.axes, -1))
         else:
             hidden = linear(x, self.inner.weight, self.inner.bias).unflatten(-1, (self.axes, -1))
         hidden = self.dropout(torch.relu(hidden))
-        return torch.einsum("bah,aoh->bao", hidden, self.weight) + self.bias
+        return by_axis(hidden, self.weight) + self.bias
 
 
 class LinearTowers(nn.Module):
@@ -50,8 +50,7 @@ class LinearTowers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, dim], or [B, A, dim] with a vector for each axis -> [B, A, outputs]."""
-        each = "bad,aod->bao" if x.dim() == 3 else "bd,aod->bao"
-        return torch.einsum(each, self.dropout(x), self.weight) + self.bias
+        return by_axis(self.dropout(x), self.weight) + self.bias
 
 
 class BoundedLinear(LinearTowers):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -13,12 +15,13 @@ from torch import Tensor
 from mmmos.extract.front import Encoded, Front
 from mmmos.heads.network.reading import Batch, Reading, as_read
 from mmmos.heads.scoring.bundle import Bundle
-from mmmos.heads.training.outputs import one_thread
 from mmmos.store.device import BatchSize, float32_products, in_batches
 from mmmos.store.schema import EncoderSpec
 
 MOST = 1 << 16
 """Windows at a time, until memory says otherwise."""
+
+_COUNTING = threading.Lock()
 
 
 @contextmanager
@@ -28,8 +31,25 @@ def heads_turn(device: torch.device) -> Iterator[None]:
     Heads take thousands of short steps.  Two threads gain little on a quiet machine, and lose a lot on a busy
     one, where at each step one waits for the other; others decode at the same time, so it is always busy.
     """
-    with one_thread() if device.type == "cpu" else nullcontext(), float32_products(device):
+    with one_thread_here() if device.type == "cpu" else nullcontext(), float32_products(device):
         yield
+
+
+@contextmanager
+def one_thread_here() -> Iterator[None]:
+    """torch works with one thread in this one, and with as many as ever in all others, and here afterwards.
+
+    Its number is the process' and each thread's own: a thread takes the process' at its first look and keeps
+    it.  To set one's own sets both, so another thread, which goes at once, puts the process' right again.
+    """
+    with _COUNTING, ThreadPoolExecutor(1) as another:
+        count = another.submit(torch.get_num_threads).result()
+        torch.set_num_threads(1)
+        another.submit(torch.set_num_threads, count).result()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(count)
 
 
 class Members:

@@ -20,7 +20,7 @@ from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.store import files, sealed
 from mmmos.store.escape import csv_row, encodable
 from mmmos.store.lines import whole_lines
-from mmmos.store.rows import RowError, csv_rows, json_rows
+from mmmos.store.row_formats import RowError, csv_rows, json_rows
 
 FIRST_KEY = '{"id": '
 """How an answer begins as JSON; what begins otherwise is not cut off."""

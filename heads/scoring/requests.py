@@ -17,16 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmmos.store.files import NOT_DECODED
 from mmmos.store.names import digest
 from mmmos.store.parts import WHOLE, Part, table_digest
-from mmmos.store.rows import RowError, convert, parse_number, read_rows, refusal
+from mmmos.store.row_formats import RowError
+from mmmos.store.rows import convert, parse_number, read_rows, refusal
+from mmmos.store.suffixes import AUDIO, DECODED
 
-WAVE_SUFFIXES = {".aif", ".aifc", ".aiff", ".au", ".caf", ".w64", ".wav", ".wave"}
-AUDIO_SUFFIXES = frozenset(WAVE_SUFFIXES | {".flac", ".mp3", ".oga", ".ogg", ".opus"})
-"""What is taken from a folder to be scored; a file that is named itself may have any suffix."""
-FOUND_SUFFIXES = AUDIO_SUFFIXES | NOT_DECODED
-"""What is taken from a folder: audio that cannot be decoded too, so that its answer says so."""
 LIST_SUFFIXES = frozenset({".csv", ".jsonl", ".json", ".parquet"})
 MAX_LIST_BYTES = 1 << 31
 
@@ -106,7 +102,7 @@ def _expand(source: str, audio_root: Path | None, part: Part = WHOLE) -> list[Au
     if os.path.isdir(source):  # os.path: a name that no file can have is no error, and gets its answer
         found = sorted(_audio_below(path))
         if not found:
-            raise RequestError(f"{source}: no audio below this folder ({' '.join(sorted(AUDIO_SUFFIXES))})")
+            raise RequestError(f"{source}: no audio below this folder ({' '.join(sorted(DECODED))})")
         return [_plain(str(p)) for p in found[ours]]
     if path.suffix.lower() in LIST_SUFFIXES:
         return read_list(path, audio_root, part)
@@ -129,7 +125,7 @@ def _audio_below(folder: Path) -> Iterator[Path]:
         yield from (
             p
             for p in paths
-            if p.suffix.lower() in FOUND_SUFFIXES and not p.name.startswith("._") and os.path.isfile(p)
+            if p.suffix.lower() in AUDIO and not p.name.startswith("._") and os.path.isfile(p)
         )
     yield from closed
 

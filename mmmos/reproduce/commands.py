@@ -109,7 +109,7 @@ def reproduce(
 
 def _train(planned: Plan, work: Path, jobs: int, device: str) -> int:
     """Every grid; the exit code of the worst."""
-    from mmmos.heads.commands import train
+    from mmmos.heads.stage_two import train
 
     return max(
         train(configs, work, name, jobs=jobs, device=device)

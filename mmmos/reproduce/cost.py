@@ -11,7 +11,8 @@ from mmmos.extract.compute import Compute
 from mmmos.extract.rate import seconds_a_crop
 from mmmos.extract.request import ExtractRequest, load_encoders
 from mmmos.extract.run import written_table
-from mmmos.extract.survey import CACHE, CoverageError, check_coverage, survey
+from mmmos.extract.survey import CoverageError, check_coverage, survey
+from mmmos.extract.survey_cache import CACHE
 from mmmos.extract.tasks import plan
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.grids import TRI_ENC, grid

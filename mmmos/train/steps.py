@@ -126,7 +126,7 @@ def start_from(work: Path, source: Bundle | None) -> None:
 
 def train_heads(work: Path, preset: str, deadline: Deadline, **settings: Any) -> None:
     """Train the heads that suit the number of clips, and a ridge regression, as far as the time allows."""
-    from mmmos.heads.commands import train_recipe
+    from mmmos.heads.stage_two import train_recipe
 
     try:
         with deadline.held():

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from mmmos.store.ratings.sheet import AUDIO_SUFFIXES
-from mmmos.store.rows import MAX_LINE_LETTERS, TableError, open_text
+from mmmos.store.ratings.sheet import SUFFIXES
+from mmmos.store.row_formats import MAX_LINE_LETTERS
+from mmmos.store.rows import TableError, open_text
 
 MAX_SCP_BYTES = 1 << 30
 
@@ -70,12 +71,12 @@ class Audio:
                 return ending
         for ending in endings:
             folder, _, name = ending.rpartition("/")
-            stem = PurePosixPath(name).stem if name.lower().endswith(AUDIO_SUFFIXES) else name
+            stem = PurePosixPath(name).stem if name.lower().endswith(SUFFIXES) else name
             beside = [f for f in self.by_stem.get(stem, []) if f.rpartition("/")[0] == folder]
             if found := self._only(named, beside, "suffix"):
                 return found
         name = parts[-1]
-        stem = PurePosixPath(name).stem if name.lower().endswith(AUDIO_SUFFIXES) else name
+        stem = PurePosixPath(name).stem if name.lower().endswith(SUFFIXES) else name
         return self._only(named, self.by_name.get(name) or self.by_stem.get(stem, []), "elsewhere")
 
     def told(self) -> str:
@@ -99,7 +100,7 @@ class Audio:
         for folder, folders, names in os.walk(self.root):
             folders[:] = [name for name in folders if not name.startswith(".")]
             inside = Path(folder).relative_to(self.root)
-            found |= {(inside / n).as_posix() for n in names if n.lower().endswith(AUDIO_SUFFIXES)}
+            found |= {(inside / n).as_posix() for n in names if n.lower().endswith(SUFFIXES)}
         return found
 
 

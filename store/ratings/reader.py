@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from mmmos.store.axes import parse_scale
 from mmmos.store.clip_rows import off_scale
 from mmmos.store.clips import ClipTable
-from mmmos.store.files import NOT_DECODED
 from mmmos.store.ratings.audio import Audio
 from mmmos.store.ratings.grouping import Rated, rated_clips
 from mmmos.store.ratings.meaning import Meaning, find_meaning
@@ -23,6 +22,7 @@ from mmmos.store.ratings.sheet import Sheet, read_sheet
 from mmmos.store.rows import TableError, refusal
 from mmmos.store.schema import Clip, Scale
 from mmmos.store.splits import split_clips
+from mmmos.store.suffixes import NOT_DECODED
 
 USUAL_SCALES = ((1, 5), (0, 5), (1, 7), (1, 10), (0, 10), (0, 100), (0, 1), (-1, 1), (-2, 2), (-3, 3))
 """What listeners are asked on, in the order in which a scale is guessed by the values that occur."""

@@ -13,30 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from mmmos.store.files import NOT_DECODED
-from mmmos.store.rows import (
-    JSON_SUFFIXES,
-    MAX_LINE_LETTERS,
-    NUMBER,
-    Row,
-    RowError,
-    TableError,
-    csv_rows,
-    json_rows,
-    open_text,
-    refusal,
-    taken,
-)
+from mmmos.store.row_formats import MAX_LINE_LETTERS, Row, RowError, csv_rows, json_rows
+from mmmos.store.rows import JSON_SUFFIXES, NUMBER, TableError, open_text, refusal, taken
 from mmmos.store.sealed import different_keys
+from mmmos.store.suffixes import AUDIO
 
 MAX_BYTES = 1 << 31
 MAX_LIST_LETTERS = 1 << 26
 """Of a JSON list, which is read as a whole; JSON lines are not."""
 BETWEEN = re.compile(r"[\s,]*")
-AUDIO_SUFFIXES = (
-    ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", *sorted(NOT_DECODED)
-)  # fmt: skip
-"""What a file of audio is called, also where it will not be read: then that is said of it, and why."""
+SUFFIXES = tuple(AUDIO)
+"""Also of what will not be read: then that is said of it, and why."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 OTHER_FILES = (".xlsx", ".xls", ".ods", ".parquet", ".mat", ".sav")
 NOTHING = ("", "na", "n/a", "nan", "null", "none", "-", "?")
@@ -123,7 +110,7 @@ def _pairs(path: Path, text: TextIO) -> Sheet:
 def headerless(cells: Sequence[str], path: Path) -> list[str]:
     """Names for the columns of a file whose first row is no header; [] where it is one."""
     cells = [cell.strip().strip('"') for cell in cells]
-    audio = [n for n, cell in enumerate(cells) if cell.lower().endswith(AUDIO_SUFFIXES)]
+    audio = [n for n, cell in enumerate(cells) if cell.lower().endswith(SUFFIXES)]
     numbers = [n for n, cell in enumerate(cells) if is_number(cell)]
     if not audio and not numbers:
         return []

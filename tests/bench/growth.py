@@ -13,7 +13,7 @@ Nothing is said of audio: the tables' files do not exist, and their lengths are 
 
 from __future__ import annotations
 
-import resource
+import gc
 import tempfile
 import time
 from collections.abc import Sequence
@@ -76,12 +76,28 @@ def specs() -> list[EncoderSpec]:
     ]  # fmt: skip
 
 
+def memory_bytes(name: str) -> int:
+    """Of this process: "VmRSS", what it holds now, or "VmHWM", the most that it held at once (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def count_anew() -> int:
+    """What this process holds now; from now on "VmHWM" is the most since then, not since its start.
+
+    The peak that getrusage gives cannot be set back, and a process begins with that of the one that made it.
+    """
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    return memory_bytes("VmRSS")
+
+
 def read_and_plan(path: Path, part: Part) -> dict[str, float]:
     """Seconds and peak memory of one process that plans a table, or a part of one."""
     import pyarrow.parquet  # noqa: F401 - loaded before memory is counted
 
     stores = [FeatureStore(path.parent / "features", spec) for spec in specs()]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = count_anew()
     started_s = time.perf_counter()
     table = read_clips(path, audio_root=path.parent, part=part)
     read_s = time.perf_counter() - started_s
@@ -93,7 +109,7 @@ def read_and_plan(path: Path, part: Part) -> dict[str, float]:
     crops, tasks = plan(surveyed, stores)
     plan_s = time.perf_counter() - started_s
     assert crops == len(tasks) == len(clips)
-    held = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    held = memory_bytes("VmHWM") - before
     return {
         "clips": crops,
         "read_s": read_s,

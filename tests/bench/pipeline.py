@@ -12,7 +12,11 @@ disk does not count.  The last line is JSON:
     busy_predict_short   files of one window
     busy_cluster         the lowest of the cards of `--cluster local:N`, each with 16 / N threads and WAV
 
-each the part of the time, from a card's first work to the end of its last, in which it has work.
+each the part of the time, from a card's first work to the end of its last, in which it has work.  What is
+before the first (starting up, decoding the first crops) and after the last (answers, the last shard) is not
+counted.  `decoding_allows` says how many times as many crops are decoded as the card takes: from 1 on a
+figure of 1 means that the pipeline never let the card wait, below it no figure can be much higher than that
+(`--workers 1` for one).
 """
 
 from __future__ import annotations
@@ -122,6 +126,10 @@ def main() -> None:
     }
     found = {name: round(float(np.float64(value)), 4) for name, value in found.items()}
     found["decoding"] = f"simulated, {options.workers} threads"
+    found["decoding_allows"] = {
+        suffix: round(options.workers * simulated.CROP_S / seconds, 2)
+        for suffix, seconds in simulated.DECODING_S.items()
+    }
     print(json.dumps(found))
 
 

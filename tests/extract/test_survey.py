@@ -10,18 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmmos.extract import content
+from mmmos.extract import content, survey_cache
 from mmmos.extract import survey as room
 from mmmos.extract.audio import write_audio
 from mmmos.extract.survey import (
-    CACHE,
-    OLD_CACHE,
     CoverageError,
     Reject,
     check_coverage,
     survey,
     write_rejects,
 )
+from mmmos.extract.survey_cache import CACHE, OLD_CACHE
 from mmmos.store import sealed
 from mmmos.store.clips import ClipTable
 from mmmos.store.lines import read_lines
@@ -123,7 +122,7 @@ def test_a_survey_that_was_killed_goes_on_where_it_was(
         decoded.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(room, "KEPT_EVERY_S", 0.0)
+    monkeypatch.setattr(survey_cache, "KEPT_EVERY_S", 0.0)
     monkeypatch.setattr(room, "survey_file", until_the_kill)
     whole = table(*(f"{number}.wav" for number in range(20)))
     child = os.fork()
@@ -145,7 +144,7 @@ def test_the_cache_of_an_earlier_version_is_taken_over(
     status = (root / "a.wav").stat()
     info = asdict(room.survey_file(root / "a.wav"))
     entry = {"state": [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino], "info": info}
-    old = {"recipe": room.AUDIO_RECIPE, "files": {str(root / "a.wav"): entry}}
+    old = {"recipe": survey_cache.AUDIO_RECIPE, "files": {str(root / "a.wav"): entry}}
     sealed.write_json(tmp_path / OLD_CACHE, old)
     monkeypatch.setattr(room, "survey_file", lambda path: pytest.fail(f"{path} is decoded again"))
     for _ in range(2):

@@ -27,7 +27,8 @@ from mmmos.extract.content import UNSETTLED_S
 from mmmos.extract.encoders.locate import find_present
 from mmmos.extract.encoders.published import Published
 from mmmos.extract.encoders.weights import WeightsMissing
-from mmmos.extract.survey import CACHE, survey
+from mmmos.extract.survey import survey
+from mmmos.extract.survey_cache import CACHE
 from mmmos.heads.ensemble import Ensemble, from_weights
 from mmmos.store import files, folders, index, noted, sealed
 from mmmos.store.clips import ClipTable, load_table, save_table

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mmmos.store.clip_rows import check_columns, columns_of, off_scale, to_clip
-from mmmos.store.rows import RowError
+from mmmos.store.row_formats import RowError
 from mmmos.store.schema import Axes, Clip, Scale
 
 AXES = Axes(("MOS", "SIG"))

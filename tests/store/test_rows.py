@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mmmos.store.rows import Row, RowError, convert, csv_rows, json_rows, parse_number, read_rows, refusal
+from mmmos.store.row_formats import Row, RowError, csv_rows, json_rows
+from mmmos.store.rows import convert, parse_number, read_rows, refusal
 
 
 def test_csv_rows_are_numbered_as_a_spreadsheet_counts_them() -> None:

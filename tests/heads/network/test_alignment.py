@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmmos.heads.network.alignment import average_down, mean_and_deviation, to_common, valid_steps
+from mmmos.heads.network.alignment import (
+    average_down,
+    mean_and_deviation,
+    sum_over_time,
+    to_common,
+    valid_steps,
+)
 from tests.heads.small import M2D, MUQ, WAVLM, spec
 
 
@@ -68,3 +74,13 @@ def test_mean_and_deviation_over_valid_frames() -> None:
         part = frames[row, :count].double()
         expected = torch.cat((part.mean(0), part.std(0, correction=0)))
         torch.testing.assert_close(result[row].double(), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 15, 16, 17, 62, 250, 256, 257, 499])
+def test_a_sum_over_time_depends_neither_on_padding_nor_on_neighbours(steps: int) -> None:
+    x = torch.randn(steps, 7, 5)
+    found = sum_over_time(x)
+    torch.testing.assert_close(found.double(), x.double().sum(0), atol=1e-4, rtol=0)
+    longer = torch.cat((x, torch.zeros(13, 7, 5)))
+    assert torch.equal(sum_over_time(longer), found)
+    assert torch.equal(sum_over_time(x[:, 2:3, 4:]), found[2:3, 4:])

@@ -42,3 +42,26 @@ def test_features_get_no_gradient_that_nobody_asked_for(monkeypatch: pytest.Monk
 def test_double_precision_stays_what_it_is() -> None:
     x, weight = torch.randn(5, 7).double(), torch.randn(6, 7).double()
     assert torch.equal(products.linear(x, weight), plain(x, weight))
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["for all axes", "for each axis"])
+def test_each_axis_has_its_own_weight(shared: bool) -> None:
+    x, weight = torch.randn(5, *[3] * (not shared), 7), torch.randn(3, 2, 7)
+    trained = products.by_axis(x, weight)
+    with torch.no_grad():
+        scored = products.by_axis(x, weight)
+    for axis in range(3):
+        expected = plain(x if shared else x[:, axis], weight[axis])
+        torch.testing.assert_close(trained[:, axis], expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(scored[:, axis], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.skipif(not products._has_onednn(), reason="torch's own product makes no such promise")
+@pytest.mark.parametrize("outputs", [1, 2, 10, 30])
+@pytest.mark.parametrize("width", [1, 7, 30, 100, 768])
+def test_a_row_has_the_bits_that_it_has_beside_any_others(width: int, outputs: int) -> None:
+    x, weights = torch.randn(50, 2, width), torch.randn(2, outputs, width)
+    with torch.no_grad():
+        whole = products.by_axis(x, weights)
+        for count in (*range(1, 18), 31, 33, 48):
+            assert torch.equal(products.by_axis(x[-count:], weights), whole[-count:]), count

@@ -26,6 +26,17 @@ def test_at_unit_length_only_the_direction_counts():
     torch.testing.assert_close(towers(x), towers(7 * x))
 
 
+def test_a_row_has_the_bits_that_it_has_beside_any_others():
+    towers, x = (
+        Projections(37, 2, Layout(3, layer_norm=True, unit_length=True)).eval(),
+        torch.randn(40, 2, 37),
+    )
+    with torch.inference_mode():
+        whole = towers(x)
+        for count in range(1, 40):
+            assert torch.equal(towers(x[-count:]), whole[-count:]), count
+
+
 @pytest.mark.parametrize("projections", [0, 65])
 def test_a_header_cannot_ask_for_any_number_of_layers(projections):
     with pytest.raises(ValueError, match="1 to 64"):

@@ -13,7 +13,7 @@ import pytest
 from mmmos.heads.scoring.answers import Writer, beyond_scale, columns, identity
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.store.escape import encodable
-from mmmos.store.rows import csv_rows
+from mmmos.store.row_formats import csv_rows
 from mmmos.store.schema import Scale
 
 AXES = ("CE", "PQ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +15,7 @@ from mmmos.extract.compute import Compute
 from mmmos.extract.encoders import load_encoder
 from mmmos.extract.front import Front, Window
 from mmmos.heads.grids import configure
+from mmmos.heads.network.aggregators import AGGREGATORS
 from mmmos.heads.network.model import Head
 from mmmos.heads.scoring.members import Members, heads_turn
 from mmmos.store.schema import AES_AXES
@@ -43,26 +46,50 @@ def test_a_window_has_the_scores_that_it_has_alone() -> None:
     assert not torch.allclose(together[:, 0], together[:, 1])
 
 
-@pytest.mark.parametrize("aggregator", ["mlp", "blstm_h", "blstm_t", "attention", "layermix", "linear"])
-def test_scores_are_the_same_bits_whatever_the_batch(aggregator: str) -> None:
-    """So that answers do not depend on parts, tasks, or the order of a list."""
-    members, rng = two_members(), np.random.default_rng(1)
-    (spec,) = members.front.specs
-    members.heads = [Head(configure("data", [spec.id], aggregator, "ut"), [spec], AES_AXES.names).eval()]
-    for parameter in members.heads[0].parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    frames = torch.from_numpy(rng.normal(size=(33, spec.frames, spec.frame_dim))).half()
-    means = torch.from_numpy(rng.normal(size=(33, spec.layers, spec.dim))).float()
+LENGTHS_S = (10.0, 2.0, 0.5, 4.99, 10.0, 1.0, 7.3, 0.04, 9.99, 3.0, 2.0, 2.0)
+"""Of windows: whole ones, several alike, one shorter than a frame."""
 
-    def scores(part: slice) -> torch.Tensor:
-        valid_s = [2.0] * len(frames[part])
+
+@pytest.mark.parametrize("axes", [AES_AXES.names, ("MOS",)], ids=["four axes", "one axis"])
+@pytest.mark.parametrize("aggregator", AGGREGATORS)
+def test_scores_are_the_same_bits_whatever_the_batch(aggregator: str, axes: tuple[str, ...]) -> None:
+    """So that answers depend neither on parts, tasks and workers, nor on the order of a list.
+
+    One encoder has a width that fills no vector register, and so has the recurrence.
+    """
+    members, draws = two_members(), torch.Generator().manual_seed(1)
+    (one,) = members.front.specs
+    specs = [one, replace(one, name="other", frame_rate_hz=50.0, frames=499, dim=51, layers=3)]
+    sizes = {"width": 10} if aggregator.startswith("blstm") else {}
+    config = configure("data", [spec.id for spec in specs], aggregator, "ut", hidden=30, **sizes)
+    support = 7 if aggregator in ("kernel_ridge", "svr") else 0
+    head = Head(config, specs, axes, support=support).eval()
+    for tensor in (*head.parameters(), *(of for name, of in head.named_buffers() if "support" in name)):
+        torch.nn.init.normal_(tensor, std=0.1, generator=draws)
+    if support:
+        head.towers.dual.normal_(generator=draws)
+    members.heads = [head]
+    count = len(LENGTHS_S)
+    encoded = {
+        spec.id: (
+            torch.randn(count, spec.frames, spec.frame_dim, generator=draws).half(),
+            torch.randn(count, spec.layers, spec.dim, generator=draws),
+        )
+        for spec in specs
+    }
+
+    def scores(numbers: list[int]) -> torch.Tensor:
+        of_these = {name: (frames[numbers], means[numbers]) for name, (frames, means) in encoded.items()}
         with torch.inference_mode(), heads_turn(members.front.device):
-            return members.scores({spec.id: (frames[part], means[part])}, valid_s)
+            return members.scores(of_these, [LENGTHS_S[n] for n in numbers])
 
-    whole = scores(slice(None))
-    for size in (1, 2, 3, 4, 7):
-        for at in (0, 5, 20):
-            assert torch.equal(scores(slice(at, at + size)), whole[at : at + size]), (size, at)
+    whole, order = scores(list(range(count))), list(range(count))
+    assert len(whole.unique()) > len(axes)
+    for numbers in (order, order[::-1], [5 * n % 12 for n in order]):
+        for size in (1, 2, 3, 5, 9):
+            for at in range(0, count, size):
+                some = numbers[at : at + size]
+                assert torch.equal(scores(some), whole[some]), some
 
 
 def test_heads_have_one_thread_and_leave_the_encoders_theirs() -> None:
@@ -72,6 +99,52 @@ def test_heads_have_one_thread_and_leave_the_encoders_theirs() -> None:
         with heads_turn(torch.device("cpu")):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_thread_that_first_looks_at_torch_while_heads_run_keeps_all_its_threads() -> None:
+    """Several people at one page: one's waves may be mixed down while another's heads run."""
+    before, looked, over = torch.get_num_threads(), threading.Event(), threading.Event()
+    found = []
+
+    def another() -> None:
+        found.append(torch.get_num_threads())
+        looked.set()
+        assert over.wait(60)
+        with heads_turn(torch.device("cpu")):
+            pass
+        found.append(torch.get_num_threads())
+
+    torch.set_num_threads(2)
+    try:
+        thread = threading.Thread(target=another)
+        with heads_turn(torch.device("cpu")):
+            thread.start()
+            assert looked.wait(60)
+        over.set()
+        thread.join()
+        with ThreadPoolExecutor(1) as later:
+            found.append(later.submit(torch.get_num_threads).result())
+        assert found == [2, 2, 2]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_thread_that_kept_one_has_all_after_its_next_turn() -> None:
+    before = torch.get_num_threads()
+
+    def work() -> int:
+        torch.set_num_threads(1)
+        with ThreadPoolExecutor(1) as process:
+            process.submit(torch.set_num_threads, 2).result()
+        with heads_turn(torch.device("cpu")):
+            pass
+        return torch.get_num_threads()
+
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(work).result() == 2
     finally:
         torch.set_num_threads(before)
 

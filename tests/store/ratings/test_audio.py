@@ -8,6 +8,7 @@ import pytest
 
 from mmmos.store.ratings.audio import Audio
 from mmmos.store.rows import TableError
+from mmmos.store.suffixes import AUDIO
 
 
 @pytest.fixture
@@ -36,6 +37,12 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_a_file_is_found_by_what_a_table_says(folder: Path, named: str, place: str | None) -> None:
     assert Audio(folder).find(named) == place
+
+
+@pytest.mark.parametrize("suffix", sorted(AUDIO))
+def test_a_clip_is_found_whatever_its_audio_is_called(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a{suffix}").touch()
+    assert Audio(tmp_path).find("a") == Audio(tmp_path).find("x/a.wav") == f"a{suffix}"
 
 
 @pytest.mark.parametrize("named", ["y/c", "c", "a1.wav", "a1"])
