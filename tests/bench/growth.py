@@ -5,8 +5,8 @@
 2. One part of 64 of a table of ten million rows, as CSV and as Parquet: read and planned in the same way.
 3. Two thousand files of two seconds, scored by the paper's eight-member ensemble behind simulated encoders
    with the shapes of the full-size ones, which take 20 ms a window: milliseconds a file beside the encoders,
-   as the processor time of the thread that runs heads and makes answers (others decode while encoders run),
-   and in wall time, which other work on the machine lengthens.
+   as the processor time of the thread that runs heads and makes answers, less what the simulated encoders
+   take of it (others decode while encoders run), and in wall time, which other work on the machine lengthens.
 
 Nothing is said of audio: the tables' files do not exist, and their lengths are made up.
 """
