@@ -21,7 +21,7 @@ from mmmos.extract.audio_info import AudioError, AudioInfo, Samples
 from mmmos.extract.cluster import Machines, machines
 from mmmos.extract.compute import AUTO, Compute
 from mmmos.extract.decoding import Listening, Sound, open_file, open_wave
-from mmmos.extract.encoders import Encoder, WeightsMissing, find_weights, load_encoder
+from mmmos.extract.encoders import Encoder, WeightsMissing, columns_of, find_weights, load_encoder
 from mmmos.extract.encoders.audiobox import Audiobox, read_audiobox
 from mmmos.extract.encoders.encoder import Fence, staged
 from mmmos.extract.encoders.own import source_of
@@ -52,6 +52,7 @@ __all__ = [
     "WeightsMismatch",
     "WeightsMissing",
     "Window",
+    "columns_of",
     "load_audiobox",
     "machines",
     "normalised",

@@ -11,6 +11,7 @@ from mmmos.extract.compute import Compute
 from mmmos.store import sealed
 from mmmos.store.console import say
 from mmmos.store.device import choose_device, device_type
+from mmmos.store.names import choose
 from mmmos.store.parts import REQUEST, WHOLE, Part
 from mmmos.store.schema import EncoderSpec
 
@@ -122,6 +123,30 @@ class ExtractRequest:
         return replace(self, **paths)  # type: ignore[arg-type]
 
 
+def encoder_names(request: ExtractRequest) -> list[str]:
+    """The encoders of a request, in its order.
+
+    Raises
+    ------
+    ValueError
+        For unknown or repeated names, unknown terms, and encoders whose published weights they exclude.
+    """
+    from mmmos.extract.encoders import ENCODERS
+    from mmmos.extract.encoders.licences import require_permissive
+    from mmmos.extract.encoders.own import is_own
+
+    names = [name.strip() for name in request.encoders.split(",") if name.strip()]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"--encoders takes different names separated by commas, not {request.encoders!r}")
+    if request.licence not in ("", "permissive"):
+        raise ValueError(f"--licence takes permissive, not {request.licence!r}")
+    for name in names:
+        published = None if is_own(name) else ENCODERS[choose("encoder", name, ENCODERS)].PUBLISHED
+        if request.licence and published is not None:
+            require_permissive(name, published.licence)  # before weights are fetched that may not be used
+    return names
+
+
 def load_encoders(
     request: ExtractRequest, compute: Compute, *, stored: Iterable[EncoderSpec] = (), specs_only: bool = False
 ) -> list[Encoder]:
@@ -144,11 +169,7 @@ def load_encoders(
     from mmmos.extract.audio import AUDIO_RECIPE
     from mmmos.extract.encoders import find_weights, load_encoder
 
-    names = [name.strip() for name in request.encoders.split(",") if name.strip()]
-    if not names or len(set(names)) != len(names):
-        raise ValueError(f"--encoders takes different names separated by commas, not {request.encoders!r}")
-    if request.licence not in ("", "permissive"):
-        raise ValueError(f"--licence takes permissive, not {request.licence!r}")
+    names = encoder_names(request)
     pretrained = request.random_weights is None
     weights = find_weights(names, request.weights) if pretrained else dict.fromkeys(names)
     return [

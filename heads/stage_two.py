@@ -25,8 +25,7 @@ def train_recipe(work: Path, preset: str, *, seed: int = 0, **settings: Any) -> 
 
     specs, data = _specs(work), load_table(work / "clips.json")
     recipe = recipe_for(data, specs, preset=preset, seed=seed)
-    held_out = any(data.of(split) for split in ("dev", "pam", "test"))
-    folds = recipe.folds or (0 if held_out else folds_of(data.of("train")))
+    folds = recipe.folds or folds_of(data)
     for note in recipe.notes:
         say(note)
     only = tuple(config.id for config in recipe.configs)

@@ -147,10 +147,11 @@ def off_scale(clips: Mapping[int, Clip], scale: Scale) -> list[str]:
         return []
     number, axis, value, own = found[0]
     low, high = min(v for _, _, v, _ in found), max(v for _, _, v, _ in found)
+    alone = f", or --scale {axis}=LO:HI,... where axes have scales of their own" * (len(scales) > 1)
     return [
-        f"row {number}: {axis} {value:g} is outside the scale {own.low:g} to {own.high:g}; in all "
+        f"row {number}: {axis} {value:g} is outside the scale {own.low:g} to {own.high:g}; in all, "
         f"{len(found)} of {count} values are, from {low:g} to {high:g}. If they are right, name their scale: "
-        "--scale LO,HI, as in --scale 0,100"
+        f"--scale LO,HI, as in --scale 0,100{alone}"
     ]
 
 

@@ -15,10 +15,11 @@ from mmmos.heads.results.evaluation import Row
 from mmmos.heads.stage_two import say_where_training_ended
 from mmmos.store.clips import ClipTable, save_table
 from mmmos.store.schema import Clip
-from mmmos.train.steps import Deadline, TimeUpError
+from mmmos.train.steps import Deadline, TimeUpError, train_heads
 from mmmos.train.verdict import verdict
 from tests.conftest import Outcome
 from tests.corpus import small_corpus
+from tests.heads.scoring.published_audiobox import published
 
 
 @pytest.fixture
@@ -92,10 +93,32 @@ def test_a_second_test_starts_from_the_bundle_of_the_first(
     assert "logmel+bundle" in done.out
     about = json.loads((tmp_path / "c" / "bundle.json").read_text())
     assert about["prior"] == json.loads((tmp_path / "b" / "bundle.json").read_text())["id"]
+    # docs/small-data.md: the line through the bundle's scores alone
+    alone = ("--runs", "encoders=bundle", "--rule", "all", "--export", tmp_path / "a")
+    assert cli("ensemble", *alone, "--work", tmp_path / "v").code == 0
+    assert list(json.loads((tmp_path / "a" / "bundle.json").read_text())["axes"]) == ["Noise"]
     shutil.rmtree(tmp_path / "v")
     shutil.rmtree(tmp_path / "b")
-    scored = cli("predict", ratings.parent / "audio" / "c00.wav", "--bundle", tmp_path / "c")
-    assert set(json.loads(scored.out)) >= {"Noise", "Noise_80_low"}
+    for bundle in ("c", "a"):
+        scored = cli("predict", ratings.parent / "audio" / "c00.wav", "--bundle", tmp_path / bundle)
+        assert set(json.loads(scored.out)) >= {"Noise", "Noise_80_low"}
+
+
+@pytest.mark.slow
+def test_it_starts_from_audiobox_and_says_that_its_file_is_not_the_published_one(
+    cli: Callable[..., Outcome], ratings: Path, tmp_path: Path
+) -> None:
+    weights = published(tmp_path / "weights")
+    words = ("--encoders", "logmel", "--from", "audiobox", "--weights", weights, "--jobs", "1")
+    done = cli("train", ratings, "--work", tmp_path / "w", *words)
+    assert done.code == 0, done.err
+    assert "its CE, CU, PC, PQ of every clip are features" in done.err
+    assert "not the published file; recorded as custom:" in done.err
+    card = (tmp_path / "w" / "bundle" / "README.md").read_text()
+    assert "a custom file; the published one has: CC BY 4.0" in card
+    audio = ratings.parent / "audio" / "c00.wav"
+    scored = cli("predict", audio, "--bundle", tmp_path / "w" / "bundle", "--weights", weights)
+    assert json.loads(scored.out)["Quality"] >= 0
 
 
 def test_a_bundle_to_start_from_has_to_be_there(
@@ -125,6 +148,36 @@ def test_a_dry_run_says_what_it_understood_and_writes_nothing(
     ):
         assert part in done.out
     assert "mmmos prepare table" in done.err
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--preset", "papre"), "Did you mean 'paper'"),
+        (("--encoders", "logmel,fulband"), "Did you mean 'fullband'"),
+        (("--licence", "permisive"), "--licence takes permissive"),
+        (("--licence", "permissive", "--encoders", "muq"), "the terms of muq forbid commercial use"),
+    ],
+)
+def test_a_name_that_there_is_not_is_refused_before_anything_is_done(
+    cli: Callable[..., Outcome], ratings: Path, tmp_path: Path, words: tuple[str, ...], reason: str
+) -> None:
+    done = cli("train", ratings, "--work", tmp_path / "w", *words, "--dry-run")
+    assert done.code == 2
+    assert reason in done.err
+    assert not (tmp_path / "w").exists()
+
+
+def test_too_few_groups_are_refused_before_anything_is_extracted(
+    cli: Callable[..., Outcome], ratings: Path, tmp_path: Path
+) -> None:
+    some = ratings.with_name("some.csv")
+    some.write_text("\n".join(ratings.read_text().splitlines()[:7]))
+    done = cli("train", some, "--work", tmp_path / "w", "--column", "group=remark")
+    assert done.code == 2
+    assert "2 rated clips in 1 group: none can be held out" in done.err
+    assert "--column group= none" in done.err
     assert not (tmp_path / "w").exists()
 
 
@@ -182,6 +235,21 @@ def test_the_time_is_over_whatever_handles_errors() -> None:
         work_that_handles_errors()
     with Deadline().held():
         pass
+
+
+def test_minutes_that_end_before_the_first_head_say_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise TimeUpError
+
+    monkeypatch.setattr("mmmos.heads.stage_two.train_recipe", never)
+    with pytest.raises(RuntimeError, match="before any head was trained; what was made is kept"):
+        train_heads(tmp_path, "size", Deadline())
+    stored = tmp_path / "runs" / "ridge-mse-000000000000" / "predictions-oof.parquet"
+    stored.parent.mkdir(parents=True)
+    stored.touch()
+    train_heads(tmp_path, "size", Deadline())
 
 
 def test_heads_of_a_table_without_a_split_names_the_ways_on(

@@ -31,6 +31,7 @@ __all__ = [
     "Encoder",
     "WeightsMismatch",
     "WeightsMissing",
+    "columns_of",
     "find_weights",
     "load_encoder",
     "summarise",
@@ -47,6 +48,12 @@ ENCODERS: dict[str, EncoderModule] = {
 }
 
 SIZES = ("full", "tiny")
+
+
+def columns_of(spec: EncoderSpec) -> tuple[str, ...]:
+    """What each number of an encoder's frames is; () where that cannot be said in words."""
+    columns: tuple[str, ...] = getattr(ENCODERS.get(spec.name), "COLUMNS", ())
+    return columns if len(columns) == spec.frame_dim else ()
 
 
 def find_weights(names: Sequence[str], weights: Path | None) -> dict[str, Path | None]:

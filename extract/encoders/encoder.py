@@ -91,6 +91,8 @@ class EncoderModule(Protocol):
         Raised whenever the file's own code changes its output.
     PARTIAL_FRAMES : bool
         Optional, default False: whether a frame that is only partly audio counts as valid.
+    COLUMNS : tuple of str
+        Optional: what each number of a frame is, where that can be said in words.
     GFLOP_A_CROP : float or None
         Arithmetic of the full-size network on one crop: what scoring new audio costs.
     PUBLISHED : Published or None

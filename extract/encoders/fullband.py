@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples, exact_div
-from mmmos.extract.encoders.mel import MelPower, filterbank, hz_to_mel, mel_to_hz
+from mmmos.extract.encoders.mel import MelPower, corners_hz, filterbank, level_names
 from mmmos.extract.encoders.published import Origin
 
 SAMPLE_RATE_HZ = 44100
@@ -43,19 +42,16 @@ moving average of n seconds falls by 3 dB at 0.44 / n Hz, so the octaves begin n
 TOGETHER = 100
 """Spectra (1 s) around each moment over which groups are correlated."""
 
-EDGES_HZ = mel_to_hz(np.linspace(0, hz_to_mel(np.array(SAMPLE_RATE_HZ / 2), "slaney"), BANDS + 2), "slaney")
-"""Corners of the bands' triangles: band n rises from corner n to n + 1 and falls to n + 2."""
+EDGES_HZ = corners_hz(SAMPLE_RATE_HZ, BANDS)
 
 OCTAVES_HZ = ("16-32", "8-16", "4-8", "2-4", "1-2", "0.5-1", "0.25-0.5")
 
 
 def _column_names() -> tuple[str, ...]:
-    centres = [f"{hz:.0f} Hz" for hz in EDGES_HZ[1:-1]]
     width = BANDS // GROUPS
     groups = [f"{EDGES_HZ[n * width]:.0f}-{EDGES_HZ[(n + 1) * width + 1]:.0f} Hz" for n in range(GROUPS)]
     return (
-        *(f"level at {centre}" for centre in centres),
-        *(f"change at {centre}" for centre in centres),
+        *level_names(SAMPLE_RATE_HZ, BANDS),
         *(f"modulation {octave} Hz of {group}" for octave in OCTAVES_HZ for group in groups),
         *(f"correlation of {one} with {other}" for one, other in itertools.combinations(groups, 2)),
         "overall level",

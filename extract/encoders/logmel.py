@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmmos.extract.encoders.encoder import Loaded, LoadOptions, crop_samples, exact_div
-from mmmos.extract.encoders.mel import MelPower, filterbank
+from mmmos.extract.encoders.mel import MelPower, filterbank, level_names
 from mmmos.extract.encoders.published import Origin
 
 SAMPLE_RATE_HZ = 24000
@@ -28,9 +28,13 @@ FLOOR = 1e-12
 """-120 dB below a full-scale sine: under the noise of 16-bit audio in any one band."""
 
 
+COLUMNS = level_names(SAMPLE_RATE_HZ, BANDS)
+"""What each number of a frame is."""
+
+
 def load(options: LoadOptions) -> Loaded:
     """The encoder; it has no weights, so seed, size and weight folder make no difference."""
-    return Loaded(LogMel(), Origin("none", "none", "no weights"), dim=2 * BANDS, layers=1)
+    return Loaded(LogMel(), Origin("none", "none", "no weights"), dim=len(COLUMNS), layers=1)
 
 
 class LogMel(nn.Module):

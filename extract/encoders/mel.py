@@ -78,6 +78,18 @@ def filterbank(
     return torch.from_numpy(bank.astype(np.float32))
 
 
+def corners_hz(sample_rate_hz: int, bands: int) -> np.ndarray:
+    """[bands + 2] corners of the triangles of a "slaney" bank over the whole band: n rises from corner n to
+    n + 1 and falls to n + 2."""
+    return mel_to_hz(np.linspace(0, hz_to_mel(np.array(sample_rate_hz / 2), "slaney"), bands + 2), "slaney")
+
+
+def level_names(sample_rate_hz: int, bands: int) -> tuple[str, ...]:
+    """Names of the levels of such bands, then of their changes."""
+    centres = [f"{hz:.0f} Hz" for hz in corners_hz(sample_rate_hz, bands)[1:-1]]
+    return (*(f"level at {centre}" for centre in centres), *(f"change at {centre}" for centre in centres))
+
+
 class MelPower(nn.Module):
     """Waveforms [B, samples] to mel power [B, bands, 1 + samples // hop].
 

@@ -40,6 +40,17 @@ CHOICES: dict[str, list[dict[str, float]]] = {
 """What cross-validation chooses from.  A ridge's penalty is per feature: features are many, and each new one
 would otherwise weaken it."""
 
+ENOUGH_TO_CHOOSE = 16
+"""With fewer clips to fit on, what cross-validation chooses follows the noise."""
+
+FIXED: dict[str, dict[str, float]] = {
+    "ridge": {"penalty": 0.1},
+    "kernel_ridge": {"width": 0.3, "penalty": 0.1},
+    "svr": {"width": 1.0, "bound": 10.0},
+}
+"""What is taken then, and where there are too few groups to divide: derived on parts of real sets, see
+docs/small-data.md."""
+
 
 class GaussianKernel(nn.Module):
     """A weighted sum of the training clips' kernels for each axis.
@@ -79,7 +90,7 @@ class Solution:
     """One axis solved: what cross-validation chose, its mean squared error there, weights and bias.
 
     weights: [D] of a ridge; [N] of a kernel over the clips that it was fitted on.
-    error: None where there were too few groups to choose; the middle of the choices is taken then.
+    error: None where there were too few groups to measure it.
     """
 
     choice: dict[str, float]
@@ -101,10 +112,12 @@ def solve(family: str, x: Array, y: Array, folds: Sequence[NDArray[np.int64]]) -
         [N] z-scored scores.
     folds
         Divisions of the clips, each [N] fold numbers with whole groups in one fold; errors are averaged
-        over all of them.  Empty: nothing is chosen.  A ridge is held there within the features and the
-        scores that it saw, as the head will be.
+        over all of them.  Empty, or with fewer clips than are ENOUGH_TO_CHOOSE, nothing is chosen.  A ridge
+        is held there within the features and the scores that it saw, as the head will be.
     """
     choices = CHOICES[choose("head in closed form", family, CHOICES)]
+    if not folds or len(y) < ENOUGH_TO_CHOOSE:
+        choices = [FIXED[family]]
     # A linear kernel makes ridge with many features as cheap as with few.
     if family == "ridge":
         gaps = x @ x.T / max(1, x.shape[1])
@@ -120,11 +133,11 @@ def solve(family: str, x: Array, y: Array, folds: Sequence[NDArray[np.int64]]) -
             if family == "ridge":
                 pred = np.clip(pred, y[seen].min(), y[seen].max())
             errors[n] += np.square(pred - y[held]).sum() / (len(y) * len(folds))
-    best = int(errors.argmin()) if len(folds) else len(choices) // 2
+    best = int(errors.argmin())
     weights, bias = _fit(family, choices[best], gaps, y)
     if family == "ridge":
         weights = x.T @ weights / max(1, x.shape[1])
-    return Solution(choices[best], float(errors[best]) if len(folds) else None, weights, bias)
+    return Solution(choices[best], float(errors[best]) if folds else None, weights, bias)
 
 
 def _bounded_products(x: Array, held: NDArray[np.bool_], seen: NDArray[np.bool_]) -> Array:

@@ -17,6 +17,13 @@ PERCENTILES = (5, 25, 50, 75, 95)
 STATISTICS = ("deviation", "step", *(f"percentile {share}" for share in PERCENTILES))
 """What follows the mean, each for every feature of a frame."""
 
+READINGS = {
+    "means": ("mean",),
+    "statistics": ("mean", "deviation"),
+    "profile": ("mean", *STATISTICS),
+}
+"""What readings that are numbers of a crop hold, one after the other; each for every feature of a frame."""
+
 
 def profile(frames: Tensor, valid: Tensor) -> Tensor:
     """Frames [B, T, D], valid frames [B] -> [B, len(STATISTICS) D] fp32, padding never read.
@@ -43,6 +50,6 @@ def profile(frames: Tensor, valid: Tensor) -> Tensor:
     return torch.cat(parts, dim=-1)
 
 
-def profile_names(columns: Sequence[str]) -> tuple[str, ...]:
-    """What each number of the reading "profile" is, from the names of a frame's columns."""
-    return tuple(f"{statistic} of {column}" for statistic in ("mean", *STATISTICS) for column in columns)
+def names_of(kind: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """What each number of a reading is (a key of READINGS), from the names of a frame's columns."""
+    return tuple(f"{statistic} of {column}" for statistic in READINGS[kind] for column in columns)

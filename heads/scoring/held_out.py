@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmmos.heads.ensemble import Ensemble
+from mmmos.heads.mixing import through_left_out
 from mmmos.heads.results.experiment import Experiment
 from mmmos.heads.scoring.conformal import ORIGINS, HeldOut
 from mmmos.heads.scoring.intervals import (
@@ -22,9 +23,13 @@ from mmmos.heads.scoring.intervals import (
     cross_check,
     measure_coverage,
 )
-from mmmos.store.schema import Clip
+from mmmos.store.schema import OOF, Clip
+from mmmos.store.splits import group_folds, groups_of
 
 Array = NDArray[np.float64]
+
+FOLDS = 8
+"""Parts of whole groups, as of out-of-fold predictions of few clips."""
 
 CALIBRATION = {"oof": "out-of-fold predictions of train", "dev": "dev", "pam": "PAM"}
 """What intervals rest on, by where it is stored: clips that the predicting heads were not trained on."""
@@ -63,7 +68,10 @@ def intervals_of(
 def errors_of(
     experiment: Experiment, ensemble: Ensemble, splits: Sequence[str], axes: Sequence[str]
 ) -> tuple[HeldOut, list[Clip]]:
-    """Errors and spread of the ensemble's stored predictions, split after split, and their clips."""
+    """Errors and spread of the ensemble's stored predictions, split after split, and their clips.
+
+    Out-of-fold predictions go through lines that are fitted without the clip's fold.
+    """
     runs = {run.id: run for run in experiment.everything}
     by_id = {clip.id: clip for clip in experiment.table}
     clips: list[Clip] = []
@@ -71,9 +79,15 @@ def errors_of(
     for split in splits:
         stored = [runs[member].predictions(split) for member in ensemble.members]
         clip_ids = stored[0].clip_ids
-        mean, spread = ensemble.mixture.mean_and_spread(np.stack([one.of(clip_ids) for one in stored]))
+        members = np.stack([one.of(clip_ids) for one in stored])
+        mean, spread = ensemble.mixture.mean_and_spread(members)
         here = [by_id[clip_id] for clip_id in clip_ids]
-        errors.append(mean - experiment.table.scores(here, axes))
+        truth = experiment.table.scores(here, axes)
+        if split == OOF and ensemble.calibration:
+            # The ensemble's line was fitted on these very ratings, which flatters errors of few clips.
+            plain, _ = replace(ensemble.mixture, calibration=()).mean_and_spread(members)
+            mean = through_left_out(plain, truth, group_folds(here, min(FOLDS, len(groups_of(here)))))
+        errors.append(mean - truth)
         spreads.append(spread)
         clips += here
         found = HeldOut(

@@ -16,6 +16,7 @@ from mmmos.heads.results.published import baseline_table
 from mmmos.heads.scoring.answers import FLAGS
 from mmmos.heads.scoring.bundle import Bundle
 from mmmos.heads.scoring.card_data import front_matter
+from mmmos.heads.scoring.columns import heaviest_columns
 from mmmos.heads.scoring.conformal import ALL_DOMAINS
 from mmmos.heads.scoring.intervals import Intervals
 from mmmos.store.schema import EncoderSpec
@@ -46,6 +47,7 @@ def model_card(bundle: Bundle) -> str:
         training=_training(about.get("training") or {}),
         accuracy=_accuracy(about.get("accuracy") or {}),
         against=_against(about),
+        columns=heaviest_columns(bundle),
         clips=intervals.clips,
         own=[f"{d} ({intervals.clips[d]})" for d in intervals.quantiles if d != ALL_DOMAINS],
         typical=[f"{axis} {error:.2f}" for axis, error in zip(axes, intervals.base, strict=True)],

@@ -98,7 +98,7 @@ def recipe_for(
     given = list(specs)
     specs, prior = ([spec for spec in given if (spec.name == BUNDLE) is of] for of in (False, True))
     choose("preset", preset, PRESETS)
-    clips = [clip for clip in table.of("train") if any(score is not None for score in clip.scores)]
+    clips = _rated(table)
     if not clips or not specs:
         raise ValueError(
             f"{len(clips)} rated clips of split train and {len(specs)} encoders: nothing to learn from"
@@ -127,6 +127,10 @@ def recipe_for(
         folds > 0,
         tuple(said),
     )
+
+
+def _rated(table: ClipTable) -> list[Clip]:
+    return [clip for clip in table.of("train") if any(score is not None for score in clip.scores)]
 
 
 def _counts(clips: Sequence[Clip], groups: int) -> str:
@@ -159,13 +163,17 @@ def _folds(clips: int, groups: int) -> int:
     return min(most, groups) if groups >= 3 else 0
 
 
-def folds_of(clips: Sequence[Clip]) -> int:
-    """Folds where a preset has none and no clip is held out; ValueError where there cannot be any."""
+def folds_of(table: ClipTable) -> int:
+    """Folds where a preset has none: 0 where a split is held out; ValueError where nothing can be."""
+    if any(table.of(split) for split in ("dev", "pam", "test")):
+        return 0
+    clips = _rated(table)
     groups = len(groups_of(clips))
     if groups < 3:
         raise ValueError(
-            f"{len(clips)} clips in {groups} groups: none can be held out, so nothing would tell what a "
-            "predictor is worth. Rate clips of 3 groups or more"
+            f"{len(clips)} rated clips in {groups} group{'s' * (groups != 1)}: none can be held out, so "
+            "nothing would tell what a predictor is worth. Rate clips of 3 groups or more; where a table's "
+            "groups are not what clips share, --column group=NAME names another column, --column group= none"
         )
     return min(FOLDS, groups)
 

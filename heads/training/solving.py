@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmmos.heads.network.aggregators import Solved
-from mmmos.heads.network.closed_form import GaussianKernel, Solution, solve
+from mmmos.heads.network.closed_form import ENOUGH_TO_CHOOSE, GaussianKernel, Solution, solve
 from mmmos.heads.network.model import Head
 from mmmos.heads.network.reading import weighted_mean
 from mmmos.heads.network.towers import BoundedLinear
@@ -46,9 +46,11 @@ def solve_head(head: Head, features: Features, clips: Indices) -> Solving:
     _keep(head, x, y, solutions)
     pred = head.towers(torch.from_numpy(x).float()).squeeze(-1).detach().double().numpy()
     errors = [solution.error for solution in solutions]
-    for axis, solution in zip(head.axes, solutions, strict=True):
+    for axis, solution, column in zip(head.axes, solutions, y.T, strict=True):
         chosen = ", ".join(f"{name} {value:g}" for name, value in solution.choice.items())
         how = "cross-validated" if solution.error is not None else "too few groups to choose"
+        if np.isfinite(column).sum() < ENOUGH_TO_CHOOSE:
+            how = "too few clips to choose"
         notes.append(f"{axis}: {chosen} ({how})")
     known = [error for error in errors if error is not None]
     return Solving(float(np.nanmean((pred - y) ** 2)), float(np.mean(known)) if known else None, tuple(notes))

@@ -97,6 +97,7 @@ def train(
     refuse_foreign_work(work)
     steps.refuse_others(clips, output, work)
     reading = understood(ratings, audio, wishes_of(axes, scale, column, split, seed), min_coverage)
+    steps.refuse_too_few(reading.table)
     request = ExtractRequest(
         clips,
         reading.audio_root,
@@ -108,6 +109,7 @@ def train(
         licence=licence,
         trust_remote_code=trust_remote_code,
     )
+    steps.refuse_unknown(preset, request)
     options = _given(reading, axes, scale, column, split)
     lines = by_hand(ratings, options, request, work, preset, output, start)
     say("\n".join(["the same by hand:", *(f"  {line}" for line in lines)]))

@@ -16,16 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from mmmos.extract.compute import Compute
 from mmmos.extract.request import ExtractRequest
-from mmmos.store import folders, noted
+from mmmos.store import folders, names, noted
 from mmmos.store.console import COVERAGE, say
 from mmmos.train.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
     from mmmos.heads.results.experiment import Experiment
     from mmmos.heads.scoring.bundle import Bundle
+    from mmmos.store.clips import ClipTable
 
 RESERVED = 0.15
 """Share of --minutes that is kept for choosing, exporting and reporting."""
+
+
+KEPT = "what was made is kept, and the same command goes on from there"
 
 
 class TimeUpError(KeyboardInterrupt):
@@ -79,6 +83,22 @@ def refuse_others(clips: Path, bundle: Path, work: Path) -> None:
     refuse_other(work / FOLDER)
 
 
+def refuse_unknown(preset: str, request: ExtractRequest) -> None:
+    """ValueError for names of a preset, of encoders or of terms that there are not."""
+    from mmmos.extract.request import encoder_names
+    from mmmos.heads.training.recipe import PRESETS
+
+    names.choose("preset", preset, PRESETS)
+    encoder_names(request)
+
+
+def refuse_too_few(table: ClipTable) -> None:
+    """ValueError, before hours of features, where nothing could tell what a predictor is worth."""
+    from mmmos.heads.training.recipe import folds_of
+
+    folds_of(table)
+
+
 def extract(request: ExtractRequest, work: Path, compute: Compute, deadline: Deadline) -> None:
     """Features of every clip; RuntimeError where the time is over first, or too few can be read."""
     from mmmos.extract.run import run
@@ -87,10 +107,7 @@ def extract(request: ExtractRequest, work: Path, compute: Compute, deadline: Dea
         with deadline.held():
             code = run(request, work, compute)
     except TimeUpError:
-        raise RuntimeError(
-            "the minutes were over before all features were made; what was made is kept, and the same "
-            "command goes on from there"
-        ) from None
+        raise RuntimeError(f"the minutes were over before all features were made; {KEPT}") from None
     if code == COVERAGE:
         raise RuntimeError(f"too few clips could be read; the reasons are in {work / 'rejects.csv'}")
 
@@ -126,12 +143,15 @@ def start_from(work: Path, source: Bundle | None) -> None:
 
 def train_heads(work: Path, preset: str, deadline: Deadline, **settings: Any) -> None:
     """Train the heads that suit the number of clips, and a ridge regression, as far as the time allows."""
+    from mmmos.heads.runs import runs_folder
     from mmmos.heads.stage_two import train_recipe
 
     try:
         with deadline.held():
             train_recipe(work, preset, **settings)
     except TimeUpError:
+        if not any(runs_folder(work).glob("*/predictions-*.parquet")):
+            raise RuntimeError(f"the minutes were over before any head was trained; {KEPT}") from None
         say("the minutes are over: the heads that are trained by now are used")
 
 

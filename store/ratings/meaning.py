@@ -132,7 +132,7 @@ def _guessed_axes(sheet: Sheet, free: Sequence[str]) -> tuple[Axes, dict[str, st
 
 
 def _nearly(sheet: Sheet, free: Sequence[str]) -> str:
-    """The column that comes nearest: most of its cells are numbers, and one that is not."""
+    """The column that comes nearest: of numbers and a word, or of one number throughout."""
     for column in free:
         values = sheet.values(column)
         odd = [value for value in values if as_number(value, sheet.decimal_comma) is None]
@@ -140,6 +140,8 @@ def _nearly(sheet: Sheet, free: Sequence[str]) -> str:
             return f"; {column!r} comes nearest, but holds {odd[0]!r}"
         if odd and all(re.fullmatch(r"-?\d+,\d+", str(value)) for value in odd):
             return f"; {column!r} holds {odd[0]!r}: write a point, or separate the columns by semicolons"
+        if values and not odd and len(set(values)) == 1 and not _is_bookkeeping(column):
+            return f"; {column!r} is {values[0]!r} throughout, from which nothing can be learnt"
     return ""
 
 

@@ -90,8 +90,10 @@ def understand(sheet: Sheet, path: Path, audio: Path | None, wishes: Wishes) -> 
         )
     for place, axis in enumerate(meaning.axes):
         if len({clip.scores[place] for clip in clips} - {None}) < 2:
+            count = sum(clip.scores[place] is not None for clip in clips)
+            how = "the same score in every clip" if count > 1 else f"a score in {count} of the clips"
             raise TableError(
-                f"{axis} has the same score in every clip whose audio is there: nothing can be learnt of it. "
+                f"{axis} has {how} whose audio is there: nothing can be learnt of it. "
                 "Name the others by --axes NAME,NAME"
             )
     scale, guessed = _scale(clips, wishes, meaning)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mmmos.store.clip_rows import split_name
-from mmmos.store.ratings.sheet import Sheet
+from mmmos.store.ratings.sheet import SUFFIXES, Sheet
 from mmmos.store.rows import TableError
 from mmmos.store.schema import SPLITS
 
@@ -117,19 +117,24 @@ def find_column(sheet: Sheet, name: str) -> str:
     raise TableError(f"there is no column {name!r}, only {', '.join(sheet.columns)}.{hint}")
 
 
+def _names_audio(sheet: Sheet, column: str) -> bool:
+    values = sheet.values(column)
+    return bool(values) and all(str(value).lower().endswith(SUFFIXES) for value in values)
+
+
 def no_path(sheet: Sheet) -> str:
     known = [name for role in ("path", "id") for name in ROLES[role]]
-    near = {
-        column: match[0]
+    near = [column for column in sheet.columns if _names_audio(sheet, column)] or [
+        column
         for column in sheet.columns
-        if (match := difflib.get_close_matches(canonical(column), known, n=1, cutoff=0.6))
-    }
+        if difflib.get_close_matches(canonical(column), known, n=1, cutoff=0.6)
+    ]
     by_name = {canonical(column): column for column in sheet.columns}
     for stimulus in ("ratingstimulus", "stimuli"):  # webMUSHRA's exports
         if "trialid" in by_name and stimulus in by_name:
             pattern = f"{{{by_name['trialid']}}}/{{{by_name[stimulus]}}}.wav"
             return f"no column names the audio files: say how a path is made, as in --column 'path={pattern}'"
-    likely = next(iter(near), sheet.columns[0])
+    likely = (near or sheet.columns)[0]
     hint = f"; {likely!r} comes nearest" if near else ""
     return (
         f"no column names the audio files. The columns are {', '.join(sheet.columns)}{hint}: say which one "

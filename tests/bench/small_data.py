@@ -11,7 +11,7 @@ predictions alone.  Three seeds
 divide the groups and start the heads.  Intervals are bootstraps over groups (95 %) of the mean over seeds.
 
 Prints a table of ensembles and ablations a set, and ends with one JSON line.  --quick: one seed, closed
-forms only.
+forms only.  With --work it goes on from where it stopped; use a fresh folder after a change of the code.
 """
 
 from __future__ import annotations
@@ -116,8 +116,12 @@ def features_of(name: str, shared: Path, work: Path) -> Features:
     return Features.open(work / name)
 
 
-def held_out(config: HeadConfig, features: Features, clips: Indices, seed: int) -> Array:
-    """[N, A] what heads say about the folds that they did not see."""
+def held_out(config: HeadConfig, features: Features, clips: Indices, seed: int, work: Path) -> Array:
+    """[N, A] what heads say about the folds that they did not see; kept in `work`, to go on from there."""
+    kept = work / f"{config.id}-{seed}.npy"
+    if kept.is_file():
+        stored: Array = np.load(kept)
+        return stored
     members = [features.clips[n] for n in clips]
     fold = group_folds(members, min(MANY_FOLDS, len(groups_of(members))), seed)
     values = np.empty((len(clips), len(features.table.axes)))
@@ -125,6 +129,8 @@ def held_out(config: HeadConfig, features: Features, clips: Indices, seed: int) 
         head = fit(config, features, train=clips[fold != number]).head
         held = clips[fold == number]
         values[fold == number] = predict(head, features, held) + level_of(head, features, clips)
+    work.mkdir(exist_ok=True)
+    np.save(kept, values)
     return values
 
 
@@ -135,14 +141,14 @@ def evenly(members: Sequence[Array]) -> Array:
     return np.einsum("ma,mna->na", weights / weights.sum(axis=0), np.array(members))
 
 
-def rows_of_table(features: Features, seeds: int, quick: bool) -> dict[str, list[Array]]:
+def rows_of_table(features: Features, seeds: int, quick: bool, work: Path) -> dict[str, list[Array]]:
     """What every line of the table predicts, seed by seed."""
     clips = features.of("train")
     found: dict[str, list[Array]] = {}
     for seed in range(seeds):
         recipe = recipe_for(features.table, features.specs, seed=seed)
         of = {
-            config: held_out(config, features, clips, seed)
+            config: held_out(config, features, clips, seed, work)
             for config in (*recipe.configs, *recipe.baselines)
             if not quick or config.aggregator in CLOSED_FORM
         }
@@ -152,7 +158,7 @@ def rows_of_table(features: Features, seeds: int, quick: bool) -> dict[str, list
             logmel = [spec for spec in features.specs if spec.name == "logmel"]
             defaults = grid("paper", logmel, features.table.id, seed=seed)
             lines["defaults (log-mel, paper's values)"] = [
-                held_out(config, features, clips, seed) for config in defaults
+                held_out(config, features, clips, seed, work) for config in defaults
             ]
         lines |= {
             name: [values for config, values in members.items() if kept(config)]
@@ -225,7 +231,7 @@ def main() -> None:
     for name in asked.only.split(",") if asked.only else SETS:
         features = features_of(name, Path(shared), work)
         started = time.perf_counter()
-        found = rows_of_table(features, 1 if asked.quick else asked.seeds, asked.quick)
+        found = rows_of_table(features, 1 if asked.quick else asked.seeds, asked.quick, work / f"{name}-held")
         result[name] = {"seconds": round(time.perf_counter() - started, 1)}
         for column, axis in enumerate(features.table.axes):
             print(f"\n{name} {axis}: {len(features.of('train'))} clips")

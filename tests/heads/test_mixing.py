@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmmos.heads.mixing import Mixture, affine, cautious_lines, mean_and_spread
+from mmmos.heads.mixing import Mixture, affine, cautious_lines, mean_and_spread, through, through_left_out
 
 
 def test_mean_and_spread_by_hand() -> None:
@@ -98,3 +98,19 @@ def test_calibration_out_of_fold_lowers_the_error_on_new_clips() -> None:
         before.append(np.mean((pred[50:] - truth[50:]) ** 2))
         after.append(np.mean((slope * pred[50:] + offset - truth[50:]) ** 2))
     assert np.mean(after) < 0.9 * np.mean(before)
+
+
+def test_the_line_of_a_fold_is_fitted_on_the_others() -> None:
+    rng = np.random.default_rng(0)
+    pred, fold = rng.normal(size=(12, 2)), np.arange(12) % 3
+    truth = pred * [2.0, 0.5] + rng.normal(size=(12, 2))
+    found = through_left_out(pred, truth, fold)
+    for number in range(3):
+        held = fold == number
+        np.testing.assert_allclose(
+            found[held], through(cautious_lines(pred[~held], truth[~held]), pred[held])
+        )
+    truth[fold == 0] += 100
+    again = through_left_out(pred, truth, fold)
+    assert np.array_equal(again[fold == 0], found[fold == 0])
+    assert not np.allclose(again[fold == 1], found[fold == 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,7 +90,10 @@ def test_a_wrong_scale_is_one_line_that_names_the_option() -> None:
     (line,) = off_scale(clips, Scale(1, 5))
     assert line.startswith("row 2: MOS 7 is outside the scale 1 to 5; in all")
     assert "from 6 to 59" in line
-    assert "--scale LO,HI" in line
+    assert line.endswith("--scale LO,HI, as in --scale 0,100")
+    two = replace(clips[2], axes=("MOS", "SIG"), scores=(2.0, 9.0), ratings=((), ()))
+    (line,) = off_scale({2: two}, Scale(1, 5))
+    assert line.endswith("or --scale SIG=LO:HI,... where axes have scales of their own")
     assert off_scale(clips, Scale(0, 100)) == []
 
 

@@ -66,7 +66,7 @@ def test_scores_are_nan_where_unrated_and_come_from_ratings_where_only_these_are
         ),
         (
             "id,path,PQ\na,a.wav,10.5\nb,b.wav,-1\n",
-            ["row 2: PQ 10.5 is outside", "in all 2 of 2"],
+            ["row 2: PQ 10.5 is outside", "in all, 2 of 2"],
         ),
         ("id,path,PQ\na,a.wav,nan\n", ["row 2: PQ 'nan' is not a finite number"]),
         ("id,path,PQ\na,a.wav,good\n", ["row 2: PQ 'good' is not a number"]),

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmmos.extract.encoders.logmel import BANDS, LogMel
+from mmmos.extract.encoders.logmel import BANDS, COLUMNS, LogMel
 
 TIME_S = torch.arange(240000) / 24000
 
@@ -20,6 +20,15 @@ def test_a_full_scale_sine_stands_at_its_level():
     assert loudest == pytest.approx(3.0, abs=0.05)  # 0 dB, in units of 20 dB from -60 dB
     quieter = state(0.01 * torch.sin(2 * math.pi * 984.375 * TIME_S))[10:240, :BANDS].max()
     assert loudest - quieter == pytest.approx(2.0, abs=1e-3)  # 40 dB
+
+
+def test_a_column_is_called_by_what_it_hears():
+    frames = state(torch.sin(2 * math.pi * 5000 * TIME_S))
+    what, _, hz, unit = COLUMNS[int(frames[10:240].mean(dim=0).argmax())].split()
+    assert (what, unit) == ("level", "Hz")
+    assert 4700 < float(hz) < 5300
+    assert len(set(COLUMNS)) == frames.shape[1]
+    assert COLUMNS[BANDS].replace("change", "level") == COLUMNS[0]
 
 
 def test_silence_lies_on_the_floor_and_does_not_change():

@@ -205,7 +205,8 @@ def test_the_page_puts_a_packages_model_to_work(tmp_path: Path) -> None:
     assert (encoder.spec.frames, encoder.spec.dim, encoder.spec.licence) == (312, 256, "MIT")
     waves = torch.randn(2, encoder.samples, generator=torch.Generator().manual_seed(0)) * 0.1
     (together,), (alone,) = encoder.hidden_states(waves), encoder.hidden_states(waves[1:])
-    torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-5)
+    # An LSTM of 312 steps whose states reach 82: 4.6e-5 was seen, six of the last digits of such a number.
+    torch.testing.assert_close(together[1:], alone, atol=1e-5 * float(alone.abs().max()), rtol=0)
     assert together.std() > 0.01
 
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
-from mmmos.heads.network.closed_form import CHOICES, GaussianKernel, solve
+from mmmos.heads.network.closed_form import CHOICES, ENOUGH_TO_CHOOSE, FIXED, GaussianKernel, solve
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 60))
@@ -58,7 +58,19 @@ def test_a_held_out_clip_unlike_all_others_does_not_drown_the_choice() -> None:
 
 
 @pytest.mark.parametrize("family", CHOICES)
-def test_without_folds_the_middle_choice_is_taken(family: str) -> None:
+def test_without_folds_nothing_is_chosen(family: str) -> None:
     found = solve(family, X, Y, [])
     assert found.error is None
-    assert found.choice in CHOICES[family]
+    assert found.choice == FIXED[family]
+
+
+@pytest.mark.parametrize("family", CHOICES)
+def test_a_few_clips_do_not_choose_but_their_folds_tell_the_error(family: str) -> None:
+    """Noise asks for a penalty as strong as can be; from so few clips that is not believed."""
+    assert FIXED[family] in CHOICES[family]
+    noise = np.random.default_rng(1).normal(size=ENOUGH_TO_CHOOSE)
+    every = [np.arange(ENOUGH_TO_CHOOSE) % 5]
+    assert solve(family, X[:ENOUGH_TO_CHOOSE], noise, every).choice != FIXED[family]
+    few = solve(family, X[: ENOUGH_TO_CHOOSE - 1], noise[:-1], [every[0][:-1]])
+    assert few.choice == FIXED[family]
+    assert few.error is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mmmos.heads.network.profile import STATISTICS, profile, profile_names
+from mmmos.heads.network.profile import READINGS, STATISTICS, names_of, profile
 
 
 def test_it_is_what_numpy_says_of_the_valid_frames() -> None:
@@ -27,6 +27,9 @@ def test_padding_cannot_change_it() -> None:
 
 
 def test_every_number_has_a_name() -> None:
-    names = profile_names(["a", "b"])
+    names = names_of("profile", ["a", "b"])
     assert names[:3] == ("mean of a", "mean of b", "deviation of a")
     assert len(set(names)) == 2 * (1 + len(STATISTICS))
+    assert names_of("statistics", ["a", "b"]) == names[:4]
+    assert names_of("means", ["a", "b"]) == names[:2]
+    assert set(READINGS) == {"means", "statistics", "profile"}

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 
 from mmmos.heads.ensemble import Ensemble, from_weights
+from mmmos.heads.mixing import cautious_lines
 from mmmos.heads.results.assess import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
 from mmmos.heads.scoring.held_out import errors_of, intervals_of, origin_of, panel_noise
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, cross_check
-from mmmos.store.schema import AES_AXES, Clip
+from mmmos.store.clips import ClipTable
+from mmmos.store.predictions import Predictions
+from mmmos.store.schema import AES_AXES, Axes, Clip
 from tests.heads.scoring.experiment import scoring_experiment
 
 
@@ -61,6 +68,31 @@ def test_intervals_say_which_clips_they_rest_on(experiment: Experiment, ensemble
     assert {row.domain for row in on_test} == {"all", *(clip.domain for clip in experiment.table.of("test"))}
     assert {clip.id for clip in seen} == {clip.id for clip in experiment.table.of("test")}
     assert found.quantiles == plain.quantiles, "test changes no interval"
+
+
+def test_out_of_fold_errors_know_nothing_of_the_clips_own_ratings() -> None:
+    """The ensemble's line was fitted on all of them: three clips of one axis, each a group of its own."""
+    clips = [
+        Clip(str(n), "a.wav", group=str(n), scores=(score,), axes=("PQ",))
+        for n, score in enumerate((1.0, 2.0, 6.0))
+    ]
+    table = ClipTable(tuple(clips), axes=Axes(("PQ",)))
+    values = np.array([[2.0], [3.0], [4.0]])
+    stored = Predictions("r", "oof", ("0", "1", "2"), values, ("PQ",), ())
+    run = SimpleNamespace(id="r", predictions=lambda split: stored)
+    experiment = cast(Experiment, SimpleNamespace(everything=[run], table=table))
+    ensemble = Ensemble("all", ("r",), (1.0,), table.id, calibration=((1.0, 0.0),))
+    held_out, _ = errors_of(experiment, ensemble, ["oof"], ("PQ",))
+    # Two clips are too few for a slope: each other pair leaves the predictions as they are.
+    np.testing.assert_allclose(held_out.errors[:, 0], [1.0, 1.0, -2.0])
+    four = replace(clips[0], id="3", group="3", scores=(3.0,))
+    stored = Predictions(
+        "r", "oof", ("0", "1", "2", "3"), np.array([[1.0], [2.0], [3.0], [4.0]]), ("PQ",), ()
+    )
+    experiment.table = ClipTable((*clips, four), axes=Axes(("PQ",)))  # type: ignore[misc]
+    held_out, _ = errors_of(experiment, ensemble, ["oof"], ("PQ",))
+    line = cautious_lines(np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [2.0], [6.0]]))
+    assert held_out.errors[3, 0] == pytest.approx(line[0][0] * 4.0 + line[0][1] - 3.0)
 
 
 def test_the_noise_of_a_panel_by_hand() -> None:

@@ -79,9 +79,17 @@ def test_another_bundles_scores_are_read_alone_and_beside_all_encoders() -> None
 
 
 def test_two_groups_are_too_few_to_hold_any_out() -> None:
-    assert folds_of(table(8).clips) == 4  # two clips a group
-    with pytest.raises(ValueError, match="4 clips in 2 groups: none can be held out"):
-        folds_of(table(4).clips)
+    assert folds_of(table(8)) == 4  # two clips a group
+    with pytest.raises(ValueError, match="4 rated clips in 2 groups: none can be held out"):
+        folds_of(table(4))
+    unrated = ClipTable((*table(4).clips, *(replace(clip, scores=()) for clip in table(8).clips[4:])))
+    with pytest.raises(ValueError, match="4 rated clips in 2 groups"):
+        folds_of(unrated)
+
+
+def test_with_a_dev_split_nothing_need_be_left_out() -> None:
+    clips = table(4).clips
+    assert folds_of(ClipTable((replace(clips[0], split="dev"), *clips[1:]))) == 0
 
 
 def test_nothing_to_learn_from_is_refused() -> None:

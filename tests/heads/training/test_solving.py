@@ -58,7 +58,7 @@ def test_the_choice_never_sees_the_held_out_fold(features: Features) -> None:
 def test_two_groups_are_too_few_to_choose_by_and_that_is_said(features: Features) -> None:
     config = configure(features.table.id, [MUQ.id], "ridge", reads="means")
     fitted = fit(config, features, train=features.of("train")[:2])
-    assert any("too few groups" in note for note in fitted.notes)
+    assert any("too few clips to choose" in note for note in fitted.notes)
     assert out_of_fold(config, features, 3).predictions.axes == features.table.axes.names
 
 

@@ -141,8 +141,12 @@ def _table(folder: Path, text: str) -> Path:
             Wishes(),
             r"columns are clip_nmae, MOS; 'clip_nmae' comes nearest",
         ),
+        ("Qualität,Datei\n3,a.wav\n2,b.wav\n", Wishes(), "say which one with --column path=Datei"),
         ("path,MOS\na.wav,3\nb.wav,4\nc.wav,x\n", Wishes(), "'MOS' comes nearest, but holds 'x'"),
         ('path,MOS\na.wav,"3,5"\nb.wav,"4,0"\n', Wishes(), "'MOS' holds '3,5': write a point, or separate"),
+        ("path,MOS\na.wav,3\nb.wav,3\n", Wishes(), "'MOS' is '3' throughout, from which nothing"),
+        ("path,MOS,n\na.wav,3,\nb.wav,4,\n", Wishes(axes="MOS,n"), "n has a score in 0 of the clips whose"),
+        ("path,MOS,n\na.wav,3,1\nb.wav,4,\n", Wishes(axes="MOS,n"), "n has a score in 1 of the clips whose"),
         ("path,MOS\na.wav,3\nb.wav,3\n", Wishes(axes="MOS"), "MOS has the same score in every clip"),
         ("path,comment\na.wav,good\n", Wishes(), "no column holds ratings.*path, comment.*--axes"),
         (
