@@ -47,15 +47,18 @@ def average_down(frames: Tensor, spec: EncoderSpec, valid: Tensor, rate_hz: floa
         [B] valid frames at the encoder's rate.
     """
     ratio = _whole_ratio(spec, rate_hz) if spec.frame_rate_hz > rate_hz else 1
-    inside = (torch.arange(frames.shape[1], device=frames.device) < valid[:, None])[:, :, None]
-    kept = torch.where(inside, frames.float(), 0.0)
+    batch, length, dim = frames.shape
+    steps = min(-(-length // ratio), int(CROP_SECONDS * rate_hz)) if ratio > 1 else length
+    kept = torch.zeros(batch, steps * ratio, dim, device=frames.device)
+    length = min(length, steps * ratio)
+    kept[:, :length] = frames[:, :length]
+    on_host = valid.device.type == "cpu"  # a look at a card would wait for it
+    if not (on_host and bool((valid >= length).all())):
+        beyond = torch.arange(steps * ratio, device=frames.device) >= valid[:, None]
+        kept.masked_fill_(beyond[:, :, None], 0.0)
     if ratio > 1:
-        steps = min(-(-frames.shape[1] // ratio), int(CROP_SECONDS * rate_hz))
-        short = max(0, steps * ratio - frames.shape[1])
-        kept = torch.nn.functional.pad(kept, (0, 0, 0, short))[:, : steps * ratio]
-        counts = torch.nn.functional.pad(inside.float(), (0, 0, 0, short))[:, : steps * ratio]
-        sums = kept.unflatten(1, (steps, ratio)).sum(2)
-        kept = sums / counts.unflatten(1, (steps, ratio)).sum(2).clamp(min=1)
+        counts = (valid[:, None] - ratio * torch.arange(steps, device=frames.device)).clamp(1, ratio)
+        kept = kept.unflatten(1, (steps, ratio)).sum(2) / counts[:, :, None]
     return kept.half()
 
 

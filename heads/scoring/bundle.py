@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -101,16 +102,16 @@ class Bundle:
         names = next(iter(self.heads.values())).axes
         return Axes(names, tuple(self.about.get("titles") or map(AES_AXES.title, names)))
 
-    @property
+    @cached_property
     def scale(self) -> Scale:
         return next(iter(self.heads.values())).scale
 
-    @property
+    @cached_property
     def bounded(self) -> bool:
         """Whether scores are held to the scale: those of published heads are what their own code gives."""
         return all(head.layout is None for head in self.heads.values())
 
-    @property
+    @cached_property
     def widens(self) -> bool:
         """Whether intervals grow with the distance from training: those of earlier versions' heads do not."""
         return all(head.limited for head in self.heads.values())

@@ -58,25 +58,16 @@ class Reference:
         """Of a bundle whose training clips are not known: every clip belongs to its one unnamed domain."""
         return Reference(("",), {}, {}, 1.0, 0)
 
-    def place(self, features: Mapping[str, NDArray[Any]]) -> tuple[list[str], NDArray[np.bool_]]:
-        """Nearest domain of each of N clips, and whether it lies too far even from that one."""
+    def place(self, features: Mapping[str, NDArray[Any]]) -> tuple[list[str], NDArray[np.float64]]:
+        """Nearest domain of each of N clips, and its distance in units of that one's limit: beyond 1 a clip
+        lies too far even from there."""
         if not self.means:
             count = len(next(iter(features.values())))
-            return [self.domains[0]] * count, np.zeros(count, dtype=bool)
-        nearest, farness = self._nearest(features)
-        return [self.domains[k] for k in nearest], farness > 1.0
-
-    def excess(self, features: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-        """How many times farther than the limit each of N clips lies from its nearest domain; at least 1."""
-        if not self.means:
-            return np.ones(len(next(iter(features.values()))))
-        return np.maximum(1.0, self._nearest(features)[1])
-
-    def _nearest(self, features: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Number of the nearest domain of each of N clips, and the distance to it in units of its limit."""
+            return [self.domains[0]] * count, np.zeros(count)
         distances = self.distances(features)
         nearest = distances.argmin(axis=1)
-        return nearest, distances.min(axis=1) / np.array(self.limits)[nearest]
+        farness = distances.min(axis=1) / np.array(self.limits)[nearest]
+        return [self.domains[k] for k in nearest], farness
 
     def about(self) -> dict[str, Any]:
         limit = list(self.limit) if isinstance(self.limit, tuple) else self.limit

@@ -278,8 +278,8 @@ class Scorer:
         if said := beyond_scale(mean, self.axes, self.bundle.scale, self.bundle.bounded):
             return {"error": said}
         of_clip = {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
-        (nearest,), (strange,) = self.bundle.reference.place(of_clip)
-        (excess,) = self.bundle.reference.excess(of_clip) if self.bundle.widens else (1.0,)
+        (nearest,), (farness,) = self.bundle.reference.place(of_clip)
+        excess = np.maximum(1.0, farness) if self.bundle.widens else 1.0
         domain = tally.request.domain or nearest
         centre = self._on_scale(mean)
         result = self._by_axis(centre)
@@ -293,7 +293,7 @@ class Scorer:
                 result |= zip(interval_columns(axis, level), map(rounded, limits), strict=True)
         result |= {f"{axis}_spread": value for axis, value in self._by_axis(spread).items()}
         result |= {"seconds": round(tally.scores.seconds, 3), "domain": domain}
-        result |= heard(info, bool(strange))
+        result |= heard(info, bool(farness > 1.0))
         if tally.windows:
             result["windows"] = tally.windows
         return result

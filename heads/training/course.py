@@ -15,6 +15,7 @@ from mmmos.heads.config import HeadConfig
 from mmmos.heads.network.model import Head
 from mmmos.heads.network.targets import Targets
 from mmmos.heads.training.data import Features, Indices
+from mmmos.heads.training.outputs import Seen
 from mmmos.heads.training.waves import Wave
 
 EXPLODED = 1e4
@@ -66,6 +67,11 @@ class Course:
         Those that it was initialised with.
     dev
         Numbers of the clips that tell when to stop.
+
+    Attributes
+    ----------
+    seen
+        What the head gave for them after its last epoch.
     """
 
     def __init__(self, head: Head, draws: Draws, features: Features, dev: Indices) -> None:
@@ -82,6 +88,7 @@ class Course:
             fused=True,
         )
         self.curve: list[Epoch] = []
+        self.seen: Seen | None = None
         self.best, self.best_loss = 0, math.inf
         self.best_state = copy.deepcopy(head.state_dict())
         self.total: Tensor = torch.zeros((), dtype=torch.float64, device=features.device)

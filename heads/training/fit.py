@@ -25,7 +25,7 @@ from mmmos.heads.mixing import affine
 from mmmos.heads.network.model import Head
 from mmmos.heads.training.course import Course, DivergedError, Draws, Epoch
 from mmmos.heads.training.data import Features, Indices, sent
-from mmmos.heads.training.outputs import arithmetic, clip_outputs
+from mmmos.heads.training.outputs import Seen, arithmetic, clip_outputs
 from mmmos.heads.training.solving import solve_head
 from mmmos.heads.training.waves import asked_by, steps
 from mmmos.store.clips import score_array
@@ -63,8 +63,9 @@ Outcome = Fit | DivergedError | ValueError
 
 T = TypeVar("T")
 
-OnEpoch = Callable[[Epoch, Head], None]
-"""Called after every epoch with the head as it stands; may raise to stop all."""
+OnEpoch = Callable[[Epoch, Head, Seen | None], None]
+"""Called after every epoch with the head as it stands, and what it gives for the clips that tell when to
+stop, where there are any; may raise to stop all."""
 
 
 def fit(
@@ -204,7 +205,7 @@ def _end_epoch(
     """Take stock of an epoch; the trained head where it was the last one."""
     epoch = course.end_epoch(len(clips), dev_loss)
     if on_epoch is not None:
-        on_epoch(epoch, course.head)
+        on_epoch(epoch, course.head, course.seen)
     if not course.has_ended:
         return None
     head = course.take_best()
@@ -280,6 +281,7 @@ def _dev_losses(courses: Sequence[Course], features: Features) -> list[Tensor | 
     for course, outputs in zip(
         courses, clip_outputs([course.head for course in courses], features, dev), strict=True
     ):
+        course.seen = Seen(dev, outputs)
         parts = [
             course.head.loss.function(outputs[at], course.targets[numbers[at]].double()) * len(numbers[at])
             for at in (slice(n, n + DEV_CLIPS_AT_ONCE) for n in range(0, len(dev), DEV_CLIPS_AT_ONCE))

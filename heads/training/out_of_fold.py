@@ -6,7 +6,7 @@ touching it.  The dev split still stops each fold's training early, as it does t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.mixing import Line, affine, through
+from mmmos.heads.network.losses import loss_of
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import OOF, OOF_RECORD, PREDICTED, RECORD, Run
+from mmmos.heads.training.course import DivergedError
 from mmmos.heads.training.data import Features, Indices
-from mmmos.heads.training.fit import fit, rated
+from mmmos.heads.training.fit import fit_together, rated
 from mmmos.heads.training.outputs import predict
 from mmmos.heads.training.train_run import caveats_of, to_predictions
 from mmmos.store import sealed
@@ -94,34 +96,81 @@ def out_of_fold(
     ------
     ValueError
         Where an axis is rated in one fold alone: the others could not learn it.
+    DivergedError
+        As `fit`.
     """
+    ((_, found),) = out_of_fold_together([config], features, folds, on_fold=on_fold)
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def out_of_fold_together(
+    configs: Sequence[HeadConfig],
+    features: Features,
+    folds: int,
+    *,
+    on_fold: Callable[[int, Predictions], None] | None = None,
+) -> Iterator[tuple[HeadConfig, OutOfFold | DivergedError | ValueError]]:
+    """As `out_of_fold` for configs whose heads of a fold are trained together, see `fit_together`; the reason
+    for one that cannot be trained, the others go on."""
     clips = rated(features, features.of("train"))
     fold = group_folds([features.clips[n] for n in clips], folds, FOLD_SEED)
-    done: list[int] = []
-    axes: tuple[str, ...] = ()
-    values: list[NDArray[np.float64]] = []
-    raw: list[NDArray[np.float64]] = []
+    said = {config: _Said(config, features, clips) for config in configs}
     for number in range(folds):
-        head = fit(config, features, train=clips[fold != number]).head
-        if axes and head.axes != axes:
-            raise ValueError(f"folds learn different axes ({axes}, {head.axes}): too few ratings of some")
-        axes = head.axes
-        held_out = clips[fold == number]
-        done.extend(held_out)
-        calibrated = predict(head, features, held_out)
-        level = level_of(head, features, clips)
-        values.append(calibrated + level)
-        raw.append(uncalibrated(head, calibrated) + level)
-        so_far = _predictions(config, features, done, np.concatenate(values), head)
-        if on_fold is not None:
-            on_fold(number + 1, so_far)
-    if not head.loss.calibrate:
-        return OutOfFold(so_far)
-    plain, truth = np.concatenate(raw), score_array([features.clips[n] for n in done], axes)
-    # One line for all folds: a line for each would shift the folds against each other, and so cost rank
-    # correlation that no user loses.  It cannot flatter ranks, and errors by two numbers an axis.
-    lines = _lines(plain, truth)
-    return OutOfFold(_predictions(config, features, done, through(lines, plain), head), lines)
+        train, held_out = clips[fold != number], clips[fold == number]
+        for config, found in fit_together(list(said), features, train=train):
+            reason = found if isinstance(found, Exception) else said[config].add(found.head, held_out)
+            if reason is not None:
+                del said[config]
+                yield config, reason
+            elif on_fold is not None:
+                on_fold(number + 1, said[config].so_far())
+    yield from ((config, one.as_one()) for config, one in said.items())
+
+
+class _Said:
+    """What the heads of one config say, each of the fold that it did not see."""
+
+    def __init__(self, config: HeadConfig, features: Features, clips: Indices) -> None:
+        self.config, self.features, self.clips = config, features, clips
+        self.axes: tuple[str, ...] = ()
+        self.done: list[int] = []
+        self.values: list[NDArray[np.float64]] = []
+        self.raw: list[NDArray[np.float64]] = []
+
+    def add(self, head: Head, held_out: Indices) -> ValueError | None:
+        """Predict a fold; the reason where its head learnt other axes than that of the last one."""
+        if self.axes and head.axes != self.axes:
+            axes = f"{self.axes}, {head.axes}"
+            return ValueError(f"folds learn different axes ({axes}): too few ratings of some")
+        self.axes = head.axes
+        self.done.extend(held_out)
+        calibrated = predict(head, self.features, held_out)
+        level = level_of(head, self.features, self.clips)
+        self.values.append(calibrated + level)
+        self.raw.append(uncalibrated(head, calibrated) + level)
+        return None
+
+    def so_far(self) -> Predictions:
+        """Of all folds that were added, calibrated on the clips that each head was fitted on."""
+        return self._predictions(np.concatenate(self.values))
+
+    def as_one(self) -> OutOfFold:
+        """Of all folds, through lines that were fitted on them where the loss needs any."""
+        if not loss_of(self.config.loss).calibrate:
+            return OutOfFold(self.so_far())
+        plain = np.concatenate(self.raw)
+        truth = score_array([self.features.clips[n] for n in self.done], self.axes)
+        # One line for all folds: a line for each would shift the folds against each other, and so cost rank
+        # correlation that no user loses.  It cannot flatter ranks, and errors by two numbers an axis.
+        lines = _lines(plain, truth)
+        return OutOfFold(self._predictions(through(lines, plain)), lines)
+
+    def _predictions(self, values: NDArray[np.float64]) -> Predictions:
+        ids = tuple(self.features.clips[n].id for n in self.done)
+        caveats = caveats_of(self.features, self.features.specs_of(self.config))
+        return Predictions(self.config.id, OOF, ids, values, self.axes, caveats)
 
 
 def level_of(head: Head, features: Features, clips: Indices) -> NDArray[np.float64]:
@@ -172,10 +221,3 @@ def recalibrate(run: Run, features: Features, lines: Sequence[Line]) -> None:
 def _lines(pred: NDArray[np.float64], truth: NDArray[np.float64]) -> tuple[Line, ...]:
     slope, offset = affine(pred, truth)
     return tuple(zip(slope.tolist(), offset.tolist(), strict=True))
-
-
-def _predictions(
-    config: HeadConfig, features: Features, clips: Sequence[int], values: NDArray[np.float64], head: Head
-) -> Predictions:
-    ids = tuple(features.clips[n].id for n in clips)
-    return Predictions(config.id, OOF, ids, values, head.axes, caveats_of(features, head.specs))

@@ -20,7 +20,7 @@ from mmmos.heads.training.course import DivergedError
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import side_by_side
 from mmmos.heads.training.memory import spare_memory_bytes
-from mmmos.heads.training.out_of_fold import has_out_of_fold, keep_out_of_fold
+from mmmos.heads.training.out_of_fold import has_out_of_fold, keep_out_of_fold, out_of_fold_together
 from mmmos.heads.training.train_run import train_runs
 from mmmos.store.cluster import ClusterError, this_worker, workers_of
 from mmmos.store.device import choose_device, device_type
@@ -209,22 +209,28 @@ def _train(
         _check_version(config, run)
     try:
         features = features_of(work, share, device)
-        return [
-            (config.id, reason or _fold(config, features, work, folds))
-            for config, reason in train_runs(configs, features, work, tensorboard=tensorboard)
-        ]
+        reasons = dict(train_runs(configs, features, work, tensorboard=tensorboard))
+        if folds:
+            whole = [config for config, reason in reasons.items() if not reason]
+            reasons |= _fold(whole, features, work, folds)
+        return [(config.id, reason) for config, reason in reasons.items()]
     except ValueError as error:
         return [(config.id, str(error)) for config in configs]
 
 
-def _fold(config: HeadConfig, features: Features, work: Path, folds: int) -> str:
-    """Make the out-of-fold predictions that a run lacks; the reason of failure or ""."""
-    try:
-        if folds:
-            keep_out_of_fold(config, features, work, folds)
-    except (DivergedError, ValueError) as error:
-        return str(error)
-    return ""
+def _fold(
+    configs: Sequence[HeadConfig], features: Features, work: Path, folds: int
+) -> Iterator[tuple[HeadConfig, str]]:
+    """Make the out-of-fold predictions that runs lack; each of these with the reason of failure or ""."""
+    lacking = [config for config in configs if not has_out_of_fold(work, config, folds)]
+    for config, found in out_of_fold_together(lacking, features, folds):
+        try:
+            if isinstance(found, Exception):
+                raise found
+            keep_out_of_fold(config, features, work, folds, found)
+            yield config, ""
+        except (DivergedError, ValueError) as error:
+            yield config, str(error)
 
 
 def _check_version(config: HeadConfig, run: str) -> None:

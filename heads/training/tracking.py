@@ -24,7 +24,7 @@ from mmmos.heads.network.model import Head
 from mmmos.heads.training.course import Epoch
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import OnEpoch, rated
-from mmmos.heads.training.outputs import predict
+from mmmos.heads.training.outputs import Seen, predict
 from mmmos.store.clips import score_array
 from mmmos.store.schema import COMPOSITE
 
@@ -54,13 +54,13 @@ def tracked(features: Features, work: Path, on: bool) -> Iterator[OnEpoch | None
     writers: dict[str, Any] = {}
     with ExitStack() as kept:
 
-        def on_epoch(epoch: Epoch, head: Head) -> None:
+        def on_epoch(epoch: Epoch, head: Head, seen: Seen | None) -> None:
             if epoch.number == 1:
                 folder = events_folder(work, head.config)
                 shutil.rmtree(folder, ignore_errors=True)
                 writers[head.config.id] = kept.enter_context(writer_class()(folder, flush_secs=5))
             losses = {"loss/train": epoch.train_loss, "loss/dev": epoch.dev_loss}
-            for tag, value in (losses | metrics_of(head, features)).items():
+            for tag, value in (losses | metrics_of(head, features, seen)).items():
                 if value is not None:
                     writers[head.config.id].add_scalar(tag, value, epoch.number)
 
@@ -81,14 +81,15 @@ def write_result(config: HeadConfig, work: Path, values: Mapping[str, float | No
         writer.add_hparams(settings, found, run_name="result")
 
 
-def metrics_of(head: Head, features: Features) -> dict[str, float | None]:
-    """Every metric of every axis, and of their composite, on the clips that training may watch."""
+def metrics_of(head: Head, features: Features, seen: Seen | None = None) -> dict[str, float | None]:
+    """Every metric of every axis, and of their composite, on the clips that training may watch; `seen` as in
+    `predict`."""
     found: dict[str, float | None] = {}
     for split in WATCHED:
         clips = rated(features, features.of(split))
         if not len(clips):
             continue
-        predicted = predict(head, features, clips)
+        predicted = predict(head, features, clips, seen)
         truth = score_array([features.clips[n] for n in clips], head.axes)
         columns = dict(zip(head.axes, zip(predicted.T, truth.T, strict=True), strict=True))
         columns[COMPOSITE] = composite(predicted, truth)

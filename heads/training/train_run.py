@@ -15,7 +15,7 @@ from mmmos.heads.network.model import Head
 from mmmos.heads.runs import CONFIG, PREDICTED, RECORD, Run
 from mmmos.heads.training.data import Features, Indices
 from mmmos.heads.training.fit import Fit, fit_together
-from mmmos.heads.training.outputs import predict
+from mmmos.heads.training.outputs import Seen, predict
 from mmmos.heads.training.tracking import metrics_of, tracked, write_result
 from mmmos.store import sealed
 from mmmos.store.predictions import Predictions
@@ -61,10 +61,15 @@ def keep(fitted: Fit, features: Features, run: Run, **extra: Any) -> None:
 
 
 def to_predictions(
-    head: Head, features: Features, clips: Indices, split: str, caveats: Sequence[str]
+    head: Head,
+    features: Features,
+    clips: Indices,
+    split: str,
+    caveats: Sequence[str],
+    seen: Seen | None = None,
 ) -> Predictions:
-    """What a head says about clips, on the labels' scale."""
-    values = predict(head, features, clips)
+    """What a head says about clips, on the labels' scale; `seen` as in `predict`."""
+    values = predict(head, features, clips, seen)
     ids = tuple(features.clips[n].id for n in clips)
     return Predictions(head.config.id, split, ids, values, head.axes, tuple(caveats))
 

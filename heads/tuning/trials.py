@@ -13,6 +13,7 @@ from mmmos.heads.training.course import Epoch
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import OnEpoch, fit
 from mmmos.heads.training.out_of_fold import keep_out_of_fold, out_of_fold
+from mmmos.heads.training.outputs import Seen
 from mmmos.heads.training.tracking import tracked
 from mmmos.heads.training.train_run import keep, to_predictions
 from mmmos.heads.tuning.study import Plan, TrialRow, best_of
@@ -46,10 +47,10 @@ def _train_once(
     run, split = Run.of(work, config), plan.objective.split
     clips = features.of(split)
 
-    def on_epoch(watch: OnEpoch | None, epoch: Epoch, head: Head) -> None:
+    def on_epoch(watch: OnEpoch | None, epoch: Epoch, head: Head, seen: Seen | None) -> None:
         if watch is not None:
-            watch(epoch, head)
-        report(to_predictions(head, features, clips, split, ()), epoch.number)
+            watch(epoch, head, seen)
+        report(to_predictions(head, features, clips, split, (), seen), epoch.number)
 
     if not run.is_whole:
         with tracked(features, work, tensorboard) as watch:

@@ -12,7 +12,9 @@ each turn in a forked process of its own:
     ours      heads.model and heads.training as they are (and with the opt-in bf16 projection)
 
 A whole epoch of each aggregator is timed, the best of three turns counts, and it stands for the ten epochs
-of its four losses (20 minutes); --quick times a few batches of each and scales up.  Ends with one JSON line:
+of its four losses (20 minutes); --quick times a few batches of each and scales up, after as many that are
+not timed: a new process touches all of its memory for the first time in them, which an epoch hardly
+notices.  Ends with one JSON line:
 `multiple_of_floor` (at most 1.25 wanted), `multiple_of_mkl` (of the same products by torch.mm),
 `speedup_vs_ordinary` (at least 1.6 wanted), `worst_difference` between ours and ordinary.
 """
@@ -258,7 +260,7 @@ def ordinary(head: Head, pool: Pool, train: Indices, scored: Indices) -> Callabl
 
 
 def measure(kind: str, pool: Pool, train: int, scored: int, rounds: int) -> Times:
-    """The best of `rounds` turns of each way, scaled to a whole epoch."""
+    """The best of `rounds` turns of each way, scaled to a whole epoch where they are a part of one."""
     train_rows = np.arange(train, dtype=np.int64)
     scored_rows = np.arange(train, train + scored, dtype=np.int64)
     specs, _ = KINDS[kind]
@@ -272,14 +274,14 @@ def measure(kind: str, pool: Pool, train: int, scored: int, rounds: int) -> Time
     best = dict.fromkeys(ways, float("inf"))
     for _ in range(rounds):
         for name, way in ways.items():
-            best[name] = min(best[name], seconds_apart(way))
+            best[name] = min(best[name], seconds_apart(way, warm=train < TRAIN))
     best.setdefault("ours_bf16", best["ours"])
     best["floor"] = min(best[name] for name in LIBRARIES)
     return Times(**{name: seconds * TRAIN / train for name, seconds in best.items()})
 
 
-def seconds_apart(way: Callable[[], None]) -> float:
-    """Processor seconds of one turn in a forked process of its own.
+def seconds_apart(way: Callable[[], None], *, warm: bool = False) -> float:
+    """Processor seconds of one turn in a forked process of its own, where `warm` of a second one there.
 
     Taking turns in one process, ours read 1.40 and 1.46 times the floor, and 1.20 to 1.28 without the
     ordinary way in between; freed memory that has to be faulted in afresh is the likely cause.
@@ -287,6 +289,8 @@ def seconds_apart(way: Callable[[], None]) -> float:
     receiver, sender = FORK.Pipe(duplex=False)
 
     def turn() -> None:
+        if warm:
+            way()
         started = time.process_time()
         way()
         sender.send(time.process_time() - started)

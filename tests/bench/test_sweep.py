@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,13 @@ def test_a_turn_leaves_nothing_behind_in_this_process() -> None:
     left: list[int] = []
     assert seconds_apart(lambda: left.append(1)) >= 0
     assert not left
+
+
+def test_a_warm_turn_is_the_second_one_of_its_process(tmp_path: Path) -> None:
+    def way() -> None:
+        with (tmp_path / "turns").open("a") as file:
+            file.write("x")
+
+    for warm in (False, True):
+        assert seconds_apart(way, warm=warm) >= 0
+    assert (tmp_path / "turns").read_text() == "xxx"

@@ -16,6 +16,7 @@ from mmmos.heads.training import fit as training
 from mmmos.heads.training.course import Course
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fit_together, train_epoch
+from mmmos.heads.training.out_of_fold import out_of_fold_together
 from mmmos.heads.training.outputs import predict
 from mmmos.store.schema import AES_AXES
 from tests.cuda.fake import CARD, Card
@@ -112,3 +113,12 @@ def test_heads_are_trained_and_predict_on_the_card(card: Card, opened: Callable[
             assert fitted.head.target_mean.device == CARD
             assert len(fitted.curve) == 2
             assert predict(fitted.head, features, features.of("test")).shape == (12, len(AES_AXES.names))
+
+
+def test_heads_of_a_fold_are_trained_together_on_the_card(card: Card, opened: Callable[[], Features]) -> None:
+    with card.running():
+        features = opened()
+        configs = configs_of(features)[:3]
+        for config, found in out_of_fold_together(configs, features, 3):
+            assert not isinstance(found, Exception), (config.title, found)
+            assert len(found.predictions.clip_ids) == len(features.of("train"))

@@ -31,6 +31,13 @@ def test_average_down_hand_worked() -> None:
     assert down[0, :, 0].tolist() == [1.5, 5.5, 9.0, 0.0]
 
 
+def test_a_whole_crop_has_the_same_bits_alone_as_beside_a_short_one() -> None:
+    frames = torch.randn(2, WAVLM.frames, 3).half()
+    both = average_down(frames, WAVLM, torch.tensor([WAVLM.frames, 30]), 6.25)
+    assert torch.equal(average_down(frames[:1], WAVLM, torch.tensor([WAVLM.frames]), 6.25), both[:1])
+    assert not both[1, 4:].any()
+
+
 @pytest.mark.parametrize(("rate_hz", "steps"), [(6.25, 62), (12.5, 125), (25.0, 250)])
 def test_every_encoder_reaches_every_common_rate(rate_hz: float, steps: int) -> None:
     valid_s = torch.tensor([10.0, 4.0])

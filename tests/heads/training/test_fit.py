@@ -18,7 +18,7 @@ from mmmos.heads.training import fit as training
 from mmmos.heads.training.course import DivergedError, Epoch
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import epoch_batches, fit, fit_together, fresh_head, side_by_side
-from mmmos.heads.training.outputs import clip_outputs, predict
+from mmmos.heads.training.outputs import Seen, clip_outputs, predict
 from mmmos.store.schema import AES_AXES, Scale
 from tests.heads.small import M2D, MUQ, WAVLM, work_folder
 
@@ -145,7 +145,7 @@ def test_stops_early_and_keeps_the_best(features: Features, monkeypatch: pytest.
     monkeypatch.setattr(training, "_dev_losses", lambda *a: [torch.tensor(next(losses), dtype=torch.float64)])
     states: list[torch.Tensor] = []
 
-    def watch(epoch: Epoch, head: torch.nn.Module) -> None:
+    def watch(epoch: Epoch, head: torch.nn.Module, seen: Seen | None) -> None:
         states.append(next(head.parameters()).detach().clone())
 
     fitted = fit(config_of(features, patience=2), features, on_epoch=watch)

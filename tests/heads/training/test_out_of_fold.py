@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from mmmos.heads.grids import configure
 from mmmos.heads.network.model import Head
 from mmmos.heads.runs import Run
 from mmmos.heads.training import out_of_fold as module
+from mmmos.heads.training.course import DivergedError
 from mmmos.heads.training.data import Features, Indices
-from mmmos.heads.training.fit import Fit, fit
+from mmmos.heads.training.fit import Outcome, fit_together
 from mmmos.heads.training.out_of_fold import (
     has_out_of_fold,
     keep_out_of_fold,
     out_of_fold,
+    out_of_fold_together,
     uncalibrated,
 )
 from mmmos.heads.training.outputs import predict
@@ -37,11 +40,13 @@ def test_no_head_sees_the_groups_it_predicts(work: Path, monkeypatch: pytest.Mon
     config = configure(features.table.id, [WAVLM.id, M2D.id], "mlp", "con", epochs=1)
     trained: list[Indices] = []
 
-    def watch(config: HeadConfig, features: Features, *, train: Indices) -> Fit:
+    def watch(
+        configs: Sequence[HeadConfig], features: Features, *, train: Indices
+    ) -> Iterator[tuple[HeadConfig, Outcome]]:
         trained.append(train)
-        return fit(config, features, train=train)
+        return fit_together(configs, features, train=train)
 
-    monkeypatch.setattr(module, "fit", watch)
+    monkeypatch.setattr(module, "fit_together", watch)
     found = out_of_fold(config, features, 3).predictions
     ids = [features.clips[n].id for n in features.of("train")]
     assert sorted(found.clip_ids) == sorted(ids)
@@ -66,6 +71,31 @@ def test_they_are_kept_beside_the_run_and_made_once(work: Path) -> None:
     again = out_of_fold(config, features, 3).predictions
     assert again == stored
     assert np.array_equal(keep_out_of_fold(config, features, work, 3).values, stored.values)
+
+
+def test_heads_of_a_fold_are_trained_together_and_come_out_as_alone(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = Features.open(work)
+    specs = [WAVLM.id, M2D.id]
+    kinds = [("mlp", "con"), ("blstm_h", "ut"), ("mlp", "listeners"), ("ridge", "mse")]
+    sound = [configure(features.table.id, specs, *kind, epochs=2) for kind in kinds]
+    broken = configure(features.table.id, specs, "blstm_h", "ccc", epochs=2, learning_rate=1e30)
+    calls: list[int] = []
+
+    def watch(
+        configs: Sequence[HeadConfig], features: Features, *, train: Indices
+    ) -> Iterator[tuple[HeadConfig, Outcome]]:
+        calls.append(len(configs))
+        return fit_together(configs, features, train=train)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fit_together", watch)
+        found = dict(out_of_fold_together([broken, *sound], features, 3))
+    assert calls == [5, 4, 4], "one call a fold, and no more of what cannot be trained"
+    assert isinstance(found.pop(broken), DivergedError)
+    for config in sound:
+        assert found[config] == out_of_fold(config, features, 3), config.title
 
 
 def test_level_and_spread_are_set_by_clips_that_were_held_out(tmp_path: Path) -> None:

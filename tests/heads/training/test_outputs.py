@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ from mmmos.heads.network.losses import LOSSES
 from mmmos.heads.network.model import Head
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.fit import fresh_head
-from mmmos.heads.training.outputs import arithmetic, clip_outputs, predict
+from mmmos.heads.training.outputs import Seen, arithmetic, clip_outputs, predict
 from tests.heads.small import M2D, MUQ, WAVLM, work_folder
 
 SPECS = (WAVLM, MUQ, M2D)
@@ -56,6 +57,20 @@ def test_fewer_crops_at_a_time_where_memory_does_not_suffice(
     monkeypatch.setattr(Head, "for_loss", tight)
     assert abs(predict(heads[1], features, clips) - expected).max() < 1e-5
     assert sizes[0] > 3 >= sizes[-1]
+
+
+def test_what_was_seen_of_just_these_clips_is_not_computed_again(
+    features: Features, heads: list[Head], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips, others = features.of("dev"), features.of("pam")
+    for head in heads:
+        (outputs,) = clip_outputs([head], features, clips)
+        seen = Seen(clips, outputs)
+        assert np.array_equal(predict(head, features, others, seen), predict(head, features, others))
+        plain = predict(head, features, clips)
+        with monkeypatch.context() as patch:
+            patch.setattr(Head, "for_loss", None)
+            assert np.array_equal(predict(head, features, clips, seen), plain)
 
 
 def test_one_thread_computes_and_then_as_many_as_before() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from mmmos.heads.grids import configure, grid
 from mmmos.heads.runs import Run
+from mmmos.heads.training import parallel
 from mmmos.heads.training.data import Features
 from mmmos.heads.training.parallel import train_grid
 from mmmos.store.clips import load_table, save_table
@@ -53,6 +54,26 @@ def _tensors(path: Path) -> bytes:
     """The tensors of a safetensors file without its header, which holds the seconds it took."""
     data = path.read_bytes()
     return data[8 + int.from_bytes(data[:8], "little") :]
+
+
+def test_a_group_keeps_the_folds_of_every_run_that_can_be_trained(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heads come in groups only on a card; here the same is done on a CPU."""
+    other = work_folder(tmp_path, count=36, specs=(WAVLM, M2D))
+    features = Features.open(work)
+    configs = grid("paper", features.specs, features.table.id, losses=["con"], epochs=1, seed=5)
+    bad = configure(features.table.id, [WAVLM.id], "mlp", "mse", learning_rate=1e9, seed=5)
+    assert not train_grid(configs, work, jobs=1, folds=3).failed
+    monkeypatch.setattr(parallel, "device_type", lambda device: "cuda")
+    found = train_grid((bad, *configs), other, jobs=1, folds=3, device="cpu")
+    assert set(found.failed) == {bad.id}
+    assert set(found.trained) == {config.id for config in configs}
+    for config in configs:
+        alone, grouped = (Run.of(root, config).predictions("oof") for root in (work, other))
+        assert alone == grouped
+    again = train_grid(configs, other, jobs=1, folds=3, device="cpu")
+    assert set(again.kept) == set(found.trained)
 
 
 def test_a_changed_table_is_seen_by_the_next_grid(tmp_path: Path) -> None:

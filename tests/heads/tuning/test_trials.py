@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mmmos.heads.grids import configure
+from mmmos.heads.network.model import Head
+from mmmos.heads.network.reading import Batch
 from mmmos.heads.training.data import Features
 from mmmos.heads.tuning.objective import Objective
 from mmmos.heads.tuning.study import Plan, TrialRow
@@ -34,6 +37,27 @@ def test_every_epoch_is_reported_and_the_run_is_kept(work: Path) -> None:
     assert [step for _, step in seen] == [1, 2, 3]
     assert {told.split for told, _ in seen} == {found.split} == {"pam"}
     assert (work / "runs" / found.run / "record.json").is_file()
+
+
+def test_dev_clips_are_looked_at_once_an_epoch(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, features = plan_of(work, "dev:srcc", seed=5)
+    crops = len(features.rows(features.of("dev")))
+    looks: list[int] = []
+    plain = Head.for_loss
+
+    def counted(head: Head, batch: Batch) -> torch.Tensor:
+        looks.append(0 if head.training else len(batch.valid_s))
+        return plain(head, batch)
+
+    monkeypatch.setattr(Head, "for_loss", counted)
+    seen: list[tuple[float, int]] = []
+
+    def report(told: Predictions, step: int) -> None:
+        seen.append((float(told.values.sum()), sum(looks)))
+
+    found = train_trial(plan, plan.bases[0], features, work, report)
+    assert [total for _, total in seen] == [crops, 2 * crops, 3 * crops]
+    assert found.values.sum() in [value for value, _ in seen], "the same bits as of the run that is kept"
 
 
 def test_a_run_that_is_there_is_not_trained_again(work: Path) -> None:
