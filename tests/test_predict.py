@@ -12,7 +12,7 @@ import soundfile
 
 from mmmos import load_bundle
 from mmmos.heads.ensemble import from_weights
-from mmmos.heads.results.assess import load_ensemble
+from mmmos.heads.results.chosen import load_ensemble
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.scoring.bundle import save_bundle
 from mmmos.heads.scoring.export import collect

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble, default_rule
 from mmmos.heads.permutation import PERMUTATIONS
-from mmmos.heads.recipe_file import Choice
 from mmmos.heads.results import tables
 from mmmos.heads.results.baselines import baselines
+from mmmos.heads.results.chosen import load_ensemble
 from mmmos.heads.results.comparison import Comparison, compare
 from mmmos.heads.results.evaluation import EVERYWHERE, Row, evaluate, main_axis
-from mmmos.heads.results.experiment import ENSEMBLE_FILE, SAID_OF_AXES, SAID_OF_OOF, Experiment
+from mmmos.heads.results.experiment import SAID_OF_AXES, SAID_OF_OOF, Experiment
 from mmmos.heads.results.nested import predict
 from mmmos.heads.results.published import baseline_rows, baseline_table, caveats, stored_baselines
 from mmmos.heads.results.scores import contenders, score, times_test_was_scored
@@ -61,38 +61,6 @@ class Assessment:
     caveats: tuple[str, ...]
     notes: tuple[str, ...]
     written: Mapping[str, Path]
-
-
-def select_ensemble(experiment: Experiment, rule: str = "") -> Ensemble:
-    """Choose the ensemble by `rule` and keep it as work/ensemble.json.
-
-    Left out, the rule is that of work/recipe.json, else the default one.
-    """
-    data = experiment.table.id
-    choice = Choice(data, rule) if rule else Choice.of(experiment.work, data)
-    chosen = choice.chooser({run.id for run in experiment.runs}, experiment.run_set)(experiment.pool)
-    chosen.save(experiment.work / ENSEMBLE_FILE)
-    return chosen
-
-
-def load_ensemble(experiment: Experiment) -> Ensemble:
-    """The ensemble of a work folder, chosen by the default rule where there is none yet.
-
-    Where it was chosen among another set of runs than the experiment's, its rule is followed among these,
-    and what is kept stays as it is.
-    """
-    path = experiment.work / ENSEMBLE_FILE
-    ensemble = Ensemble.load(path) if path.is_file() else select_ensemble(experiment)
-    if ensemble.data != experiment.table.id:
-        raise ValueError(
-            f"{path} was chosen on {ensemble.data}, the clip table is {experiment.table.id}: "
-            f"run `python pipeline.py ensemble --work {experiment.work}` again"
-        )
-    if ensemble.runs is not None and ensemble.runs.name != experiment.run_set.name:
-        choice = Choice(experiment.table.id, ensemble.rule)
-        runs = {run.id for run in experiment.runs}
-        return choice.chooser(runs, experiment.run_set)(experiment.pool)
-    return ensemble
 
 
 def evaluate_runs(

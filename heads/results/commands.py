@@ -113,7 +113,7 @@ def ensemble_command(
 
 def choose_ensemble(work: Path, rule: str = "", runs: str = LAST) -> None:
     """Choose the ensemble of a work folder by a rule, keep it, and show its members."""
-    from mmmos.heads.results.assess import select_ensemble
+    from mmmos.heads.results.chosen import select_ensemble
     from mmmos.heads.results.experiment import open_experiment
     from mmmos.heads.results.tables import members
 
@@ -124,7 +124,7 @@ def choose_ensemble(work: Path, rule: str = "", runs: str = LAST) -> None:
 
 def show_ensemble(work: Path) -> None:
     """Show the members of the ensemble that a work folder keeps."""
-    from mmmos.heads.results.assess import load_ensemble
+    from mmmos.heads.results.chosen import load_ensemble
     from mmmos.heads.results.experiment import open_experiment
     from mmmos.heads.results.tables import members
 

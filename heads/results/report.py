@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mmmos.heads.results.assess import ENSEMBLE, compare_ensembles, evaluate_runs, load_ensemble
+from mmmos.heads.results.assess import ENSEMBLE, compare_ensembles, evaluate_runs
+from mmmos.heads.results.chosen import load_ensemble
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.results.nested import predict
 from mmmos.heads.results.page import render

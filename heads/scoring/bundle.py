@@ -91,12 +91,12 @@ class Bundle:
         reference = xxhash.xxh3_128_hexdigest(save_arrays(self.reference.arrays()))
         return f"bundle-{digest([FORMAT, members, intervals, self.reference.about(), reference])}"
 
-    @property
+    @cached_property
     def mixture(self) -> Mixture:
         """How the heads' scores become one."""
         return Mixture(self.weights, self.by_axis, self.calibration)
 
-    @property
+    @cached_property
     def axes(self) -> Axes:
         """What the heads predict; the paper's four axes have their titles without being told."""
         names = next(iter(self.heads.values())).axes

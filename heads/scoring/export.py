@@ -19,7 +19,7 @@ from mmmos.extract.front import WeightsMissing
 from mmmos.heads.config import BUNDLE
 from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.network.model import Head
-from mmmos.heads.results.assess import load_ensemble
+from mmmos.heads.results.chosen import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
 from mmmos.heads.results.published import baseline_rows, stored_baselines
 from mmmos.heads.results.scores import score

@@ -26,22 +26,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from mmmos.extract.front import AudioInfo, Front, Listening, Window, normalised, open_file, open_wave
+from mmmos.extract.front import Front, Listening, Window, normalised, open_file, open_wave
 from mmmos.heads.network.reading import layer_rule
-from mmmos.heads.scoring.answers import (
-    Answer,
-    beyond_scale,
-    heard,
-    identity,
-    interval_columns,
-    rounded,
-    signature,
-)
+from mmmos.heads.scoring.answers import Answer, signature
 from mmmos.heads.scoring.bundle import Bundle
-from mmmos.heads.scoring.conformal import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.golden import deviations, golden_scores
 from mmmos.heads.scoring.members import Members, heads_turn
 from mmmos.heads.scoring.requests import AudioRequest, list_requests
+from mmmos.heads.scoring.result import answer_of, scores_by_axis
 from mmmos.heads.scoring.tally import Held, Queued, Tally
 from mmmos.heads.scoring.waveforms import Waves, believable, many_clips, one_clip
 
@@ -69,7 +61,6 @@ class Scorer:
         self.bundle, self.front = bundle, front
         self.id, self.axes, self.caveats = bundle.id, bundle.axes.names, bundle.caveats
         self.members = Members(bundle, front)
-        self.mixture = bundle.mixture
         self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Scorer:
@@ -224,7 +215,7 @@ class Scorer:
             if tally.end is None or tally.open:
                 return
             del tallies[number]
-            yield self._answer(tally)
+            yield answer_of(tally, self.bundle)
 
     @torch.inference_mode()
     def _encode(self, waiting: Sequence[tuple[Tally, Window]], held: Held) -> None:
@@ -260,48 +251,6 @@ class Scorer:
                     tally.features[spec_id].add(values[row], window.valid_s)
             if window.hop:
                 start_s = (tally.request.start_s or 0.0) + window.start_s
-                mean, _ = self.mixture.mean_and_spread(scores[row])
+                mean, _ = self.bundle.mixture.mean_and_spread(scores[row])
                 times = {"start_s": round(start_s, 3), "end_s": round(start_s + window.valid_s, 3)}
-                tally.windows.append(times | self._by_axis(self._on_scale(mean)))
-
-    def _answer(self, tally: Tally) -> Answer:
-        answer = identity(tally.request)
-        if isinstance(tally.end, AudioInfo):
-            answer |= self._result(tally, tally.end)
-        else:
-            answer["error"] = str(tally.end)
-        return answer | {"bundle": self.id} | ({"caveats": list(self.caveats)} if self.caveats else {})
-
-    def _result(self, tally: Tally, info: AudioInfo) -> Answer:
-        """Scores, intervals, spread, domain, flags and timeline of a piece that was heard to its end."""
-        mean, spread = self.mixture.mean_and_spread(tally.scores.mean)
-        if said := beyond_scale(mean, self.axes, self.bundle.scale, self.bundle.bounded):
-            return {"error": said}
-        of_clip = {spec_id: features.mean[None] for spec_id, features in tally.features.items()}
-        (nearest,), (farness,) = self.bundle.reference.place(of_clip)
-        excess = np.maximum(1.0, farness) if self.bundle.widens else 1.0
-        domain = tally.request.domain or nearest
-        centre = self._on_scale(mean)
-        result = self._by_axis(centre)
-        middle = centre if self.bundle.widens else mean
-        for level in CONFIDENCE_LEVELS:
-            # Nothing was measured out there, so an interval grows with the distance; and it is laid around
-            # the score that is given, so that it cannot shrink to nothing at an end of the scale.
-            half = self.bundle.intervals.half_widths(level, spread, domain) * excess
-            ends = zip(self.axes, self._on_scale(middle - half), self._on_scale(middle + half), strict=True)
-            for axis, *limits in ends:
-                result |= zip(interval_columns(axis, level), map(rounded, limits), strict=True)
-        result |= {f"{axis}_spread": value for axis, value in self._by_axis(spread).items()}
-        result |= {"seconds": round(tally.scores.seconds, 3), "domain": domain}
-        result |= heard(info, bool(farness > 1.0))
-        if tally.windows:
-            result["windows"] = tally.windows
-        return result
-
-    def _on_scale(self, values: Array) -> Array:
-        if not self.bundle.bounded:
-            return values
-        return np.clip(values, self.bundle.scale.lows, self.bundle.scale.highs)
-
-    def _by_axis(self, values: Array) -> dict[str, Any]:
-        return {axis: rounded(value) for axis, value in zip(self.axes, values, strict=True)}
+                tally.windows.append(times | scores_by_axis(mean, self.bundle))

@@ -27,6 +27,7 @@ from mmmos.heads.training.course import Course, DivergedError, Draws, Epoch
 from mmmos.heads.training.data import Features, Indices, sent
 from mmmos.heads.training.outputs import Seen, arithmetic, clip_outputs
 from mmmos.heads.training.solving import solve_head
+from mmmos.heads.training.start import epoch_batches, fresh_head, rated
 from mmmos.heads.training.waves import asked_by, steps
 from mmmos.store.clips import score_array
 from mmmos.store.device import is_out_of_memory
@@ -235,40 +236,6 @@ def _notes(head: Head, features: Features, clips: Indices, dev: Indices) -> tupl
         "no single ratings: mean scores stood for them": head.loss.distribution and not single,
     }
     return tuple(note for note, holds in said.items() if holds)
-
-
-def fresh_head(config: HeadConfig, features: Features, clips: Indices) -> Head:
-    """An untrained head with the statistics of these clips; only the axes rated among them."""
-    scores = features.truth[clips]
-    present = np.isfinite(scores).any(axis=0)
-    if not present.any():
-        raise ValueError("no clip of the train split is rated on any axis: nothing to learn from")
-    axes = [axis for axis, there in zip(features.table.axes, present, strict=True) if there]
-    scale = features.table.scale.only(np.flatnonzero(present).tolist())
-    support = len(clips) if config.aggregator in CLOSED_FORM else 0
-    head = Head(config, features.specs_of(config), axes, scale, support=support)
-    mean = np.nanmean(scores[:, present], axis=0)
-    std = np.nanstd(scores[:, present], axis=0)
-    # An axis that never varies in training has no unit of its own; 1 keeps it finite.
-    std = np.where(std > 0, std, 1.0)
-    statistics = features.statistics(head.specs, head.reading, features.rows(clips))
-    head.set_statistics(statistics, torch.from_numpy(mean), torch.from_numpy(std))
-    return head
-
-
-def epoch_batches(features: Features, clips: Indices, config: HeadConfig, epoch: int) -> Iterator[Indices]:
-    """Batches [B, 2] of (clip, crop) numbers: clips in random order, one random stored crop of each."""
-    rng = np.random.default_rng([config.seed, epoch])
-    order = rng.permutation(clips)
-    crops = features.first[order] + rng.integers(features.counts[order])
-    pairs = np.stack((order, crops), axis=1)
-    for start in range(0, len(pairs), config.batch):
-        yield pairs[start : start + config.batch]
-
-
-def rated(features: Features, clips: Indices) -> Indices:
-    """Those of the clips that are rated on some axis."""
-    return clips[np.isfinite(features.truth[clips]).any(axis=1)]
 
 
 def _dev_losses(courses: Sequence[Course], features: Features) -> list[Tensor | None]:

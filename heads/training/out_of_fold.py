@@ -21,8 +21,9 @@ from mmmos.heads.network.model import Head
 from mmmos.heads.runs import OOF, OOF_RECORD, PREDICTED, RECORD, Run
 from mmmos.heads.training.course import DivergedError
 from mmmos.heads.training.data import Features, Indices
-from mmmos.heads.training.fit import fit_together, rated
+from mmmos.heads.training.fit import fit_together
 from mmmos.heads.training.outputs import predict
+from mmmos.heads.training.start import rated
 from mmmos.heads.training.train_run import caveats_of, to_predictions
 from mmmos.store import sealed
 from mmmos.store.clips import score_array

@@ -23,8 +23,9 @@ from mmmos.heads.metrics import METRICS, composite
 from mmmos.heads.network.model import Head
 from mmmos.heads.training.course import Epoch
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import OnEpoch, rated
+from mmmos.heads.training.fit import OnEpoch
 from mmmos.heads.training.outputs import Seen, predict
+from mmmos.heads.training.start import rated
 from mmmos.store.clips import score_array
 from mmmos.store.schema import COMPOSITE
 

@@ -166,7 +166,7 @@ def choose(work: Path) -> Experiment:
 
 def judge(experiment: Experiment) -> Verdict:
     """How well held-out clips are predicted: on the test split, else dev, else out of fold."""
-    from mmmos.heads.results.assess import load_ensemble
+    from mmmos.heads.results.chosen import load_ensemble
     from mmmos.heads.results.evaluation import rows
     from mmmos.heads.results.scores import score
 

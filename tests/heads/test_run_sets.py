@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mmmos.heads.ensemble import Ensemble
-from mmmos.heads.results.assess import load_ensemble, select_ensemble
+from mmmos.heads.results.chosen import load_ensemble, select_ensemble
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.run_sets import note_grid, run_set
 from tests.heads.made_up import made_up_run, made_up_work

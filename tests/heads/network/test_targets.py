@@ -11,7 +11,7 @@ from mmmos.heads.grids import configure
 from mmmos.heads.network.losses import RATING_LEVELS
 from mmmos.heads.network.targets import Targets
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import fresh_head
+from mmmos.heads.training.start import fresh_head
 from tests.heads.small import WAVLM, work_folder
 
 

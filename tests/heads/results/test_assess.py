@@ -10,7 +10,8 @@ import pytest
 
 from mmmos.heads.ensemble import FURTHER, TABLE4, Ensemble
 from mmmos.heads.metrics import METRICS
-from mmmos.heads.results.assess import compare_ensembles, evaluate_runs, select_ensemble
+from mmmos.heads.results.assess import compare_ensembles, evaluate_runs
+from mmmos.heads.results.chosen import select_ensemble
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.results.published import predictions_path
 from mmmos.heads.results.report import write_report

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mmmos.heads.config import HeadConfig
-from mmmos.heads.results.assess import compare_ensembles, evaluate_runs, select_ensemble
+from mmmos.heads.results.assess import compare_ensembles, evaluate_runs
+from mmmos.heads.results.chosen import select_ensemble
 from mmmos.heads.results.experiment import SAID_OF_AXES, SAID_OF_OOF, open_experiment
 from mmmos.heads.results.nested import predict
 from mmmos.heads.results.report import write_report

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from mmmos.heads.results import sections
-from mmmos.heads.results.assess import ENSEMBLE, compare_ensembles, evaluate_runs, load_ensemble
+from mmmos.heads.results.assess import ENSEMBLE, compare_ensembles, evaluate_runs
 from mmmos.heads.results.baselines import DOMAIN_ORACLE, TRAIN_MEAN
+from mmmos.heads.results.chosen import load_ensemble
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.results.series import series
 from mmmos.store.table import Table

@@ -15,7 +15,7 @@ from mmmos.extract.encoders import load_encoder
 from mmmos.extract.extraction import extract
 from mmmos.extract.survey import survey
 from mmmos.heads.grids import grid
-from mmmos.heads.results.assess import select_ensemble
+from mmmos.heads.results.chosen import select_ensemble
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.scoring.export import export_bundle
 from mmmos.heads.training.parallel import train_grid

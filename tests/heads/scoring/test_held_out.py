@@ -11,7 +11,7 @@ import pytest
 
 from mmmos.heads.ensemble import Ensemble, from_weights
 from mmmos.heads.mixing import cautious_lines
-from mmmos.heads.results.assess import load_ensemble
+from mmmos.heads.results.chosen import load_ensemble
 from mmmos.heads.results.experiment import Experiment, open_experiment
 from mmmos.heads.scoring.held_out import errors_of, intervals_of, origin_of, panel_noise
 from mmmos.heads.scoring.intervals import CONFIDENCE_LEVELS, cross_check

@@ -18,7 +18,7 @@ from mmmos.extract.survey import survey
 from mmmos.heads.config import BUNDLE
 from mmmos.heads.grids import configure
 from mmmos.heads.network.model import Head
-from mmmos.heads.results.assess import load_ensemble, select_ensemble
+from mmmos.heads.results.chosen import load_ensemble, select_ensemble
 from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.scoring.audiobox import ready_bundle
 from mmmos.heads.scoring.bundle import BundleError, SignatureMismatch, read_bundle

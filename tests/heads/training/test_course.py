@@ -8,7 +8,7 @@ import torch
 from mmmos.heads.grids import configure
 from mmmos.heads.training.course import Course, DivergedError, Draws
 from mmmos.heads.training.data import CPU, Features
-from mmmos.heads.training.fit import fresh_head
+from mmmos.heads.training.start import fresh_head
 from tests.heads.small import WAVLM, work_folder
 
 

@@ -17,8 +17,9 @@ from mmmos.heads.network.losses import LOSSES
 from mmmos.heads.training import fit as training
 from mmmos.heads.training.course import DivergedError, Epoch
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import epoch_batches, fit, fit_together, fresh_head, side_by_side
+from mmmos.heads.training.fit import fit, fit_together, side_by_side
 from mmmos.heads.training.outputs import Seen, clip_outputs, predict
+from mmmos.heads.training.start import epoch_batches, fresh_head
 from mmmos.store.schema import AES_AXES, Scale
 from tests.heads.small import M2D, MUQ, WAVLM, work_folder
 

@@ -10,8 +10,8 @@ from mmmos.heads.grids import configure
 from mmmos.heads.network.losses import LOSSES
 from mmmos.heads.network.model import Head
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import fresh_head
 from mmmos.heads.training.outputs import Seen, arithmetic, clip_outputs, predict
+from mmmos.heads.training.start import fresh_head
 from tests.heads.small import M2D, MUQ, WAVLM, work_folder
 
 SPECS = (WAVLM, MUQ, M2D)

@@ -14,8 +14,8 @@ from mmmos.heads.grids import configure, grid
 from mmmos.heads.metrics import METRICS
 from mmmos.heads.runs import Run
 from mmmos.heads.training.data import Features
-from mmmos.heads.training.fit import rated
 from mmmos.heads.training.parallel import train_grid
+from mmmos.heads.training.start import rated
 from mmmos.heads.training.tracking import events_folder, writer_class
 from mmmos.heads.tuning.sweep import sweep
 from mmmos.store.clips import score_array
