@@ -91,6 +91,9 @@ DEMO_VALUES: dict[str, Any] = {"learning_rate": 1e-3, "epochs": 25, "patience": 
 """The paper's ten epochs at 1e-4 are for 3,500 clips; the demonstration trains on 88."""
 
 
+MOST_LETTERS = 20_000
+"""Of an error's message: it may quote what somebody wrote into a file."""
+
 FIRST_DAY = """\
 now the real thing (`source .venv/bin/activate` first, or write .venv/bin/python for python):
   python pipeline.py weights --encoders aes
@@ -168,7 +171,9 @@ def main() -> None:
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             if os.environ.get("MMMOS_TRACEBACK"):
                 raise
-            say(f"error: {error}")
+            text = str(error)
+            left = f"... ({len(text)} letters)" if len(text) > MOST_LETTERS else ""
+            say(f"error: {text[:MOST_LETTERS]}{left}")
             say("(set MMMOS_TRACEBACK=1 to see where this was raised)")
             sys.exit(REFUSED)
 

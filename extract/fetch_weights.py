@@ -164,8 +164,7 @@ def _download_some(url: str, part: Path) -> bool:
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
         if answer.status != 206:
             have = 0  # the server knows no ranges and sends everything
-        length = answer.headers.get("Content-Length")
-        whole = have + int(length) if length else None
+        whole = have + answer.length if answer.length is not None else None
         with files.growing(part, have) as write:
             while chunk := answer.read(CHUNK_BYTES):
                 if have == 0 and not chunk.startswith(b"PK"):

@@ -104,7 +104,11 @@ class ExtractRequest:
             )
         for name in ("clips", "audio_root", "weights"):
             kept[name] = Path(kept[name]) if kept.get(name) else None
-        return ExtractRequest(**{**kept, "caveats": tuple(map(str, kept.get("caveats", ()))), **changed})
+        try:
+            before = ExtractRequest(**{**kept, "caveats": tuple(map(str, kept.get("caveats", ())))})
+        except ValueError as reason:
+            raise ValueError(f"{path}: {reason}: give --clips and the other options anew") from None
+        return replace(before, **changed)
 
     def remember(self, work: Path) -> None:
         """Keep the request for a later `extract` without a table."""

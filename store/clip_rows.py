@@ -29,6 +29,8 @@ SPLIT_WORDS = {
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 MAX_RATINGS_LETTERS = 100_000
+MOST = 1e100
+"""Of any rating; the mean of larger ones could not be formed."""
 MAX_UNKNOWN = 10
 """So many unknown columns are named; the nearest known name is looked for, which takes time."""
 AUDIO = re.compile(r"[0-9A-Za-z_.-]{0,64}")
@@ -214,8 +216,9 @@ def _number(name: str, value: Any, reasons: list[str]) -> float | None:
         hint = " (decimal comma?)" if isinstance(value, str) and "," in value else ""
         reasons.append(f"{name} {value!r:.60} is not a number{hint}")
         return None
-    if not math.isfinite(number):
-        reasons.append(f"{name} {value!r:.60} is not a finite number")
+    if not abs(number) <= MOST:
+        large = "a bearable" if math.isfinite(number) else "a finite"
+        reasons.append(f"{name} {value!r:.60} is not {large} number")
         return None
     return number
 

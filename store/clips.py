@@ -256,7 +256,7 @@ def load_table(path: Path) -> ClipTable:
     try:
         content: Any = sealed.read_object(Path(path), MAX_BYTES, '"format"')
         if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']!r}, where {FORMAT!r} is known")
+            raise ValueError(f"format {content['format']!r:.40}, where {FORMAT!r} is known")
         axes = AES_AXES
         if "axes" in content:
             axes = Axes(tuple(content["axes"]["names"]), tuple(content["axes"]["titles"]))

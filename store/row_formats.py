@@ -15,12 +15,14 @@ from typing import Any, BinaryIO, TextIO
 
 from mmmos.store.escape import from_spreadsheet
 from mmmos.store.parts import WHOLE, Part
-from mmmos.store.sealed import different_keys
+from mmmos.store.sealed import different_keys, whole_number
 
 PARQUET_BATCH = 1 << 16
 """Rows of a Parquet file that are in memory at a time."""
 MAX_COLUMNS = 10_000
 MAX_LINE_LETTERS = 1 << 21
+MAX_BLANK_LINES = 1 << 20
+"""In a row: a file of line breaks alone is not read to its end."""
 
 CheckColumns = Callable[[Sequence[str]], None]
 """Raises RowError for columns that a table may not have: a CSV's header, or the keys of one JSON line."""
@@ -115,7 +117,7 @@ def json_rows(text: str | TextIO, check: CheckColumns | None = None, part: Part 
         if not line.strip() or not next(ours):
             continue
         try:
-            values = json.loads(line, object_pairs_hook=different_keys)
+            values = json.loads(line, object_pairs_hook=different_keys, parse_int=whole_number)
             if not isinstance(values, dict):
                 raise RowError("not a JSON object")
             if check:
@@ -152,12 +154,12 @@ def parquet_rows(file: BinaryIO, check: CheckColumns | None = None, part: Part =
 class _Lines:
     """Lines of a text, ended by \\n, \\r or \\r\\n and nothing else; `end` counts the bytes given out.
 
-    RowError for a line that is longer than any table has.
+    RowError for a line that is longer than any table has, and for more blank ones than any has.
     """
 
     def __init__(self, text: str | TextIO) -> None:
         self._text = io.StringIO(text, newline="") if isinstance(text, str) else text
-        self.end = 0
+        self.end = self._blank = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -168,5 +170,8 @@ class _Lines:
             raise StopIteration
         if len(line) == MAX_LINE_LETTERS:
             raise RowError(f"a line of more than {MAX_LINE_LETTERS} letters")
+        self._blank = 0 if line.strip() else self._blank + 1
+        if self._blank > MAX_BLANK_LINES:
+            raise RowError(f"more than {MAX_BLANK_LINES} blank lines in a row")
         self.end += len(line.encode())
         return line

@@ -27,6 +27,9 @@ DIGITS = re.compile(rb"mmmos-sha256 ([0-9a-f]{64})")
 LINE_WORD = "mmmos-xxh3"
 LINE = re.compile(rb'(\{.*),"mmmos-seal":"mmmos-xxh3 ([0-9a-f]{16})"\}\n?')
 LINE_END = re.compile(rb'mmmos-xxh3 [0-9a-f]{16}"\}')
+HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""How a half of a surrogate pair is spelled in JSON; whole pairs are, too."""
+MAX_DIGITS, LARGEST = 21, (1 << 64) - 1
 MAX_JSON_BYTES = 1 << 22
 """Of a JSON file whose size does not grow with the data."""
 
@@ -136,11 +139,23 @@ def open_line(line: bytes, what: object) -> dict[str, Any]:
 def parse_json(data: bytes | str, what: object) -> Any:
     """A JSON value; ValueError beginning with `what` (a path), with the place, for anything else.
 
-    Refused as well: a key that occurs twice in one object, NaN and infinities, also as 1e999.
+    Refused as well: a key that occurs twice in one object, NaN and infinities, also as 1e999, whole numbers
+    that no 64 bits hold, and text that is not Unicode.
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
-        return json.loads(text, object_pairs_hook=different_keys, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(
+            text,
+            object_pairs_hook=different_keys,
+            parse_constant=_refuse,
+            parse_float=_finite,
+            parse_int=whole_number,
+        )
+        if HALF.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError:
+        raise ValueError(f"{what}: a text in it has half of a pair of surrogates") from None
     except UnicodeDecodeError as reason:
         raise ValueError(f"{what}: not UTF-8 text: byte {reason.start}") from None
     except RecursionError:
@@ -160,6 +175,13 @@ def different_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise ValueError(f"the key {twice[0]!r} occurs twice")
     return values
+
+
+def whole_number(text: str) -> int:
+    """The whole number of a JSON text; ValueError for one that no 64 bits hold, as arrays and floats need."""
+    if len(text) > MAX_DIGITS or not -LARGEST <= (value := int(text)) <= LARGEST:
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
 
 
 def _refuse(text: str) -> NoReturn:

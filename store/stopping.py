@@ -7,7 +7,9 @@ call into a library, a thread), a watcher ends the process.
 
 from __future__ import annotations
 
+import atexit
 import os
+import select
 import signal
 import sys
 import threading
@@ -19,6 +21,8 @@ from types import FrameType
 GRACE_S = 1.5
 """So long a command may take to tidy up."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LAST_S = 0.5
+"""So long killed workers are waited for; the kernel may need a moment where the machine is busy."""
 MESSAGE = "stopped; run the same command again to go on"
 KEEP = "resource_tracker"
 """A helper process of joblib and multiprocessing that ends, and tidies up, once its parent has ended."""
@@ -37,8 +41,9 @@ def stoppable() -> Iterator[None]:
     """While the block runs, SIGINT and SIGTERM raise `Stopped` in it, and a watcher sees that it ends.
 
     Where it ends by `Stopped` or KeyboardInterrupt, the workers are ended, the promised line is said, and
-    SystemExit has 128 and the signal's number.  Only the main thread can do this; others run the block as
-    it is.
+    this process ends with 128 and the signal's number, after what libraries registered to be done at exit.
+    The interpreter is not taken apart first: with torch in it that takes seconds on a busy machine.  Only the
+    main thread can do this; others run the block as it is.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -61,8 +66,11 @@ def stoppable() -> Iterator[None]:
         yield
     except (Stopped, KeyboardInterrupt) as stopped:
         end_workers()
+        for last in (sys.stdout.flush, atexit._run_exitfuncs):
+            with suppress(Exception):  # may wait, for a reader that waits; the watcher does not
+                last()
         _say()
-        raise SystemExit(getattr(stopped, "exit_code", 128 + signal.SIGINT)) from None
+        os._exit(getattr(stopped, "exit_code", 128 + signal.SIGINT))
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
@@ -83,14 +91,17 @@ def stop_at_once() -> None:
 
 
 def end_workers() -> None:
-    """Kill every process that this one has started, directly or not."""
+    """Kill every process that this one has started, directly or not, and see them end."""
     import psutil  # here: the sooner this module is loaded, the sooner a command can be stopped
 
+    killed = []
     with suppress(psutil.Error):
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error, OSError):
                 if not any(KEEP in word for word in process.cmdline()):
                     process.kill()
+                    killed.append(process)
+        psutil.wait_procs(killed, timeout=LAST_S)
 
 
 def end_with_parent() -> None:
@@ -126,9 +137,9 @@ def _say() -> None:
     global _said
     if not _said:
         _said = True
-        with suppress(OSError):
-            sys.stdout.flush()
-            os.write(2, f"{MESSAGE}\n".encode())
+        with suppress(OSError, ValueError):
+            if select.select([], [2], [], 0)[1]:  # a full pipe is not waited for
+                os.write(2, f"{MESSAGE}\n".encode())
 
 
 _said = False

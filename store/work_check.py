@@ -15,6 +15,7 @@ from mmmos.store.leftovers import leftovers_in
 from mmmos.store.lines import MAX_LINE_BYTES
 from mmmos.store.maintenance import Collected, sort_out
 from mmmos.store.predictions import Predictions
+from mmmos.store.shape import require
 
 SEALED, UNSEALED, DAMAGED = "clean", "no checksum (of 0.1, or its writer was stopped)", "damaged"
 MAX_BYTES, MAX_ABOUT_BYTES, MAX_HEADER_BYTES = 1 << 32, 1 << 23, 1 << 22
@@ -74,6 +75,7 @@ def _journal(path: Path) -> bool:
 
 def _bundle(path: Path) -> bool:
     about = sealed.read_object(path, MAX_ABOUT_BYTES)
+    require(about, {"shown?": {str: str}}, path)
     for name, written in about.get("shown", {}).items():
         if (path.parent / name).is_file() and noted.sha256(path.parent / name) != written:
             raise sealed.DamagedFileError(f"{path.parent / name} is damaged or changed by hand")

@@ -7,17 +7,19 @@ Zenodo are checked by the md5 that its record names.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import urllib.request
 import zipfile
+import zlib
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from mmmos.extract.corpora.downloads import DownloadError
-from mmmos.store import files
+from mmmos.store import files, sealed
 from mmmos.store.console import say
+from mmmos.store.shape import require
 
 HUB: str | None = None
 """Address of the hub; None for huggingface_hub's own."""
@@ -25,6 +27,10 @@ HUB: str | None = None
 ZENODO = "https://zenodo.org/api/records/"
 TIMEOUT_S = 60.0
 PIECE_BYTES = 1 << 20
+RECORD = {"files": [{"key": str, "checksum": str, "links": {"self": str}}]}
+"""What is needed of a record on Zenodo."""
+BROKEN = (OSError, ValueError, RuntimeError, EOFError, HTTPException, zipfile.BadZipFile, zlib.error)
+"""What a connection, an answer or an archive that is not as it should be ends in."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def fetch(name: str, folder: Path, *, accepted: bool) -> None:
             )
         else:
             _fetch_record(one.zenodo, folder)
-    except (OSError, ValueError, KeyError, HfHubHTTPError) as error:
+    except (*BROKEN, HfHubHTTPError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DownloadError(
             f"{name} could not be fetched: {reason}. Run this again to go on, or take it from {one.page} by "
@@ -131,7 +137,8 @@ def refuse_others(one: PublicSet, folder: Path) -> None:
 def _fetch_record(number: str, folder: Path) -> None:
     """The files of a record on Zenodo, each checked by its md5; archives are unpacked beside themselves."""
     with urllib.request.urlopen(ZENODO + number, timeout=TIMEOUT_S) as answer:
-        record = json.loads(answer.read(PIECE_BYTES))
+        record = sealed.parse_json(answer.read(PIECE_BYTES), f"the record {number}")
+    require(record, RECORD, f"the record {number}")
     for file in record["files"]:
         name, checksum = Path(file["key"]).name, file["checksum"].removeprefix("md5:")
         target = folder / name

@@ -74,6 +74,8 @@ def songeval(folder: Path) -> Reading:
         annotations: Sequence[Mapping[str, Any]] = row[lists] if lists else [row]
         if not isinstance(annotations, list) or not all(isinstance(one, dict) for one in annotations):
             raise TableError(f"{path}, row {number}: {lists!r} is not a list of objects")
+        if not annotations:
+            raise TableError(f"{path}, row {number}: {lists!r} is empty")
         for place, one in enumerate(annotations):
             axes = _axes(tuple(one), SONGEVAL_AXES, path)
             values = {axis: one[column] for axis, column in axes.items()}

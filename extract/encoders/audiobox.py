@@ -6,7 +6,6 @@ of the scores.  `aes` uses the encoder for features; a bundle of the whole model
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 from mmmos.extract.encoders.locate import find
 from mmmos.extract.encoders.published import Published
 from mmmos.extract.encoders.weights import WeightsMismatch, read_state, read_torch
-from mmmos.store import files
+from mmmos.store import files, sealed
 
 PUBLISHED = Published(
     name="facebook/audiobox-aesthetics",
@@ -82,7 +81,7 @@ def read_audiobox(weights: Path | None) -> Audiobox:
 def read_config(path: Path) -> dict[str, Any]:
     """The config.json beside the weights; WeightsMismatch where it is missing or damaged."""
     try:
-        config: Any = json.loads(files.read_bytes(path.resolve(), MAX_CONFIG_BYTES))
+        config: Any = sealed.parse_json(files.read_bytes(path.resolve(), MAX_CONFIG_BYTES), "its text")
     except (OSError, ValueError) as error:
         raise WeightsMismatch(f"{path}, which belongs to the weights, cannot be read: {error}") from error
     return checked(config, path)

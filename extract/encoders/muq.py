@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import sys
 import warnings
 from copy import deepcopy
@@ -36,7 +35,7 @@ from mmmos.extract.encoders.mel import MUQ_SAMPLE_RATE_HZ, MuqLogMel
 from mmmos.extract.encoders.muq_fast import FastMuQ
 from mmmos.extract.encoders.published import Pinned, Published, identify, untrained
 from mmmos.extract.encoders.weights import WeightsMismatch, fill, network_sha256, read_state, seeded
-from mmmos.store import files
+from mmmos.store import files, sealed
 
 FRAME_SAMPLES = 4 * HOP_SAMPLES
 """One frame is four log-mel spectra."""
@@ -165,8 +164,8 @@ def read_config(weight_file: Path) -> dict[str, Any]:
     if not path.is_file():
         return FULL
     try:
-        given = json.loads(files.read_bytes(path.resolve(), MAX_CONFIG_BYTES))
-    except ValueError as error:
+        given = sealed.parse_json(files.read_bytes(path.resolve(), MAX_CONFIG_BYTES), "its text")
+    except (OSError, ValueError) as error:
         raise WeightsMismatch(f"{path} cannot be read: {error}") from error
     if not isinstance(given, dict):
         raise WeightsMismatch(f"{path} is not a table of settings")

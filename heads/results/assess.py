@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,8 @@ class Assessment:
         To be said wherever a figure appears.
     notes
         Further sentences for the reader.
+    written
+        What -> the file in the work folder that keeps it, of those that could be written.
     """
 
     rows: tuple[Row, ...]
@@ -58,6 +60,7 @@ class Assessment:
     beside: dict[str, str]
     caveats: tuple[str, ...]
     notes: tuple[str, ...]
+    written: Mapping[str, Path]
 
 
 def select_ensemble(experiment: Experiment, rule: str = "") -> Ensemble:
@@ -131,8 +134,8 @@ def evaluate_runs(
                 comparisons += experiment.shown(found)
     published = {name: baseline_rows(experiment, name) for name in stored_baselines(experiment)}
     rows += [row for of_one in published.values() for row in of_one]
-    _write(experiment.work / "evaluation.csv", Row, rows)
-    _write(experiment.work / "comparison.csv", Comparison, comparisons)
+    written = _write("all rows", experiment.work / "evaluation.csv", Row, rows)
+    written |= _write("comparisons", experiment.work / "comparison.csv", Comparison, comparisons)
     beside = dict([*(("ridge regression", one.id) for one in ridge), *((name, name) for name in published)])
     shown = [t for s in subjects for t in _tables_of(s, rows, experiment, beside)]
     for subject in subjects:
@@ -140,7 +143,7 @@ def evaluate_runs(
             shown.append(tables.differences(of_subject, f"{subject.label} against {other.label}"))
     labels = {subject.id: subject.label for subject in [*subjects, other]}
     shown += [baseline_table(rows, of_one, name, labels) for name, of_one in published.items()]
-    return _assessment(experiment, rows, comparisons, shown, labels, beside)
+    return _assessment(experiment, rows, comparisons, shown, labels, written, beside)
 
 
 def compare_ensembles(
@@ -171,14 +174,14 @@ def compare_ensembles(
         for row in score(ensemble, experiment, split, intervals).rows
     ]
     comparisons = _against(experiment, chosen, against, main_axis(row.axis for row in rows), intervals)
-    _write(experiment.work / "ensembles.csv", Row, rows)
+    written = _write("all rows", experiment.work / "ensembles.csv", Row, rows)
     table = tables.ensembles(experiment, found, rows, comparisons, against)
     # Rules that choose the same runs share an entry.
     labels: dict[str, str] = {}
     for rule, ensemble in chosen.items():
         name = {**TABLE4, **FURTHER}.get(rule, rule)
         labels[ensemble.id] = f"{labels[ensemble.id]} = {name}" if ensemble.id in labels else name
-    return _assessment(experiment, rows, list(comparisons.values()), [table], labels)
+    return _assessment(experiment, rows, list(comparisons.values()), [table], labels, written)
 
 
 def figures_by_split(compared: Assessment) -> list[tuple[str, dict[str, Row]]]:
@@ -216,6 +219,7 @@ def _assessment(
     comparisons: Sequence[Comparison],
     shown: Sequence[Table],
     labels: dict[str, str],
+    written: dict[str, Path],
     beside: dict[str, str] | None = None,
 ) -> Assessment:
     notes = [SAID_OF_OOF] if OOF in experiment.splits else []
@@ -232,14 +236,21 @@ def _assessment(
     published = [name for name in stored_baselines(experiment) if name in beside]
     said = dict.fromkeys([*experiment.caveats, *(c for name in published for c in caveats(experiment, name))])
     made = tuple(rows), tuple(comparisons), tuple(shown)
-    return Assessment(*made, labels, beside, tuple(said), tuple(notes))
+    return Assessment(*made, labels, beside, tuple(said), tuple(notes), written)
 
 
-def _write(path: Path, kind: type[Row | Comparison], records: Sequence[Row | Comparison]) -> None:
-    """Rows or comparisons in long form; an undefined figure is an empty cell."""
+def _write(
+    what: str, path: Path, kind: type[Row | Comparison], records: Sequence[Row | Comparison]
+) -> dict[str, Path]:
+    """Rows or comparisons in long form; an undefined figure is an empty cell.
+
+    Returns `Assessment.written`: nothing where the folder is read-only, which is said.
+    """
     columns = [field.name for field in fields(kind)]
     with kept_if_writable(path), noted.noting(path.parent, path.name):
         files.write_csv(path, columns, ([*asdict(record).values()] for record in records))
+        return {what: path}
+    return {}
 
 
 @dataclass(frozen=True)

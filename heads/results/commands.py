@@ -167,8 +167,10 @@ def evaluate(
         for name in {*(names or ()), against} - {"", ENSEMBLE}:
             known.run(name)  # an unknown one is told before any audio is scored
     _have(baseline, work, audio_root, weights, device)
-    _show(evaluate_runs(open_experiment(work, runs), names or (), against))
-    say(f"all rows: {work / 'evaluation.csv'}, comparisons: {work / 'comparison.csv'}")
+    found = evaluate_runs(open_experiment(work, runs), names or (), against)
+    _show(found)
+    if found.written:
+        say(", ".join(f"{what}: {path}" for what, path in found.written.items()))
 
 
 def report(

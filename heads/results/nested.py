@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmmos.heads.ensemble import Ensemble
 from mmmos.heads.mixing import through
@@ -44,29 +45,40 @@ def predict(ensemble: Ensemble, experiment: Experiment, split: str) -> Predictio
         calibrate=bool(ensemble.calibration),
     )
     choose = choice.chooser({run.id for run in experiment.runs}, experiment.run_set)
+    # Read first: what is wrong with a file is told, and never the reason for other figures.
+    pool, fold = experiment.pool, _folds(experiment, ensemble.members[0])
     try:
-        if choose(experiment.pool).id != ensemble.id:
+        if fold is None or choose(pool).id != ensemble.id:
             raise ValueError("the ensemble was chosen among other runs")
-        return _nested(ensemble, experiment, choice)
-    except sealed.DamagedFileError:
-        raise
-    except (ValueError, FileNotFoundError):
+        return _nested(ensemble, experiment, choice, fold)
+    except ValueError:
         return ensemble.predict(experiment.everything, split)
 
 
-def _nested(ensemble: Ensemble, experiment: Experiment, choice: Choice) -> Predictions:
-    pool = experiment.pool
-    runs = {run.id: run for run in experiment.runs}
-    first = runs[ensemble.members[0]]
-    record = sealed.read_object(first.folder / OOF_RECORD)
-    require(record, {"folds": int}, first.folder / OOF_RECORD)
-    folds = record["folds"]
-    stored = next(run for run in experiment.runs if run.has(OOF)).predictions(OOF)
+def _folds(experiment: Experiment, member: str) -> NDArray[np.int64] | None:
+    """[N] the fold of each clip with out-of-fold predictions; None where nothing is kept of a run's folds."""
+    stored = next((run for run in experiment.runs if run.has(OOF)), None)
+    run = next((run for run in experiment.runs if run.id == member), None)
+    if stored is None or run is None or not (path := run.folder / OOF_RECORD).is_file():
+        return None
+    record = sealed.read_object(path)
+    require(record, {"folds": int}, path)
     by_id = {clip.id: clip for clip in experiment.table}
-    fold = group_folds([by_id[clip_id] for clip_id in stored.clip_ids], folds)
+    try:
+        return group_folds([by_id[clip_id] for clip_id in stored.predictions(OOF).clip_ids], record["folds"])
+    except ValueError as reason:
+        raise ValueError(f"{path}: {reason}") from None
+
+
+def _nested(
+    ensemble: Ensemble, experiment: Experiment, choice: Choice, fold: NDArray[np.int64]
+) -> Predictions:
+    pool = experiment.pool
+    stored = next(run for run in experiment.runs if run.has(OOF)).predictions(OOF)
     values = np.full((len(stored.clip_ids), len(stored.axes)), np.nan)
-    choose = replace(choice, calibrate=False).chooser(set(runs), experiment.run_set)
-    for number in range(folds):
+    runs = {run.id for run in experiment.runs}
+    choose = replace(choice, calibrate=False).chooser(runs, experiment.run_set)
+    for number in range(fold.max() + 1):
         held = fold == number
         chosen = choose(_without(pool, held))
         members = np.stack([pool.predictions[OOF][member][held] for member in chosen.members])

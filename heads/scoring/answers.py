@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mmmos.heads.scoring.conformal import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.requests import AudioRequest
-from mmmos.store.escape import csv_row, encodable
+from mmmos.store.escape import SPELLED_OUT, csv_row
 from mmmos.store.names import choose
 from mmmos.store.schema import Scale
 
@@ -132,11 +132,9 @@ def identity(request: AudioRequest) -> Answer:
 
 
 def json_line(answer: Mapping[str, Any]) -> str:
-    """An answer as one line that can be written as UTF-8."""
+    """An answer as one line of UTF-8 in which nothing acts on a terminal: JSON has escapes for all that."""
     line = json.dumps(answer, ensure_ascii=False, allow_nan=False)
-    if encodable(line) != line:  # halves of surrogate pairs: JSON has escapes for them
-        line = json.dumps(answer, allow_nan=False)
-    return f"{line}\n"
+    return f"{SPELLED_OUT.sub(lambda found: json.dumps(found.group())[1:-1], line)}\n"
 
 
 class Writer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.opening import reporting
 from mmmos.heads.scoring.requests import AudioRequest
 from mmmos.heads.scoring.scorer import Scorer
-from mmmos.store import files
+from mmmos.store import sealed
 from mmmos.store.console import say
 from mmmos.store.crops import crops_of
 from mmmos.store.features import FeatureStore
@@ -82,7 +81,7 @@ def predict_audiobox(
 def _last_root(work: Path) -> Path | None:
     """Where the last `extract` found the audio, None where that is not known or no longer there."""
     try:
-        root = json.loads(files.read_bytes(work / "extract.json", 1 << 16))["audio_root"]
+        root = sealed.read_object(work / "extract.json")["audio_root"]
         return Path(root) if Path(root).is_dir() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

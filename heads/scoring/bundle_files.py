@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
 from mmmos.heads.scoring.bundle_folder import REFERENCE
@@ -28,7 +29,11 @@ def read_reference(folder: Path, about: Mapping[str, Any], specs: Iterable[Encod
     if domains > MAX_DOMAINS:
         raise ValueError(f"{domains} domains; {MAX_DOMAINS} at most are read")
     most = 4 * (domains + 1) * sum(dims.values()) + MAX_HEADER_BYTES
-    arrays = load_arrays(read_bytes(folder / REFERENCE, most))
+    data = read_bytes(folder / REFERENCE, most)
+    try:
+        arrays = load_arrays(data)
+    except SafetensorError as reason:
+        raise ValueError(f"{REFERENCE}: {reason}") from None
     return Reference.from_parts(about["reference"], arrays, dims)
 
 

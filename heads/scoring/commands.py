@@ -79,7 +79,9 @@ def sensitivity(
 def serve(
     bundle: BundleOption = "",
     work: Work = Path("work"),
-    port: Annotated[int | None, typer.Option(help="Left out: the first free one from 7860.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Left out: the first free one from 7860.")
+    ] = None,
     address: Annotated[
         str, typer.Option(help="Listen on this address, so that other machines can reach the page.")
     ] = "127.0.0.1",

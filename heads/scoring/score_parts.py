@@ -156,7 +156,10 @@ def _in_turn(parts: Sequence[Iterator[tuple[str, str]]]) -> Iterator[tuple[str, 
 
 def _json_lines(stream: TextIO) -> Iterator[tuple[str, str]]:
     for line in stream:
-        yield line, str(json.loads(line)["id"])
+        try:  # names may hold halves of surrogate pairs, so this is no `sealed.parse_json`
+            yield line, str(json.loads(line)["id"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise PartError(f"{stream.name} holds a line that is no answer: run that part again") from None
 
 
 def _csv(stream: TextIO) -> Iterator[tuple[str, str]]:

@@ -69,10 +69,10 @@ class Guard:
         finally:
             self.uploads -= 1
             if not self.uploads:  # whole uploads are in folders of their own by now
-                for path in self.folder.iterdir():
-                    if path.is_file():
-                        with suppress(OSError):
-                            path.unlink()
+                with suppress(OSError):  # somebody may tidy the folder up, or away
+                    for path in self.folder.iterdir():
+                        if path.is_file():
+                            path.unlink(missing_ok=True)
 
     async def _post(self, scope: Message, receive: Receive, send: Send, headers: dict[str, str]) -> None:
         body = b""

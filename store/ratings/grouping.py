@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmmos.store.clip_rows import split_name
+from mmmos.store.clip_rows import MOST, split_name
 from mmmos.store.ratings.meaning import Meaning, as_list, as_number
 from mmmos.store.ratings.sheet import Sheet, is_blank
 from mmmos.store.rows import TableError, refusal
@@ -57,11 +57,14 @@ def rated_clips(sheet: Sheet, meaning: Meaning, path: Path) -> Rated:
             rows[name].append(number)
         else:
             without.append(number)
+    if not rows:
+        raise TableError(f"{path}: no row names an audio file: say which column does, --column path=NAME")
     if without:
         notes.append(
             f"{len(without)} rows name no audio file and are left out, the first is row {without[0]}"
         )
-    values, reasons = _values(sheet, meaning, [n for n in sheet.rows if n not in set(without)])
+    left_out = set(without)
+    values, reasons = _values(sheet, meaning, [n for n in sheet.rows if n not in left_out])
     if reasons:
         raise TableError(refusal(str(path), reasons))
     several = _row_a_rating(rows, values, meaning, path)
@@ -127,7 +130,7 @@ def _number(row: Mapping[str, Any], column: str, sheet: Sheet) -> float | None:
     if not column or is_blank(value):
         return None
     number = as_number(value, sheet.decimal_comma)
-    if number is None or not math.isfinite(number):
+    if number is None or not abs(number) <= MOST:
         raise ValueError(f"{column} {value!r} is not a number")
     return number
 
@@ -137,7 +140,7 @@ def _list(row: Mapping[str, Any], column: str) -> tuple[float, ...]:
     if not column or is_blank(value):
         return ()
     numbers = as_list(value)
-    if numbers is None or not all(map(math.isfinite, numbers)):
+    if numbers is None or not all(abs(number) <= MOST for number in numbers):
         raise ValueError(f"{column} {str(value)[:40]!r} is not a list of numbers")
     return tuple(numbers)
 

@@ -152,7 +152,8 @@ def _is_bookkeeping(column: str) -> bool:
 def _holds_ratings(numbers: Sequence[float | None]) -> bool:
     """True for numbers that vary and do not merely count the rows."""
     known = [number for number in numbers if number is not None]
-    counting = len(known) >= 10 and sorted(known) == [min(known) + n for n in range(len(known))]
+    first = min(known, default=0.0)
+    counting = len(known) >= 10 and sorted(known) == [first + n for n in range(len(known))]
     return len(known) == len(numbers) and len(set(known)) > 1 and not counting
 
 

@@ -79,6 +79,15 @@ def read_ratings(path: Path, audio: Path | None = None, wishes: Wishes | None = 
 
 def understand(sheet: Sheet, path: Path, audio: Path | None, wishes: Wishes) -> Reading:
     """`read_ratings` of columns and rows that were read, or put together, before."""
+    try:
+        return _reading(sheet, path, audio, wishes)
+    except ValueError as reason:
+        if str(path) in str(reason):
+            raise
+        raise TableError(f"{path}: {reason}") from None
+
+
+def _reading(sheet: Sheet, path: Path, audio: Path | None, wishes: Wishes) -> Reading:
     meaning = find_meaning(sheet, wishes)
     found = Audio(Path(audio) if audio else path.parent)
     rated = rated_clips(sheet, meaning, path)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from mmmos.store.row_formats import MAX_LINE_LETTERS, Row, RowError, csv_rows, json_rows
+from mmmos.store.row_formats import MAX_COLUMNS, MAX_LINE_LETTERS, Row, RowError, csv_rows, json_rows
 from mmmos.store.rows import JSON_SUFFIXES, NUMBER, TableError, open_text, refusal, taken
-from mmmos.store.sealed import different_keys
+from mmmos.store.sealed import different_keys, whole_number
 from mmmos.store.suffixes import AUDIO
 
 MAX_BYTES = 1 << 31
@@ -92,6 +92,8 @@ def _sheet(path: Path, text: TextIO) -> Sheet:
 
 
 def _check_columns(header: Sequence[str]) -> None:
+    if not header:
+        raise RowError("its first line is blank, where the columns' names belong")
     if len(header) < 2:
         raise RowError(f"one column, {header[0]!r:.60}, where audio and ratings need two")
 
@@ -145,6 +147,8 @@ def _json_sheet(path: Path, text: TextIO, *, listed: bool) -> Sheet:
     if not rows:
         raise TableError(f"{path} has no rows")
     columns = dict.fromkeys(name for row in rows.values() for name in row)
+    if not 0 < len(columns) <= MAX_COLUMNS:
+        raise TableError(f"{path} has {len(columns)} columns, where a table has 1 to {MAX_COLUMNS}")
     return Sheet(tuple(columns), rows, form)
 
 
@@ -154,7 +158,7 @@ def _objects(path: Path, text: str) -> Iterator[Mapping[str, Any]]:
         raise TableError(
             f"{path} is a JSON list of more than {MAX_LIST_LETTERS} letters: save it as JSON lines"
         )
-    decoder = json.JSONDecoder(object_pairs_hook=different_keys)
+    decoder = json.JSONDecoder(object_pairs_hook=different_keys, parse_int=whole_number)
     at, number = text.index("[") + 1, 0
     at += len(text[at:]) - len(text[at:].lstrip())
     while at < len(text) and text[at] != "]":

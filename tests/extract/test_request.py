@@ -73,3 +73,10 @@ def test_leave_to_run_remote_code_is_never_taken_from_a_work_folder(tmp_path: Pa
     path.write_text(json.dumps(kept | {"trust_remote_code": True}))
     with pytest.raises(ValueError, match="trust_remote_code is True"):
         ExtractRequest.last(tmp_path, {})
+
+
+def test_a_kept_value_that_no_option_takes_is_told_with_its_file(tmp_path: Path) -> None:
+    kept = {"clips": "c.csv", "audio_root": ".", "min_coverage": 7.0}
+    (tmp_path / "extract.json").write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match=r"extract\.json: --min-coverage takes a part from 0 to 1, not 7"):
+        ExtractRequest.last(tmp_path, {})

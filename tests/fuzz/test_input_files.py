@@ -14,9 +14,12 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mmmos.extract.corpora.set_tables import SONGEVAL_AXES, songeval
+from mmmos.extract.encoders.weights import read_names, read_state
 from mmmos.extract.request import ExtractRequest
 from mmmos.heads.config import HeadConfig
 from mmmos.heads.ensemble import Ensemble
@@ -36,6 +39,7 @@ from mmmos.store.axes import axes_beside
 from mmmos.store.clips import load_table, read_clips
 from mmmos.store.noted import noted
 from mmmos.store.predictions import Predictions
+from mmmos.store.ratings.reader import read_ratings
 from mmmos.store.specs import read_spec
 from tests.conftest import ROOT
 from tests.heads.scoring.made_bundle import logmel, made_bundle, unsealed
@@ -284,6 +288,36 @@ KEPT: dict[str, tuple[Any, Callable[[Path], object]]] = {
     "clips.axes.json": ({"MOS": "Overall"}, lambda path: axes_beside(path.with_name("clips.csv"))),
 }
 """File -> what may stand in it, and what reads it."""
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@settings(SEEDED, max_examples=60)
+@given(data=st.data())
+def test_files_of_weights(tmp_path: Path, zipped: bool, data: st.DataObject) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"model": {"a": torch.zeros(3)}}, path, _use_new_zipfile_serialization=zipped)
+    path.write_bytes(data.draw(torn(path.read_bytes())))
+    told(lambda: read_state(path), path)
+    told(lambda: read_names(path), path)
+
+
+SONG = {"path": "a.wav", "annotation": [dict.fromkeys(SONGEVAL_AXES, 1), dict.fromkeys(SONGEVAL_AXES, 2)]}
+
+
+@SEEDED
+@given(mutated(SONG) | VALUES)
+def test_records_of_published_sets(tmp_path: Path, value: Any) -> None:
+    path = tmp_path / "metadata.jsonl"
+    path.write_bytes(dumped(value))
+    told(lambda: songeval(tmp_path), path)
+
+
+@SEEDED
+@given(torn(CSV) | torn(LINES), st.sampled_from(["csv", "jsonl", "json", "tsv"]))
+def test_tables_of_ratings(tmp_path: Path, data: bytes, suffix: str) -> None:
+    path = tmp_path / f"ratings.{suffix}"
+    path.write_bytes(data)
+    told(lambda: read_ratings(path), path)
 
 
 @SEEDED

@@ -63,6 +63,8 @@ def test_ratings_stand_in_for_a_missing_score_and_never_replace_one() -> None:
         ({"MOS": True}, "MOS True is not a number"),
         ({"MOS": float("nan")}, "MOS nan is not a finite number"),
         ({"MOS": 10**400}, "is not a number"),
+        ({"MOS": -1e308}, "is not a bearable number"),
+        ({"MOS_ratings": [1e308, 1e308]}, "is not a bearable number"),
         ({"MOS_ratings": '["1"]'}, "MOS_ratings is not a JSON list of numbers"),
         ({"MOS_ratings": "[" * 100_000}, "is not a JSON list of numbers"),
         ({"MOS": "?", "split": "x"}, "unknown split 'x'.*; MOS '\\?' is not a number"),

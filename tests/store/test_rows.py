@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from mmmos.store import row_formats
 from mmmos.store.row_formats import Row, RowError, csv_rows, json_rows
 from mmmos.store.rows import convert, parse_number, read_rows, refusal
 
@@ -150,3 +151,19 @@ def test_a_file_of_refused_rows_is_not_read_to_its_end() -> None:
 def test_a_long_run_of_digits_is_judged_in_one_pass() -> None:
     with pytest.raises(ValueError, match="is not a number"):
         parse_number("1" * 1_000_000 + "}")
+
+
+@pytest.mark.parametrize("read", [csv_rows, json_rows])
+def test_a_file_of_line_breaks_is_not_read_to_its_end(
+    read: Callable[[str], Iterator[Row]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_formats, "MAX_BLANK_LINES", 5)
+    first = "a\n" if read is csv_rows else '{"a": 1}\n'
+    assert not [row for row in read(first + "\n" * 5 + first) if row.problem]
+    *_, last = read(first + "\n" * 6 + first)
+    assert last.problem == "more than 5 blank lines in a row"
+
+
+def test_a_whole_number_that_no_64_bits_hold_is_refused() -> None:
+    (row,) = json_rows('{"a": 1' + "0" * 400 + "}")
+    assert "is too large a number" in row.problem

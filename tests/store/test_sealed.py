@@ -47,6 +47,12 @@ def test_a_text_that_looks_like_a_seal_is_refused_by_the_writer(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_whole_pairs_of_surrogates_and_64_bits_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"a": "\\ud83d\\ude00", "b": 18446744073709551615}')
+    assert sealed.read_object(path) == {"a": "\U0001f600", "b": (1 << 64) - 1}
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -58,7 +64,10 @@ def test_a_text_that_looks_like_a_seal_is_refused_by_the_writer(tmp_path: Path) 
         (b'{"a":' * 100_000, "nested too deeply"),
         (b'{"a": "\xff"}', "not UTF-8 text: byte 7"),
         (b'{\n"a": 01}', "line 2 column 7"),
-        (b'{"a": ' + b"9" * 5000 + b"}", "digits"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "too large a number"),
+        (b'{"a": ' + b"1" + b"0" * 400 + b"}", "10000000000000000000 is too large a number"),
+        (b'{"a": [-36893488147419103232]}', "too large a number"),
+        (b'{"a": "\\ud800"}', "half of a pair of surrogates"),
         (b"", "not JSON"),
         (b"[1]", "a JSON object was expected, not list"),
         (b"\0" * 20, "not JSON"),

@@ -52,6 +52,31 @@ def test_a_signal_ends_a_command_and_its_processes(body: str, number: signal.Sig
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
+def test_output_that_nobody_reads_keeps_no_command_from_ending() -> None:
+    code = CODE.format(body="print('x' * 10_000_000, flush=True)")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as command:
+        assert command.stdout is not None
+        command.stdout.readline()
+        time.sleep(0.5)  # until the pipe is full
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(30) == 143
+        assert command.stderr is not None
+        assert command.stderr.read() == f"{MESSAGE}\n"
+
+
+def test_a_command_does_not_take_its_interpreter_apart_first() -> None:
+    code = CODE.format(body="import atexit; atexit.register(time.sleep, 60); time.sleep(60)")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as command:
+        assert command.stdout is not None
+        command.stdout.readline()
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(30) == 143
+
+
 def test_a_worker_ends_with_its_parent_however_that_ends() -> None:
     worker = (
         "import time; from mmmos.store.stopping import end_with_parent; "

@@ -111,3 +111,12 @@ def test_what_killed_writers_left_goes_and_what_a_user_put_there_stays(tmp_path:
     assert mine.exists()
     assert (work / "features" / "s" / left.name).exists()
     assert not aside.exists()
+
+
+@pytest.mark.parametrize("shown", [[], 5, {"README.md": 5}, None])
+def test_a_bundle_that_is_not_as_it_should_be_is_damaged(tmp_path: Path, shown: object) -> None:
+    path = tmp_path / "bundle" / "bundle.json"
+    files.write_json(path, {"shown": shown})
+    (found,) = check_work(tmp_path)
+    assert (found.path, found.outcome) == (path, DAMAGED)
+    assert "shown" in found.reason

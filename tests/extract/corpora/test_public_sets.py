@@ -87,6 +87,22 @@ def test_another_file_than_the_record_says_is_removed(tmp_path: Path, hub: Hub) 
     assert not (tmp_path / "pam.zip").exists()
 
 
+@pytest.mark.parametrize(
+    "record", [b"<html>503</html>", b"[]", b'{"files": [{"key": 5}]}', b'{"files": {}}', b"[" * 100_000]
+)
+def test_an_answer_that_is_no_record_is_told_in_one_line(tmp_path: Path, hub: Hub, record: bytes) -> None:
+    hub.files["/records/10737388"] = record
+    with pytest.raises(DownloadError, match=r"the record 10737388: .*by hand") as refused:
+        fetch("pam", tmp_path, accepted=True)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_called_an_archive_and_is_none_is_told(tmp_path: Path, hub: Hub) -> None:
+    pam_record(hub, b"PK", hashlib.md5(b"PK").hexdigest())
+    with pytest.raises(DownloadError, match=r"not a zip file.*by hand"):
+        fetch("pam", tmp_path, accepted=True)
+
+
 def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("../evil", "x")
@@ -155,3 +171,10 @@ def test_songeval_becomes_a_table_of_songs(cli: Callable[..., Outcome], tmp_path
     done = cli("prepare", "songeval", tmp_path, "-o", tmp_path / "t.csv", "--no-download")
     assert done.code == 0, done.err
     assert ",0,train,2.0,2.0,2.0,2.0,2.0," in (tmp_path / "t.csv").read_text()
+
+
+def test_a_song_without_annotations_is_refused(cli: Callable[..., Outcome], tmp_path: Path) -> None:
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.mp3", "annotation": []}\n')
+    done = cli("prepare", "songeval", tmp_path, "-o", tmp_path / "t.csv", "--no-download")
+    assert done.code == 2
+    assert "metadata.jsonl, row 1: 'annotation' is empty" in done.err

@@ -103,6 +103,9 @@ def test_what_is_missing_or_odd_is_named(tmp_path):
     (tmp_path / "config.json").unlink()
     with pytest.raises(WeightsMismatch, match=r"config\.json, which belongs to the weights, cannot be read"):
         read_audiobox(tmp_path)
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(WeightsMismatch, match=r"config\.json.*nested too deeply"):
+        read_audiobox(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"target_transform": {"CE": {}}}))
     with pytest.raises(WeightsMismatch, match="no target_transform with mean and std"):
         read_audiobox(tmp_path)

@@ -118,6 +118,7 @@ def test_another_statistic_of_the_front_end_is_another_network(checkpoint, tmp_p
     ("text", "reason"),
     [
         ("{", "config.json cannot be read"),
+        ("[" * 100_000, "config.json cannot be read: its text: nested too deeply"),
         ("[]", "is not a table of settings"),
         (json.dumps({"encoder_depht": 3}), r"unknown entries: encoder_depht; known: .*encoder_depth"),
         (json.dumps({"stat": 3}), "stat is 3, not a table"),

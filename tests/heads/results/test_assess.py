@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import pandas as pd
@@ -14,6 +15,8 @@ from mmmos.heads.results.experiment import open_experiment
 from mmmos.heads.results.published import predictions_path
 from mmmos.heads.results.report import write_report
 from mmmos.heads.results.tables import members
+from mmmos.store import files
+from mmmos.store.console import OK
 from tests.heads.made_up import CAVEAT, find, made_up_run, made_up_table, made_up_work
 
 
@@ -49,6 +52,27 @@ def test_evaluate_scores_the_ensemble_beside_baselines_and_the_best_single(exper
     assert len(undefined) == sum(row.value is None for row in got.rows) > 0
     assert undefined.reason.notna().all()
     assert "the test split was looked at 2 times so far: 1 ensembles and 1 runs" in got.notes
+
+
+def test_what_could_not_be_kept_is_not_said_to_be(cli, tmp_path, monkeypatch):
+    work, write = made_up_work(tmp_path), files.write_csv
+    said = cli("evaluate", "--work", work).err
+    assert f"all rows: {work / 'evaluation.csv'}, comparisons: {work / 'comparison.csv'}" in said
+    closed = []
+
+    def refuse(path, columns, rows):
+        if path.name in closed:
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        write(path, columns, rows)
+
+    monkeypatch.setattr(files, "write_csv", refuse)
+    for name in ("evaluation.csv", "comparison.csv"):
+        closed.append(name)
+        done = cli("evaluate", "--work", work)
+        assert done.code == OK
+        assert f"{work / name} is not kept: Read-only file system" in done.err
+        assert f": {work / name}" not in done.err
+    assert "all rows" not in done.err
 
 
 def test_named_runs_are_compared_with_a_named_run(experiment):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from mmmos.heads.results.experiment import SAID_OF_AXES, SAID_OF_OOF, open_exper
 from mmmos.heads.results.nested import predict
 from mmmos.heads.results.report import write_report
 from mmmos.heads.runs import NotStoredError
+from mmmos.store import sealed
 from mmmos.store.clips import ClipTable
 from mmmos.store.schema import Axes
+from mmmos.store.work_check import DAMAGED, check_work
 from tests.heads.made_up import made_up_table, made_up_work, write_run
 
 AXES = Axes(("MOS", "noise"))
@@ -76,6 +79,31 @@ def test_the_ensemble_is_chosen_anew_without_the_fold_that_it_predicts(work: Pat
     assert (stored == nested.values).any(axis=0).all()
     worst = experiment.pool.ranked("oof")[-1]
     assert not np.array_equal(nested.values, experiment.run(worst).predictions("oof").values)
+
+
+@pytest.mark.parametrize("name", ["record-oof.json", "predictions-oof.parquet"])
+def test_a_damaged_record_or_prediction_is_named_and_nothing_is_said_instead(work: Path, name: str) -> None:
+    experiment = open_experiment(work)
+    ensemble = select_ensemble(experiment, "best:oof")
+    path = experiment.run(ensemble.members[0]).folder / name
+    if path.suffix == ".json":
+        sealed.write_json(path, sealed.read_json(path))
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2] ^= 4
+    path.write_bytes(whole)
+    assert [one.path for one in check_work(work) if one.outcome == DAMAGED] == [path]
+    with pytest.raises(sealed.DamagedFileError, match=name):
+        predict(ensemble, open_experiment(work), "oof")
+
+
+@pytest.mark.parametrize("folds", [0, 1, 10**12, 2.5, "5", None])
+def test_a_record_of_impossible_folds_is_refused(work: Path, folds: object) -> None:
+    experiment = open_experiment(work)
+    ensemble = select_ensemble(experiment, "best:oof")
+    path = experiment.run(ensemble.members[0]).folder / "record-oof.json"
+    path.write_text(json.dumps({"folds": folds}))
+    with pytest.raises(ValueError, match=r"record-oof\.json: "):
+        predict(ensemble, experiment, "oof")
 
 
 def test_a_ridge_regression_stands_beside_every_figure(work: Path) -> None:

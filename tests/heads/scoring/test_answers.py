@@ -12,7 +12,7 @@ import pytest
 
 from mmmos.heads.scoring.answers import Writer, beyond_scale, columns, identity
 from mmmos.heads.scoring.requests import AudioRequest
-from mmmos.store.escape import encodable
+from mmmos.store.escape import SPELLED_OUT, encodable
 from mmmos.store.row_formats import csv_rows
 from mmmos.store.schema import Scale
 
@@ -63,7 +63,7 @@ def test_names_that_a_spreadsheet_would_run_are_text_and_come_back() -> None:
     assert [row.values["id"] for row in csv_rows(stream.getvalue())] == [encodable(name) for name in NAMES]
 
 
-NAMES = ("=1+1", "-1", "@x", "a\rb", "\x0b\x85\u2028", "half\udcff", "'=", "0.5")
+NAMES = ("=1+1", "-1", "@x", "a\rb", "\x0b\x85\u2028", "half\udcff", "'=", "0.5", "\u202e\U000e0041")
 
 
 def test_json_lines_hold_any_name_on_one_line() -> None:
@@ -72,6 +72,7 @@ def test_json_lines_hold_any_name_on_one_line() -> None:
     for name in NAMES:
         writer.write({**answer(0), "id": name})
     stream.getvalue().encode()
+    assert not SPELLED_OUT.search(stream.getvalue().replace("\n", "")), "nothing acts on a terminal"
     assert [json.loads(line)["id"] for line in stream.getvalue().split("\n")[:-1]] == list(NAMES)
 
 

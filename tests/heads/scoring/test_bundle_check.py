@@ -97,7 +97,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a weight with 400 digits": (
         lambda b: edit(b, lambda a: a["members"][0].update(weight=10**400)),
-        "numbers",
+        "too large a number",
     ),
     "a weight that is no number": (
         lambda b: edit(b, lambda a: a["members"][0].update(weight=True)),
@@ -121,7 +121,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a rate of text": (forged(aggregator="blstm_t", width=4, frame_rate_hz="x"), "frame_rate_hz is 'x'"),
     "a rate of 6e7": (forged(aggregator="blstm_t", width=4, frame_rate_hz=6e7), "frame_rate_hz is 6"),
     "hidden as a float": (forged(hidden=1.5), "hidden is 1.5"),
-    "a seed beyond counting": (forged(seed=10**30), "seed is 10"),
+    "a seed beyond counting": (forged(seed=10**30), "too large a number"),
     "an encoder without frames": (forged(frames=0), "not plausible"),
     "an encoder with a list as rate": (forged(sample_rate_hz=[]), "sample_rate_hz"),
     "a pipe as bundle.json": (piped(ABOUT), "not a regular file"),
@@ -129,6 +129,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pipe as reference": (piped(REFERENCE), "not a regular file"),
     "a pipe as heads": (heads_as_a_pipe, "Not a directory"),
     "a link to itself": (linked, "Too many levels"),
+    "a web page as reference": (
+        lambda b: (b / REFERENCE).write_text("<html>"),
+        rf"not a whole bundle: {REFERENCE}: ",
+    ),
     "a reference of a terabyte": (sparse(REFERENCE, 1 << 40), "at most"),
     "a description of a terabyte": (sparse(ABOUT, 1 << 40), "at most"),
 }

@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import os
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import soundfile
 
+from mmmos.extract.front import Sound
 from mmmos.heads.scoring import serve
 from mmmos.heads.scoring.loading import load_bundle
 from mmmos.heads.scoring.scorer import Scorer
 from mmmos.heads.scoring.serve import score_upload, score_uploads
+from mmmos.heads.scoring.serve_view import Envelope
 from tests.browser import Browser
+from tests.conftest import Outcome
 from tests.heads.scoring.experiment import scoring_experiment
 
 
@@ -50,6 +54,23 @@ def test_what_is_too_large_or_not_audio_is_refused(
     assert "MiB; at most" in score_upload(scorer, audio).answer["error"]
 
 
+def test_an_upload_that_has_vanished_is_told_and_the_others_are_scored(
+    scorer: Scorer, audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vanishing, measure = tmp_path / "vanishing.wav", serve.envelope_of
+    vanishing.write_bytes(audio.read_bytes())
+
+    def envelope_of(sound: Sound) -> Envelope:
+        ends = measure(sound)
+        vanishing.unlink(missing_ok=True)  # as the page's own tidying up may, between two looks at a file
+        return ends
+
+    monkeypatch.setattr(serve, "envelope_of", envelope_of)
+    *_, (words, html) = score_uploads(scorer, [vanishing, tmp_path / "gone.wav", audio])
+    assert words == "1 of 3 scored."
+    assert html.count("No such file") + html.count("no such file") == 2
+
+
 def test_several_files_are_told_one_by_one_and_shown_together(
     scorer: Scorer, audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +87,12 @@ def test_several_files_are_told_one_by_one_and_shown_together(
     ((words, html),) = score_uploads(scorer, [audio, audio])
     assert "2 files; this page takes 1 at a time" in words
     assert html == ""
+
+
+def test_a_port_that_none_is_is_refused_before_a_model_is_loaded(cli: Callable[..., Outcome]) -> None:
+    done = cli("serve", "--bundle", "nowhere", "--port", "99999")
+    assert done.code == 2
+    assert "--port" in done.err
 
 
 def test_a_page_leaves_the_environment_as_it_was(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,21 @@ def test_what_a_broken_off_upload_leaves_is_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
 
 
+def test_a_folder_of_uploads_that_has_gone_ends_no_request(tmp_path: Path) -> None:
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    answered: list[Any] = []
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        folder.rmdir()  # as what tidies up /tmp does
+        answered.append(scope)
+
+    headers = [(b"host", b"localhost")]
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": headers}
+    asyncio.run(Guard(page, folder)(scope, None, None))  # type: ignore[arg-type]
+    assert answered
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     pytest.importorskip("gradio", reason="needs gradio, the extra `serve`")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmmos.store.ratings.meaning import as_list, as_number
+from mmmos.store.ratings.meaning import _holds_ratings, as_list, as_number
 from mmmos.store.ratings.reader import Reading, read_ratings
 from mmmos.store.ratings.roles import Wishes
 from mmmos.store.ratings.sheet import read_sheet
@@ -165,14 +165,27 @@ def _table(folder: Path, text: str) -> Path:
         ("path,MOS\na.wav,3\n", Wishes(columns={"sistem": "x"}), "known are path, id, rater"),
         ("a.wav,3,4\nb.wav,3,4\n", Wishes(), "is not a header"),
         ("path,MOS\n", Wishes(), "a header and no rows"),
+        ("\npath,MOS\na.wav,3\n", Wishes(), "its first line is blank"),
+        ('path,MOS\na.wav,"[1e308,1e308]"\nb.wav,"[1,2]"\n', Wishes(axes="MOS"), "is not a list of numbers"),
+        ("path,MOS\n,3\n,2\n", Wishes(columns={"path": "path"}), "no row names an audio file"),
+        ("path,axis,score\na.wav,\u202e,3\nb.wav,\u202e,2\n", Wishes(), "an axis' name has"),
         ("", Wishes(), "is empty"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_with_what_is_there(
     tmp_path: Path, text: str, wishes: Wishes, reason: str
 ) -> None:
-    with pytest.raises(TableError, match=reason):
+    with pytest.raises(TableError, match=reason) as refused:
         read_ratings(_table(tmp_path, text), wishes=wishes)
+    assert "t.csv" in str(refused.value) or wishes.columns, "the file is named"
+
+
+@pytest.mark.parametrize("lines", [["{}"] * 2, [f'{{"k{n}": 1}}' for n in range(10_001)]])
+def test_a_table_has_columns_and_not_any_number_of_them(tmp_path: Path, lines: list[str]) -> None:
+    path = tmp_path / "ratings.jsonl"
+    path.write_text("\n".join(lines))
+    with pytest.raises(TableError, match=r"ratings\.jsonl has \d+ columns, where a table has 1 to 10000"):
+        read_ratings(path)
 
 
 @pytest.mark.parametrize("blank", ["", "NA", "n/a", "NaN", "-"])
@@ -280,3 +293,18 @@ def test_digits_of_other_scripts_are_no_numbers(cell: str) -> None:
 def test_a_number_with_too_many_digits_is_none() -> None:
     assert as_number(10**400) is None
     assert as_list([1, 10**400]) is None
+
+
+class Compared(float):
+    """A number that counts how often it is compared."""
+
+    times = 0
+
+    def __lt__(self, other: float) -> bool:
+        Compared.times += 1
+        return float(self) < float(other)
+
+
+def test_a_column_of_many_numbers_is_not_gone_through_once_a_number() -> None:
+    assert _holds_ratings([Compared(n % 7) for n in range(2000)])
+    assert Compared.times < 40 * 2000
