@@ -21,6 +21,8 @@ FILES = {b"RIFF", b"RIFX", b"RF64", b"FORM", b"caff"}
 GUID_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 """The last 12 bytes of W64's names of chunks; the first four are WAV's."""
 ADPCM = {2: "MS ADPCM", 17: "IMA ADPCM"}
+ADPCM_SLACK = 1.1
+"""Writers round the bytes a second, or leave the blocks' own headers out of them."""
 PLAIN = {1: "PCM", 3: "float", 6: "A-law", 7: "mu-law"}
 AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 AIFF_BYTES = {b"fl32": 4, b"FL32": 4, b"fl64": 8, b"FL64": 8, b"ulaw": 1, b"alaw": 1, b"ULAW": 1, b"ALAW": 1}
@@ -98,7 +100,7 @@ def caf(stream: BinaryIO, start: int) -> Promise:
     _, coding, _, packet_bytes, packet_frames, _, _ = struct.unpack_from(">d4sIIIII", desc)
     there = _chunk(chunks, b"data").size - 4
     if packet_bytes and packet_frames:
-        return Promise("CAF", there // packet_bytes * packet_frames)
+        return Promise("CAF", _whole(there, packet_bytes) * packet_frames)
     if coding != b"alac":
         raise AudioError(f"CAF coded as {coding!r} is not read; {CONVERT}")
     packets, valid, priming, remainder = struct.unpack_from(">qqii", _content(stream, chunks, b"pakt", 24))
@@ -120,7 +122,7 @@ def au(stream: BinaryIO, start: int) -> Promise:
         raise AudioError(f"AU with the encoding {coding} is not read; {CONVERT}")
     _within(size, size_of(stream) - start - offset)
     check_tail(stream, start + offset + size, "its samples")
-    return Promise("AU", size // (AU_BYTES[coding] * max(1, channels)), rate_hz=rate_hz)
+    return Promise("AU", _whole(size, AU_BYTES[coding] * max(1, channels)), rate_hz=rate_hz)
 
 
 def _wave(name: str, stream: BinaryIO, chunks: dict[bytes, Chunk], order: str) -> Promise:
@@ -132,9 +134,10 @@ def _wave(name: str, stream: BinaryIO, chunks: dict[bytes, Chunk], order: str) -
     size = _chunk(chunks, b"data").size
     if tag in ADPCM and block and len(form) >= 20:
         (samples,) = struct.unpack_from(f"{order}H", form, 18)
-        if size % block:
-            raise AudioError(f"cut short: its last block of {block} bytes is not whole")
-        return Promise(name, size // block * samples, rate_hz=rate_hz)
+        pace = byte_rate * samples / (rate_hz * block or 1)
+        if pace and not 1 / ADPCM_SLACK < pace < ADPCM_SLACK:
+            raise AudioError(f"its header contradicts itself: {rate_hz} Hz, {byte_rate} bytes a second")
+        return Promise(name, _whole(size, block) * samples, rate_hz=rate_hz)
     if tag not in PLAIN:
         raise AudioError(f"{name} with the encoding 0x{tag:04x} is not read; {CONVERT}")
     if block != channels * ((bits + 7) // 8) or not block:
@@ -145,7 +148,15 @@ def _wave(name: str, stream: BinaryIO, chunks: dict[bytes, Chunk], order: str) -
         raise AudioError(
             f"its header contradicts itself: {rate_hz} Hz, {block} bytes a frame, {byte_rate} bytes a second"
         )
-    return Promise(name, size // block, rate_hz=rate_hz)
+    return Promise(name, _whole(size, block), rate_hz=rate_hz)
+
+
+def _whole(size: int, block: int) -> int:
+    """The number of blocks (frames, packets) in the bytes of samples; AudioError where the last is cut."""
+    count, rest = divmod(size, block)
+    if rest:
+        raise AudioError(f"cut short: {size} bytes of samples are no whole number of blocks of {block}")
+    return count
 
 
 def _chunks(

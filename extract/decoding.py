@@ -48,6 +48,8 @@ class Sound:
         The length that its header gives, before anything is decoded.
     gain_db : float or None
         With which its windows are to be heard; the blocks are as decoded.  None: as it is.
+    stamp : Stamp, optional
+        The state of the file that was opened, see `content`.
     """
 
     rate_hz: int
@@ -55,6 +57,7 @@ class Sound:
     blocks: Iterator[Samples]
     claimed_s: float
     gain_db: float | None = None
+    stamp: content.Stamp | None = None
 
 
 Listening = Callable[[], Sound]
@@ -79,7 +82,8 @@ def open_file(path: Path, start_s: float | None = None, end_s: float | None = No
             f"the piece from {start_s or 0:g} s to {end_s or frames / rate_hz:g} s is not in it: "
             f"it has {frames / rate_hz:.3f} s"
         )
-    return Sound(rate_hz, opened.channels, _blocks(opened, first, last), (last - first) / rate_hz)
+    blocks = _blocks(opened, first, last)
+    return Sound(rate_hz, opened.channels, blocks, (last - first) / rate_hz, stamp=opened.stamp)
 
 
 def open_wave(wave: npt.ArrayLike, sample_rate_hz: int) -> Sound:

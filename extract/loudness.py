@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmmos.extract.audio_info import AudioInfo, Meter, Samples
+from mmmos.extract.audio_info import AudioError, AudioInfo, Meter, Samples
+from mmmos.extract.content import CHANGING
 from mmmos.extract.decoding import Listening, Sound
 
 BLOCK_S, STEPS = 0.4, 4
@@ -123,11 +124,15 @@ class LoudnessMeter(Meter):
 def normalised(opener: Listening, target_lufs: float) -> Sound:
     """A sound that is heard with the gain that brings it to a loudness; it is decoded twice for that.
 
-    Where its loudness is unknown (see `Loudness.lufs`) the gain is 0 dB.
+    Where its loudness is unknown (see `Loudness.lufs`) the gain is 0 dB.  AudioError where another file has
+    taken its place in between.
     """
     sound = opener()
     meter = LoudnessMeter(sound.rate_hz, sound.channels)
     for block in sound.blocks:
         meter.take(block)
     lufs = meter.info().lufs
-    return replace(opener(), gain_db=0.0 if lufs is None else target_lufs - lufs)
+    again = opener()
+    if again.stamp != sound.stamp:
+        raise AudioError(CHANGING)
+    return replace(again, gain_db=0.0 if lufs is None else target_lufs - lufs)

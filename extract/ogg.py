@@ -84,6 +84,8 @@ def _take(page: Page, seen: _Stream) -> None:
         if granule < seen.granule:
             raise AudioError(f"page {number} goes back from position {seen.granule} to {granule}")
         seen.granule = granule
+    elif flags & ENDS:
+        raise AudioError(f"page {number} ends the stream without saying where: damaged")
     seen.number, seen.ended = number + 1, bool(flags & ENDS)
 
 

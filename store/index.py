@@ -23,6 +23,8 @@ CACHE_FILE = "index-cache"
 CACHE_FORMAT = "mmmos-index-1"
 CACHE_FROM = 64
 """The cache is written when at least so many shards had to be read one by one."""
+LINE_BYTES = 20_480
+"""The most that it says of a shard: up to 255 crop ids of 48 hex digits and a number."""
 
 
 class CropIndex:
@@ -100,7 +102,9 @@ class CropIndex:
         """What the cache says of shards that are there; {} from one that is not as it was written."""
         cached: dict[str, Sequence[str]] = {}
         try:
-            first, _, text = files.read_bytes(self.folder / CACHE_FILE).decode("ascii").partition("\n")
+            most = LINE_BYTES * (len(present) + CACHE_FROM)  # of shards that have gone, it may speak still
+            data = files.read_bytes(self.folder / CACHE_FILE, most)
+            first, _, text = data.decode("ascii").partition("\n")
             if first != f"{CACHE_FORMAT} {xxhash.xxh3_64_hexdigest(text.encode())}":
                 raise ValueError("its checksum does not match")
             for line in text.splitlines():

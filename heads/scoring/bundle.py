@@ -239,7 +239,7 @@ def read_bundle(folder: Path) -> Bundle:
     except FileNotFoundError as missing:
         raise BundleError(f"{folder} is not a bundle: {Path(missing.filename).name} is missing") from None
     except DAMAGED as reason:
-        said = f"field {reason} is missing" if isinstance(reason, KeyError) else str(reason)
+        said = f"{ABOUT}: field {reason} is missing" if isinstance(reason, KeyError) else str(reason)
         raise BundleError(f"{folder} is not a whole bundle: {said:.{MAX_SAID}}") from None
     if stated != found:
         raise BundleError(f"{folder} says {stated:.60} but holds {found}: damaged, or changed by hand")

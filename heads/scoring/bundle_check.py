@@ -21,7 +21,7 @@ def members_of(about: Any) -> dict[str, float]:
     if not isinstance(about, dict):
         raise ValueError(f"{ABOUT} holds no JSON object")
     if about["format"] != FORMAT:
-        raise ValueError(f"format {about['format']!r}, where {FORMAT!r} is known")
+        raise ValueError(f"{ABOUT} has the format {about['format']!r:.60}, where {FORMAT!r} is known")
     listed = about["members"]
     if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_MEMBERS:
         raise ValueError(f"{len(listed)} members; 1 to {MAX_MEMBERS} are read")

@@ -108,13 +108,13 @@ def read_scp(path: Path) -> dict[str, Path]:
     """Id -> file of a `wav.scp`; TableError for pipes and lines that are not `id path`."""
     found: dict[str, Path] = {}
     for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
+        if not (line := line.strip()):
             continue
-        key, _, rest = line.strip().partition(" ")
+        key, _, rest = line.partition(" ")
         rest = rest.strip()
         if not rest or rest.endswith("|"):
             why = "is a command, which is never run" if rest else "is not `id path`"
-            raise TableError(f"{path}, line {number}: {line.strip()[:60]!r} {why}; write the audio to files")
+            raise TableError(f"{path}, line {number}: {line[:60]!r} {why}; write the audio to files")
         if key in found:
             raise TableError(f"{path}, line {number}: id {key!r} stands there twice")
         found[key] = (path.parent / rest).resolve()

@@ -147,6 +147,16 @@ LIES = {
     "WAV: rate": (patched(WAV, WAV.index(b"fmt ") + 12, struct.pack("<I", 8000)), "contradicts itself"),
     "WAV: channels": (patched(WAV, WAV.index(b"fmt ") + 10, struct.pack("<H", 1)), "contradicts itself"),
     "WAV: two data chunks": (WAV + b"data" + struct.pack("<I", 4) + bytes(4), "two chunks of samples"),
+    "WAV: a part of a frame": (patched(WAV, DATA, struct.pack("<I", 67107)), "no whole number of blocks"),
+    "IMA ADPCM: rate": (
+        patched(MADE["wav-ima"], MADE["wav-ima"].index(b"fmt ") + 12, struct.pack("<I", 8000)),
+        "contradicts itself",
+    ),
+    "CAF: a part of a frame": (
+        patched(MADE["caf"], MADE["caf"].index(b"data") + 4, struct.pack(">q", 4 + 67107)),
+        "no whole number of blocks",
+    ),
+    "AU: channels": (patched(MADE["au"], 20, struct.pack(">I", 3)), "no whole number of blocks"),
     "AIFF: fewer frames": (patched(AIFF, COMM + 2, struct.pack(">I", 9000)), "its header lies"),
     "AIFF: more frames": (patched(AIFF, COMM + 2, struct.pack(">I", 19000)), "cut short"),
     "FLAC: MD5": (patched(FLAC, 26, b"\x55"), "MD5"),
@@ -201,6 +211,7 @@ def test_every_page_of_an_ogg_file_counts(tmp_path: Path, name: str) -> None:
         ([*whole[:3], whole[3], *whole[3:]], "page 4 is lost"),
         ([*whole[:-1], sealed(patched(whole[-1], 6, bytes(8)))], "goes back"),
         ([*whole[:-1], sealed(patched(whole[-1], 6, struct.pack("<q", 1 << 20)))], "cut short"),
+        ([*whole[:-1], sealed(patched(whole[-1], 6, struct.pack("<q", -1)))], "without saying where"),
         ([sealed(patched(whole[0], 14, b"abcd")), *whole[1:]], "side by side"),
     ):
         assert reason in str(heard(tmp_path, b"".join(spoilt)))

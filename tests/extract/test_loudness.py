@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyloudnorm
 import pytest
 
+from mmmos.extract.audio import write_audio
 from mmmos.extract.audio_info import AudioError, AudioInfo
-from mmmos.extract.decoding import open_wave
+from mmmos.extract.decoding import Sound, open_file, open_wave
 from mmmos.extract.loudness import Loudness, LoudnessMeter, normalised
 from mmmos.extract.stream import Window, windows
 
@@ -99,3 +101,18 @@ def test_what_has_no_loudness_keeps_its_level_and_what_is_no_audio_its_error() -
     np.testing.assert_array_equal(found[0].waves[16000][:3200], noise(0.2, 16000)[:, 0])
     with pytest.raises(AudioError, match="not a number"):
         normalised(partial(open_wave, np.array([np.nan]), 16000), -23.0)
+
+
+def test_a_file_that_another_replaces_between_its_two_passes_is_refused(tmp_path: Path) -> None:
+    """Otherwise one file would be heard with the gain of another."""
+    path, other = tmp_path / "a.wav", tmp_path / "b.wav"
+    write_audio(path, noise(3, 16000), 16000)
+    write_audio(other, 0.1 * noise(3, 16000), 16000)
+    assert normalised(partial(open_file, path), -23.0).gain_db is not None
+    opened = iter([path, other])
+
+    def opener() -> Sound:
+        return open_file(next(opened))
+
+    with pytest.raises(AudioError, match="changed while it was read"):
+        normalised(opener, -23.0)

@@ -89,6 +89,14 @@ def test_a_changed_cache_is_not_used(
     assert heads_read(monkeypatch, store.folder) == []
 
 
+def test_a_cache_far_larger_than_its_shards_is_not_loaded(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.truncate(store.folder / CACHE_FILE, 1 << 30)
+    with pytest.warns(UserWarning, match="index-cache is not as it was written .*has 1073741824 bytes"):
+        assert len(heads_read(monkeypatch, store.folder)) == 65
+
+
 def test_a_lying_cache_cannot_make_one_crop_pass_for_another(store: FeatureStore) -> None:
     index = CropIndex(store.folder, SPEC)
     index.refresh()
