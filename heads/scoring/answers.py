@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mmmos.heads.scoring.conformal import CONFIDENCE_LEVELS
 from mmmos.heads.scoring.requests import AudioRequest
-from mmmos.store.escape import SPELLED_OUT, csv_row
+from mmmos.store.escape import SPELLED_OUT, csv_row, inert_lines
 from mmmos.store.names import choose
 from mmmos.store.schema import Scale
 
@@ -140,14 +140,14 @@ def json_line(answer: Mapping[str, Any]) -> str:
 class Writer:
     """Writes answers to a text stream and flushes after each, so that what is written can be relied on.
 
-    Text in CSV is harmless to spreadsheets, see `store.escape`.
+    Text in CSV is harmless to spreadsheets, see `store.escape`; on a terminal it is shown inert, too.
     """
 
     def __init__(self, stream: TextIO, form: str, axes: Sequence[str], header: bool = True) -> None:
         self.stream, self.form = stream, choose("format", form, FORMATS)
         self.columns = columns(axes)
         if header and form == "csv":
-            self.stream.write(csv_row(self.columns))
+            self._row(self.columns)
 
     def write(self, answer: Answer) -> None:
         if self.form == "jsonl":
@@ -157,5 +157,9 @@ class Writer:
             row |= {name: "; ".join(answer.get(name, ())) for name in ("flags", "caveats")}
             same = {"row": "window", **{name: answer[name] for name in ("id", "path", "bundle")}}
             for line in (row, *(same | window for window in answer.get("windows", ()))):
-                self.stream.write(csv_row(line.get(name) for name in self.columns))
+                self._row(line.get(name) for name in self.columns)
         self.stream.flush()
+
+    def _row(self, cells: Iterable[object]) -> None:
+        row = csv_row(cells)
+        self.stream.write(inert_lines(row) if self.stream.isatty() else row)

@@ -66,6 +66,24 @@ def test_names_that_a_spreadsheet_would_run_are_text_and_come_back() -> None:
 NAMES = ("=1+1", "-1", "@x", "a\rb", "\x0b\x85\u2028", "half\udcff", "'=", "0.5", "\u202e\U000e0041")
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_csv_on_a_terminal_shows_marks_as_escapes_and_a_file_keeps_the_names() -> None:
+    texts = []
+    for stream in (Terminal(newline=""), io.StringIO(newline="")):
+        writer = Writer(stream, "csv", AXES)
+        for name in ("\u202ewav.exe", "\x1b[2Jb"):
+            writer.write({**answer(0), "id": name, "path": "a"})
+        texts.append(stream.getvalue())
+    shown, kept = texts
+    assert not SPELLED_OUT.search(shown.replace("\n", ""))
+    assert "\\u202ewav.exe,a" in shown
+    assert [row.values["id"] for row in csv_rows(kept)] == ["\u202ewav.exe", "\x1b[2Jb"]
+
+
 def test_json_lines_hold_any_name_on_one_line() -> None:
     stream = io.StringIO(newline="")
     writer = Writer(stream, "jsonl", AXES)
