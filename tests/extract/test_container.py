@@ -89,6 +89,14 @@ def test_a_whole_file_has_its_length_and_a_cut_one_has_a_reason(tmp_path: Path, 
         assert isinstance(answer, str) or answer == length, cut
 
 
+def test_a_byte_that_makes_a_chunk_even_may_be_counted(tmp_path: Path) -> None:
+    content = coded("WAV", "PCM_24", WAVE[:999, :1])  # 2997 bytes of samples and one more
+    at = content.index(b"data") + 4
+    assert content[at : at + 4] == struct.pack("<I", 2997)
+    assert len(content) == at + 4 + 2998
+    assert heard(tmp_path, patched(content, at, struct.pack("<I", 2998))) == 999
+
+
 @pytest.mark.parametrize("name", MADE)
 def test_two_files_in_one_are_refused(tmp_path: Path, name: str) -> None:
     assert isinstance(heard(tmp_path, MADE[name] * 2), str)
