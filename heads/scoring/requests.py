@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmmos.store.clip_rows import OTHER_TABLES
 from mmmos.store.names import digest
 from mmmos.store.parts import WHOLE, Part, table_digest
 from mmmos.store.row_formats import RowError
@@ -148,7 +149,7 @@ def read_list(path: Path, audio_root: Path | None, part: Part = WHOLE) -> list[A
 
 def _check_columns(names: Sequence[str]) -> None:
     if "path" not in names:
-        raise RowError(f"no column 'path', only {', '.join(names) or 'nothing'}")
+        raise RowError(f"no column 'path', only {', '.join(names) or 'nothing'}. {OTHER_TABLES}")
 
 
 def read_request(values: Mapping[str, Any], folder: Path, audio_root: Path | None) -> AudioRequest:

@@ -78,7 +78,7 @@ def test_a_csv_may_be_a_clip_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("a.csv", "file\nx.wav\n", "no column 'path', only file"),
+        ("a.csv", "file\nx.wav\n", "no column 'path', only file. `mmmos prepare table TABLE --audio DIR"),
         ("a.csv", "path\n", "no rows"),
         ("a.csv", "path,id\nx.wav\n", "row 2: 1 cells under 2 columns"),
         ("a.jsonl", "{", "row 1: not JSON"),
