@@ -46,8 +46,8 @@ def test_the_card_says_what_the_numbers_rest_on() -> None:
 )
 def test_the_card_says_what_the_intervals_of_its_accuracy_are_over(kinds: list[str], words: str) -> None:
     row = {
-        "run": "r", "level": "utterance", "domain": "all", "axis": "PQ", "value": 0.5, "low": 0.4, "high": 0.6,
-        "ceiling": 0.9, "n": 60, "reason": "",
+        "run": "r", "level": "utterance", "domain": "all", "axis": "PQ", "value": 0.5, "low": 0.4,
+        "high": 0.6, "ceiling": 0.9, "n": 60, "reason": "",
     }  # fmt: skip
     rows = {
         kind: [row | {"split": kind, "metric": metric, "clusters": kind} for metric in METRICS]
