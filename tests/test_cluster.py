@@ -23,6 +23,7 @@ from mmmos.extract.survey import survey
 from mmmos.extract.survey_cache import CACHE
 from mmmos.heads.grids import grid
 from mmmos.heads.runs import HEAD, Run
+from mmmos.heads.training.outputs import one_thread
 from mmmos.heads.training.parallel import train_grid
 from mmmos.store import maintenance
 from mmmos.store.clips import ClipTable, read_clips, save_table
@@ -66,11 +67,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*tasks which were still being p
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def as_on_a_worker() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 class Corpus:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 pytest.importorskip("distributed", reason="needs the extra [cluster]")
 
@@ -15,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from mmmos.heads.scoring import cluster, predict_commands
 from mmmos.heads.scoring import commands as scoring_commands
+from mmmos.heads.training.outputs import one_thread
 from mmmos.store.cluster import ClusterError
 from tests.heads.scoring.experiment import Experiment, scoring_experiment
 from tests.workers import Cluster, started
@@ -44,11 +44,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*tasks which were still being p
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def as_on_a_worker() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
