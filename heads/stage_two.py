@@ -132,12 +132,12 @@ def say_where_training_ended(records: Sequence[Mapping[str, Any]]) -> None:
     if blind:
         say(
             f"{len(blind)} of {len(records)} heads ran all their epochs, as there is no dev split to stop "
-            "them; more or fewer may be better: --epochs"
+            "them; more or fewer may be better: heads --epochs"
         )
     if len(last) > len(blind):
         say(
             f"{len(last) - len(blind)} of {len(records)} heads were best at their last epoch: they may not "
-            "be trained to their end. Try --epochs 30, or --lr 0.001"
+            "be trained to their end. Try heads --epochs 30, or --lr 0.001"
         )
 
 

@@ -33,6 +33,9 @@ MOST = 1e100
 """Of any rating; the mean of larger ones could not be formed."""
 MAX_UNKNOWN = 10
 """So many unknown columns are named; the nearest known name is looked for, which takes time."""
+OTHER_TABLES = (
+    "`mmmos prepare table TABLE --audio DIR -o clips.csv` makes a clip table of ratings in other forms"
+)
 AUDIO = re.compile(r"[0-9A-Za-z_.-]{0,64}")
 """A content hash, or "" where the audio was not surveyed."""
 MAX_DURATION_S = 1e7
@@ -62,7 +65,8 @@ def check_columns(names: Sequence[str], axes: Axes) -> None:
     reasons += [f"column {name!r} is missing" for name in REQUIRED if name not in names]
     if reasons:
         known = f"known columns: {', '.join(known_columns)}; begin a remark's name with {REMARK!r}"
-        raise RowError(f"{'; '.join(reasons)}. {known}")
+        hint = "" if set(REQUIRED) <= set(names) else f". {OTHER_TABLES}"
+        raise RowError(f"{'; '.join(reasons)}. {known}{hint}")
 
 
 def to_clip(values: Mapping[str, Any], axes: Axes) -> Clip:

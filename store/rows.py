@@ -87,7 +87,11 @@ def open_text(path: Path, max_bytes: int) -> TextIO:
 
 def _open(path: Path, max_bytes: int) -> BinaryIO:
     """A regular file that is not larger, or a link to one; OSError or ValueError for others."""
-    file = open(files.open_regular(Path(os.path.realpath(path))), "rb")  # noqa: SIM115, PTH123
+    real = Path(os.path.realpath(path))
+    try:
+        file = open(files.open_regular(real), "rb")  # noqa: SIM115, PTH123
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {real}") from None
     if (size := files.size_of(file.fileno())) > max_bytes:
         file.close()
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What files of audio are called."""
+"""What files of audio are called, and tables that are not text."""
 
 from __future__ import annotations
 
@@ -13,3 +13,5 @@ NOT_DECODED = frozenset(f"{_VIDEO} {_OTHER}".split())
 """Suffixes of audio and video that mostly is not read; asked for, so that its answer says why."""
 AUDIO = DECODED | NOT_DECODED
 """What is taken from a folder; a file that is named itself may have any suffix."""
+TABLES = (".xlsx", ".xls", ".ods", ".parquet", ".mat", ".sav")
+"""Tables of other programs."""

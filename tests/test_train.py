@@ -125,7 +125,7 @@ def test_a_bundle_to_start_from_has_to_be_there(
     cli: Callable[..., Outcome], ratings: Path, tmp_path: Path
 ) -> None:
     for words, reason in (
-        (("--from", tmp_path / "nowhere"), "nowhere is not a bundle: nowhere is missing"),
+        (("--from", tmp_path / "nowhere"), "nowhere is not a bundle: there is no such folder"),
         (("--from", "x", "--preset", "paper"), "--preset paper has no heads that start from a bundle"),
     ):
         refused = cli("train", ratings, "--work", tmp_path / "w", *words)

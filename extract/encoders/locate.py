@@ -171,8 +171,8 @@ def advice(*published: Published) -> str:
     ]
     folders = ",".join(dict.fromkeys(one.folder for one in published))
     lines.append(
-        f"Or fetch them with `mmmos weights --encoders {folders}`, or use untrained encoders, which need no "
-        "file (--random-weights SEED)."
+        f"Or fetch them with `mmmos weights --encoders {folders}`. No file is needed by `--encoders logmel`, "
+        "nor by untrained encoders (`extract --random-weights SEED`)."
     )
     return "\n".join(lines)
 

@@ -236,8 +236,9 @@ def read_bundle(folder: Path) -> Bundle:
             raise ValueError(f"its intervals are for {bundle.intervals.axes}, its heads for {axes}")
         check_rest(bundle.about, bundle.axes.names)
         stated, found = text(about["id"], "id"), bundle.id
-    except FileNotFoundError as missing:
-        raise BundleError(f"{folder} is not a bundle: {Path(missing.filename).name} is missing") from None
+    except (FileNotFoundError, NotADirectoryError) as missing:
+        lack = f"{Path(missing.filename).name} is missing" if folder.is_dir() else "there is no such folder"
+        raise BundleError(f"{folder} is not a bundle: {lack}") from None
     except DAMAGED as reason:
         said = f"{ABOUT}: field {reason} is missing" if isinstance(reason, KeyError) else str(reason)
         raise BundleError(f"{folder} is not a whole bundle: {said:.{MAX_SAID}}") from None

@@ -48,6 +48,10 @@ def calibrate(
     unread = [answer for answer in answers if "error" in answer]
     for answer in unread:
         say(f"{answer['path']}: {answer['error']}")
+    if answers and len(unread) == len(answers):
+        raise ValueError(
+            f"none of the {len(answers)} rated clips can be read: --audio-root names their folder"
+        )
     made = calibrate_bundle(
         scorer.bundle, rated, answers, f"{len(answers) - len(unread)} clips of {clips.name}"
     )

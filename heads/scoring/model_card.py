@@ -46,6 +46,7 @@ def model_card(bundle: Bundle) -> str:
         about=about,
         training=_training(about.get("training") or {}),
         accuracy=_accuracy(about.get("accuracy") or {}),
+        left_out=_left_out(about.get("accuracy") or {}),
         against=_against(about),
         columns=heaviest_columns(bundle),
         clips=intervals.clips,
@@ -120,6 +121,13 @@ def _accuracy(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table | No
             for place, of in figures.items()
         ),
     )
+
+
+def _left_out(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """What the intervals shown are over, "systems or groups"; "" where there are none."""
+    rows = [row for rows in by_split.values() for row in rows if row["domain"] == "all"]
+    kinds = {row["clusters"] for row in rows if row["low"] is not None}
+    return " or ".join(f"{kind}s" for kind in ("system", "group", "clip") if kind in kinds)
 
 
 def _against(about: Mapping[str, Any]) -> list[Table]:

@@ -86,6 +86,7 @@ def predict(
     from mmmos.heads.scoring.requests import digest_of, list_requests
     from mmmos.heads.scoring.score_parts import part_path, scored_part
     from mmmos.store.parts import Part
+    from mmmos.store.suffixes import TABLES
 
     if join:
         raise typer.Exit(_join(files, output))
@@ -97,6 +98,8 @@ def predict(
         requests = [replace(request, domain=request.domain or domain) for request in requests]
     if (resume or part) and output is None:
         raise ValueError(f"{'--part' if part else '--resume'} needs a file: name it by -o")
+    if output is not None and output.suffix.lower() in TABLES:
+        raise ValueError(f"{output}: scores are written as .csv, which spreadsheets open, or as .jsonl")
     chosen = form or ("csv" if output is not None and output.suffix.lower() == ".csv" else "jsonl")
     choose("format", chosen, FORMATS)
     settings = Settings(hop if timeline else None, domain, known_id(bundle), loudness)

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmmos.store.clip_rows import OTHER_TABLES
 from mmmos.store.names import digest
 from mmmos.store.parts import WHOLE, Part, table_digest
 from mmmos.store.row_formats import RowError
 from mmmos.store.rows import convert, parse_number, read_rows, refusal
-from mmmos.store.suffixes import AUDIO, DECODED
+from mmmos.store.suffixes import AUDIO, DECODED, TABLES
 
 LIST_SUFFIXES = frozenset({".csv", ".jsonl", ".json", ".parquet"})
 MAX_LIST_BYTES = 1 << 31
@@ -106,6 +107,8 @@ def _expand(source: str, audio_root: Path | None, part: Part = WHOLE) -> list[Au
         return [_plain(str(p)) for p in found[ours]]
     if path.suffix.lower() in LIST_SUFFIXES:
         return read_list(path, audio_root, part)
+    if path.suffix.lower() in TABLES:
+        raise RequestError(f"{source} is not text: save it as CSV (UTF-8) and name that file")
     if not os.path.exists(source) and glob.has_magic(source):
         matches = sorted(m for m in glob.glob(source, recursive=True) if os.path.isfile(m))  # noqa: PTH207
         if not matches:
@@ -148,7 +151,7 @@ def read_list(path: Path, audio_root: Path | None, part: Part = WHOLE) -> list[A
 
 def _check_columns(names: Sequence[str]) -> None:
     if "path" not in names:
-        raise RowError(f"no column 'path', only {', '.join(names) or 'nothing'}")
+        raise RowError(f"no column 'path', only {', '.join(names) or 'nothing'}. {OTHER_TABLES}")
 
 
 def read_request(values: Mapping[str, Any], folder: Path, audio_root: Path | None) -> AudioRequest:

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from mmmos.store.row_formats import MAX_COLUMNS, MAX_LINE_LETTERS, Row, RowError, csv_rows, json_rows
 from mmmos.store.rows import JSON_SUFFIXES, NUMBER, TableError, open_text, refusal, taken
 from mmmos.store.sealed import different_keys, whole_number
-from mmmos.store.suffixes import AUDIO
+from mmmos.store.suffixes import AUDIO, TABLES
 
 MAX_BYTES = 1 << 31
 MAX_LIST_LETTERS = 1 << 26
@@ -25,7 +25,6 @@ BETWEEN = re.compile(r"[\s,]*")
 SUFFIXES = tuple(AUDIO)
 """Also of what will not be read: then that is said of it, and why."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-OTHER_FILES = (".xlsx", ".xls", ".ods", ".parquet", ".mat", ".sav")
 NOTHING = ("", "na", "n/a", "nan", "null", "none", "-", "?")
 """Words, in small letters, by which tables say that a cell is empty."""
 
@@ -54,7 +53,7 @@ class Sheet:
 
 def read_sheet(path: Path) -> Sheet:
     """Read a file; TableError says what it is not, with row numbers."""
-    if path.suffix.lower() in OTHER_FILES:
+    if path.suffix.lower() in TABLES:
         raise TableError(f"{path} is not text: save it as CSV (UTF-8) and name that file")
     try:
         with open_text(path, MAX_BYTES) as text:

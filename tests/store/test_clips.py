@@ -75,6 +75,7 @@ def test_scores_are_nan_where_unrated_and_come_from_ratings_where_only_these_are
         ('id,path,CE_ratings\na,a.wav,"[1, 11]"\n', ["row 2: CE 11 is outside the scale 0 to 10"]),
         ('id,path,CE_ratings\na,a.wav,"{""a"": 1}"\n', ["CE_ratings is not a JSON list of numbers"]),
         ("id,path,PQ_rating\na,a.wav,\n", ["unknown column 'PQ_rating' (did you mean 'PQ_ratings'?)"]),
+        ("file,mos\na.wav,3\n", ["column 'path' is missing", "`mmmos prepare table TABLE --audio DIR"]),
         ("id,path,Split\na,a.wav,\n", ["unknown column 'Split' (did you mean 'split'?)"]),
         ("id,file\na,a.wav\n", ["column 'path' is missing"]),
         ("id,path,CE,CE\na,a.wav,1,1\n", ["column 'CE' occurs twice"]),

@@ -106,6 +106,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for name, size in {"a.csv": 100, "absent.csv": 100}.items():
         with pytest.raises(RowError, match=rf"{name} cannot be read: "):
             read_rows(tmp_path / name, size)
+    with pytest.raises(RowError, match=r"absent\.csv cannot be read: there is no file /"):
+        read_rows(tmp_path / "absent.csv", 100)
     (tmp_path / "a.csv").write_text("id\n" * 100)
     with pytest.raises(RowError, match=r"a\.csv cannot be read: "):
         read_rows(tmp_path / "a.csv", 99)

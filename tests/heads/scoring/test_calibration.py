@@ -127,3 +127,9 @@ def test_ratings_on_another_scale_are_refused(ratings, monkeypatch, capsys):
     Path("rated.csv").write_text("id,path,PQ\n0,0.wav,70\n")
     assert calibrate(monkeypatch, "--bundle", "audiobox") == REFUSED
     assert "70" in capsys.readouterr().err
+
+
+def test_a_wrong_folder_is_said_once_after_the_files(ratings, monkeypatch, tmp_path, capsys):
+    save_bundle(made_bundle([logmel()]), tmp_path / "bundle", "")
+    assert calibrate(monkeypatch, "--bundle", "bundle", "--audio-root", "elsewhere") == REFUSED
+    assert "none of the 24 rated clips can be read: --audio-root names" in capsys.readouterr().err

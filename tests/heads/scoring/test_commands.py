@@ -78,6 +78,14 @@ def test_a_broken_off_output_is_gone_on_with(experiment: Experiment, audio: Path
     assert any(row["row"] == "window" for row in rows)
 
 
+def test_no_scores_are_written_under_the_name_of_a_spreadsheet(
+    experiment: Experiment, audio: Path, tmp_path: Path
+) -> None:
+    refused = run("predict", audio, "--bundle", experiment.bundle, "-o", tmp_path / "out.XLSX")
+    assert "scores are written as .csv, which spreadsheets open" in str(refused.exception)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_an_installation_that_differs_is_told_by_the_exit_code(
     experiment: Experiment, tmp_path: Path
 ) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
+import pytest
+
+from mmmos.heads.metrics import METRICS
 from mmmos.heads.scoring.bundle import ABOUT, read_bundle
 from mmmos.heads.scoring.model_card import licence, model_card
 from tests.heads.scoring.experiment import scoring_experiment
@@ -30,6 +33,30 @@ def test_the_card_says_what_the_numbers_rest_on() -> None:
         assert words in card, words
     assert {row["split"] for rows in about["accuracy"].values() for row in rows} == {"dev", "pam", "test"}
     assert asdict(read_bundle(experiment.bundle).encoders[0]).items() <= about["encoders"][0].items()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        (["system"], "95 % interval, over whole systems. Highest"),
+        (["group"], "over whole groups; over groups or clips it is about further clips of these systems"),
+        (["clip", "system"], "over whole systems or clips; over groups"),
+        ([], "in choosing the ensemble."),
+    ],
+)
+def test_the_card_says_what_the_intervals_of_its_accuracy_are_over(kinds: list[str], words: str) -> None:
+    row = {
+        "run": "r", "level": "utterance", "domain": "all", "axis": "PQ", "value": 0.5, "low": 0.4,
+        "high": 0.6, "ceiling": 0.9, "n": 60, "reason": "",
+    }  # fmt: skip
+    rows = {
+        kind: [row | {"split": kind, "metric": metric, "clusters": kind} for metric in METRICS]
+        for kind in kinds
+    } or {"dev": [row | {"metric": metric, "clusters": "", "low": None} for metric in METRICS]}
+    bundle = made_bundle([logmel()])
+    card = model_card(replace(bundle, about={**bundle.about, "accuracy": rows}))
+    assert words in card
+    assert ("In brackets" in card) == bool(kinds)
 
 
 def test_the_card_says_which_intervals_cannot_be_had() -> None:

@@ -124,9 +124,16 @@ def test_untrained_networks_are_nothing_to_start_from(experiment: Experiment) ->
         open_source(str(experiment.bundle))
 
 
-@pytest.mark.parametrize("name", ["nowhere", "."])
-def test_what_is_no_bundle_is_refused(name: str) -> None:
-    with pytest.raises(BundleError, match=r"not a bundle: .* is missing"):
+@pytest.mark.parametrize(
+    ("name", "lack"),
+    [
+        ("nowhere", "there is no such folder"),
+        (__file__, "there is no such folder"),
+        (".", "bundle.json is missing"),
+    ],
+)
+def test_what_is_no_bundle_is_refused(name: str, lack: str) -> None:
+    with pytest.raises(BundleError, match=f"not a bundle: {lack}"):
         open_source(name)
 
 

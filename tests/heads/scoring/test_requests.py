@@ -78,8 +78,9 @@ def test_a_csv_may_be_a_clip_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("a.csv", "file\nx.wav\n", "no column 'path', only file"),
+        ("a.csv", "file\nx.wav\n", "no column 'path', only file. `mmmos prepare table TABLE --audio DIR"),
         ("a.csv", "path\n", "no rows"),
+        ("a.xlsx", "PK", "a.xlsx is not text: save it as CSV"),
         ("a.csv", "path,id\nx.wav\n", "row 2: 1 cells under 2 columns"),
         ("a.jsonl", "{", "row 1: not JSON"),
         ("a.jsonl", "[1]", "row 1: not a JSON object"),
