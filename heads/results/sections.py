@@ -94,8 +94,8 @@ def result(found: Findings) -> Section:
         if (r.split, r.domain) == (split, EVERYWHERE) and r.run == baseline_of(r.metric).run
     }
     captions = {
-        "srcc": "bars with 95 % intervals over whole systems, or what the table below says. The ceiling is what the "
-        "raters' noise leaves to the best predictor; the dashed line needs only each clip's domain.",
+        "srcc": "bars with 95 % intervals over whole systems, or what the table below says. The ceiling is "
+        "what the raters' noise leaves to the best predictor; the dashed line needs only each clip's domain.",
         "mse": "the green line is the raters' own noise; the dashed one always answers the train mean.",
     }
     charts = [
