@@ -34,6 +34,7 @@ TABLE4 = {
 """The paper's ensembles (Table IV)."""
 
 FURTHER = {
+    "even:oof": "all evenly, out-of-fold",
     "greedy:oof": "greedy, out-of-fold",
     "stack:oof": "stacked, out-of-fold",
     "greedy:dev+pam": "greedy, dev and PAM",

@@ -237,7 +237,11 @@ def read_bundle(folder: Path) -> Bundle:
         check_rest(bundle.about, bundle.axes.names)
         stated, found = text(about["id"], "id"), bundle.id
     except (FileNotFoundError, NotADirectoryError) as missing:
-        lack = f"{Path(missing.filename).name} is missing" if folder.is_dir() else "there is no such folder"
+        lack = str(missing)
+        if not folder.is_dir():
+            lack = "there is no such folder"
+        elif isinstance(missing, FileNotFoundError):
+            lack = f"{Path(missing.filename).name} is missing"
         raise BundleError(f"{folder} is not a bundle: {lack}") from None
     except DAMAGED as reason:
         said = f"{ABOUT}: field {reason} is missing" if isinstance(reason, KeyError) else str(reason)
