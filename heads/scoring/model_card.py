@@ -126,7 +126,7 @@ def _accuracy(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table | No
 def _left_out(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """What the intervals shown are over, "systems or groups"; "" where there are none."""
     rows = [row for rows in by_split.values() for row in rows if row["domain"] == "all"]
-    kinds = {row["clusters"] for row in rows if row["low"] is not None}
+    kinds = {row.get("clusters", "system") for row in rows if row["low"] is not None}
     return " or ".join(f"{kind}s" for kind in ("system", "group", "clip") if kind in kinds)
 
 
